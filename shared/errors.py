@@ -1,7 +1,7 @@
 """The whole error tree. An adapter translates its library's exceptions into it, once.
 
 KubetideError
-├── TemporaryError      try again, ``delay`` seconds from now at the earliest (None = caller's backoff)
+├── TemporaryError      try again after ``delay`` seconds (None = the caller backs off)
 │   ├── LinkError       the broker is away, refused us for now, or did not acknowledge in time
 │   ├── KubeError       the API server is away or overloaded (``status`` when it answered)
 │   └── StoreBusy       the device's database cannot be written now (disk full, read-only)
