@@ -10,8 +10,9 @@ Invariants every implementation keeps:
 * Stop and remove are idempotent: what is not there is a success, never an error.
 * Creating is not: the caller looks first (``list_sandboxes``), so that a crashed agent adopts.
 * Everything listed was made by a kubelet-like agent: it carries the ``io.kubernetes.*`` labels.
-* Errors are ``shared.errors``: ``TemporaryError`` (runtime away, try again) or ``PermanentError``
-  (this configuration can never work); image errors are the ``ImageError`` family below.
+* Errors are ``shared.errors``: ``TemporaryError`` (try again; ``RuntimeAway`` when the runtime
+  itself did not answer, so that nothing was learned about the pod) or ``PermanentError`` (this
+  configuration can never work); images have the ``ImagePullError`` family below.
 
 Callers: ``edgeagent.pods`` only. Times are wall-clock nanoseconds since 1970, 0 = never.
 """
@@ -29,6 +30,10 @@ LABEL_POD_NAME = "io.kubernetes.pod.name"
 LABEL_POD_NAMESPACE = "io.kubernetes.pod.namespace"
 LABEL_POD_UID = "io.kubernetes.pod.uid"
 LABEL_CONTAINER_NAME = "io.kubernetes.container.name"
+
+
+class RuntimeAway(TemporaryError):
+    """The runtime does not answer: no verdict on any pod follows from it."""
 
 
 class ImagePullError(TemporaryError):
@@ -167,7 +172,7 @@ class ContainerSecurity:
     """Empty = the runtime's default, ``unconfined``, or ``localhost/NAME``."""
     selinux: Mapping[str, str] = field(default_factory=dict)
     masked_paths: tuple[str, ...] | None = None
-    """None = the runtime's default masks; ``()`` = procMount Unmasked."""
+    """None = the usual masked and read-only paths; ``()`` = procMount Unmasked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +296,7 @@ class Runtime(Protocol):
     """What a container runtime must do. All calls may be made concurrently."""
 
     async def info(self) -> RuntimeInfo:
-        """Also the health check: raises TemporaryError while the runtime does not answer."""
+        """Also the health check: raises RuntimeAway while the runtime does not answer."""
         ...
 
     async def network_ready(self) -> tuple[bool, str]:
@@ -362,8 +367,9 @@ class Runtime(Protocol):
     def events(self) -> AsyncIterator[str]:
         """Pod uids whose containers may have changed; ends with TemporaryError when it breaks.
 
-        A runtime without events polls its own cheap list (at most a few times per second) and
-        yields what differs, so callers need not care.
+        Begins with every pod that is there, so that nothing is lost between two calls. A runtime
+        without events polls its own cheap list (at most a few times per second) and yields what
+        differs, so callers need not care.
         """
         ...
 
