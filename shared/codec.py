@@ -1,0 +1,75 @@
+"""Bytes on the wire: version byte, then a raw deflate stream of one msgpack map.
+
+Owns every limit on what a peer may make us allocate. ``decode`` accepts hostile bytes and answers
+with a map or ``WireError``; it never crashes and never inflates past ``MAX_PLAIN``. The deflate
+stream starts with a preset dictionary (``shared/dictionary.py``), so that an ordinary pod is about
+400 bytes. A new dictionary or a new meaning of a field needs a new version byte.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgpack
+
+from shared.dictionary import DICTIONARY
+from shared.errors import WireError
+
+VERSION = 1
+MAX_WIRE = 2 * 1024 * 1024
+"""Most bytes of one payload: a ConfigMap may have 1 MiB, uncompressible."""
+MAX_PLAIN = 4 * 1024 * 1024
+"""Most bytes after decompression."""
+
+DIGEST_SIZE = 16
+
+
+def digest(body: bytes) -> bytes:
+    """BLAKE2b, 16 bytes: names a body; equal digests mean equal bodies."""
+    return blake2b(body, digest_size=DIGEST_SIZE).digest()
+
+
+def pack(value: Any) -> bytes:
+    """msgpack, canonical enough to digest: the caller fixes the order of map keys."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def unpack(plain: bytes) -> Any:
+    """msgpack → value; string keys only, no extension types."""
+    try:
+        return msgpack.unpackb(plain, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise WireError("bad-msgpack", str(error)[:200]) from error
+
+
+def _refuse_extension(code: int, data: bytes) -> Any:
+    raise ValueError(f"extension type {code}")
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=DICTIONARY)
+    return bytes((VERSION,)) + deflate.compress(pack(message)) + deflate.flush()
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    if len(payload) > MAX_WIRE:
+        raise WireError("too-large", f"{len(payload)} bytes")
+    if not payload or payload[0] != VERSION:
+        raise WireError("bad-version", f"first byte {payload[:1].hex() or 'missing'}")
+    inflate = zlib.decompressobj(-15, zdict=DICTIONARY)
+    try:
+        plain = inflate.decompress(payload[1:], MAX_PLAIN)
+    except zlib.error as error:
+        raise WireError("bad-deflate", str(error)) from error
+    if not inflate.eof:
+        raise WireError("too-large" if inflate.unconsumed_tail else "truncated")
+    if inflate.unused_data:
+        raise WireError("trailing-bytes", f"{len(inflate.unused_data)} bytes")
+    message = unpack(plain)
+    if not isinstance(message, dict):
+        raise WireError("bad-msgpack", f"a {type(message).__name__}, not a map")
+    return message

@@ -1,0 +1,371 @@
+"""The one importer of paho: a ``Link`` whose sockets hang on the running asyncio loop.
+
+One paho client per connection, so no state of an old connection leaks into the next. TCP connect
+and TLS handshake run in a thread (paho does them blocking); everything after is on the loop. The
+socket has no Nagle delay, and is corked around a write, so that packets queued together share
+segments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from shared.codec import MAX_WIRE
+from shared.errors import LinkError, PermanentError, TooLarge
+from shared.link import (
+    Broker,
+    Connection,
+    ConnectOptions,
+    Message,
+    PublishRefused,
+    Subscription,
+)
+
+CONNECT_TIMEOUT = 15.0
+FAILURE = 0x80
+TEMPORARY_REFUSALS = frozenset({0x83, 0x88, 0x89, 0x93, 0x96, 0x97})
+"""Implementation error, server unavailable or busy, receive maximum, rate, quota."""
+PUBLISH_OVERHEAD = 64
+"""Fixed header, packet id and our properties: more than they can take."""
+
+
+class PahoLink:
+    """A broker to connect to; see ``shared.link.Link``."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    @asynccontextmanager
+    async def connect(self, options: ConnectOptions) -> AsyncIterator[Connection]:
+        connection = _PahoConnection(self._broker, options)
+        try:
+            await connection.open()
+            yield connection
+        finally:
+            await connection.close()
+
+
+class _PahoConnection:
+    def __init__(self, broker: Broker, options: ConnectOptions) -> None:
+        self.session_present = False
+        self.max_packet_size = MAX_WIRE
+        self._broker = broker
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._incoming: asyncio.Queue[Message | LinkError] = asyncio.Queue()
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._connected: asyncio.Future[None] = self._loop.create_future()
+        self._ended: LinkError | None = None
+        self._misc: asyncio.TimerHandle | None = None
+        self._socket: Any = None
+        self._client = self._make_client()
+
+    # -- opening and closing
+
+    def _make_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._options.client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.suppress_exceptions = False
+        client.max_queued_messages_set(0)
+        client.connect_timeout = CONNECT_TIMEOUT
+        client.on_socket_open = self._on_socket_open
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_register_write
+        client.on_socket_unregister_write = self._on_unregister_write
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
+        if will := self._options.will:
+            properties = _properties(PacketTypes.WILLMESSAGE)
+            properties.WillDelayInterval = will.delay
+            client.will_set(will.topic, will.payload, qos=1, retain=True, properties=properties)
+        return client
+
+    async def open(self) -> None:
+        try:
+            await asyncio.to_thread(self._connect_blocking)
+        except (OSError, ValueError) as error:
+            raise LinkError(f"{self._broker}: {_reason(error)}") from error
+        self._misc = self._loop.call_later(1, self._tick)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await asyncio.shield(self._connected)
+        except TimeoutError as error:
+            raise LinkError(f"{self._broker}: no CONNACK in {CONNECT_TIMEOUT:.0f} s") from error
+
+    def _connect_blocking(self) -> None:
+        if self._broker.tls:
+            self._client.tls_set_context(_tls_context(self._broker))
+        if self._broker.username:
+            self._client.username_pw_set(self._broker.username, _password(self._broker))
+        properties = _properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = self._options.session_expiry
+        properties.ReceiveMaximum = self._options.receive_maximum
+        properties.MaximumPacketSize = MAX_WIRE + 1024
+        self._client.connect(
+            self._broker.host,
+            self._broker.port,
+            keepalive=self._options.keep_alive,
+            clean_start=self._options.clean_start,
+            properties=properties,
+        )
+
+    async def close(self) -> None:
+        if self._misc is not None:
+            self._misc.cancel()
+        if self._ended is None:
+            self._client.disconnect()
+            self._end(LinkError("disconnected"))
+        if self._connected.done() and not self._connected.cancelled():
+            self._connected.exception()
+        # Callbacks that the connecting thread queued run before the socket's place is reused.
+        await asyncio.sleep(0)
+        self._forget_socket()
+        self._client.on_socket_close = None
+        self._client.on_socket_unregister_write = None
+
+    def _end(self, reason: LinkError) -> None:
+        if self._ended is not None:
+            return
+        self._ended = reason
+        if not self._connected.done():
+            self._connected.set_exception(reason)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(reason)
+        self._waiting.clear()
+        self._incoming.put_nowait(reason)
+
+    # -- what callers use
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        asked = [(one.filter, _options(one)) for one in subscriptions]
+        code, packet_id = self._client.subscribe(asked)
+        await self._acknowledged(code, packet_id)
+
+    async def unsubscribe(self, filters: Sequence[str]) -> None:
+        code, packet_id = self._client.unsubscribe(list(filters))
+        await self._acknowledged(code, packet_id)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        expiry: int | None = None,
+        correlation: bytes = b"",
+    ) -> Awaitable[None]:
+        size = len(topic.encode()) + len(payload) + len(correlation) + PUBLISH_OVERHEAD
+        if size > self.max_packet_size:
+            raise TooLarge(f"{topic}: {size} bytes, the broker takes {self.max_packet_size}")
+        properties = None
+        if expiry is not None or correlation:
+            properties = _properties(PacketTypes.PUBLISH)
+            if expiry is not None:
+                properties.MessageExpiryInterval = expiry
+            if correlation:
+                properties.CorrelationData = correlation
+        sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        return self._acknowledged(sent.rc, sent.mid)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        while True:
+            item = await self._incoming.get()
+            if isinstance(item, LinkError):
+                raise item
+            yield item
+
+    def ack(self, message: Message) -> None:
+        if self._ended is None and message.packet_id:
+            self._client.ack(message.packet_id, 1)
+
+    def _acknowledged(self, code: MQTTErrorCode, packet_id: int | None) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = self._loop.create_future()
+        # Nobody has to await a publish: its failure is also the connection's end.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self._ended is not None:
+            future.set_exception(self._ended)
+        elif code != MQTTErrorCode.MQTT_ERR_SUCCESS or packet_id is None:
+            future.set_exception(LinkError(paho.error_string(code)))
+        else:
+            self._waiting[packet_id] = future
+        return future
+
+    def _settle(self, packet_id: int, error: Exception | None = None) -> None:
+        future = self._waiting.pop(packet_id, None)
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    # -- paho's callbacks; the socket ones may come from the connecting thread
+
+    def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.call_soon_threadsafe(self._watch_socket, sock)
+
+    def _watch_socket(self, sock: Any) -> None:
+        if sock.fileno() < 0:
+            return
+        self._socket = sock
+        self._loop.add_reader(sock, self._readable)
+        self._loop.add_writer(sock, self._writable)
+
+    def _on_socket_close(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        if self._socket is sock:
+            self._forget_socket()
+
+    def _forget_socket(self) -> None:
+        if self._socket is not None and self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+        self._socket = None
+
+    def _on_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+
+    def _watch_writes(self, sock: Any) -> None:
+        if sock is self._socket and sock.fileno() >= 0:
+            self._loop.add_writer(sock, self._writable)
+
+    def _on_unregister_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._unwatch_writes, sock)
+
+    def _unwatch_writes(self, sock: Any) -> None:
+        if sock is self._socket and sock.fileno() >= 0 and not self._client.want_write():
+            self._loop.remove_writer(sock)
+
+    def _readable(self) -> None:
+        self._client.loop_read()
+        # TLS may hold more decrypted bytes than the one packet; the socket would not tell again.
+        while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            self._client.loop_read()
+
+    def _writable(self) -> None:
+        sock = self._socket
+        self._cork(sock, 1)
+        self._client.loop_write()
+        self._cork(sock, 0)
+
+    def _cork(self, sock: Any, on: int) -> None:
+        if sock is not None and sock.fileno() >= 0:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
+    def _tick(self) -> None:
+        """Keep-alive: paho sends PINGREQ and notices a missing PINGRESP."""
+        if self._ended is None:
+            self._client.loop_misc()
+            self._misc = self._loop.call_later(1, self._tick)
+
+    def _on_connect(
+        self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any
+    ) -> None:
+        if code.is_failure:
+            self._end(LinkError(f"{self._broker}: connection refused: {code}", delay=5.0))
+            return
+        self.session_present = bool(flags.session_present)
+        limit = getattr(properties, "MaximumPacketSize", None)
+        self.max_packet_size = min(limit or MAX_WIRE, MAX_WIRE)
+        if not self._connected.done():
+            self._connected.set_result(None)
+
+    def _on_disconnect(
+        self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any
+    ) -> None:
+        self._end(LinkError(f"{self._broker}: connection lost: {code}"))
+
+    def _on_message(self, client: paho.Client, userdata: Any, message: Any) -> None:
+        properties = message.properties
+        self._incoming.put_nowait(
+            Message(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                retained=message.retain,
+                packet_id=message.mid,
+                response_topic=getattr(properties, "ResponseTopic", ""),
+                correlation=getattr(properties, "CorrelationData", b""),
+            )
+        )
+
+    def _on_publish(
+        self, client: paho.Client, userdata: Any, mid: int, code: ReasonCode, properties: Any
+    ) -> None:
+        error: Exception | None = None
+        if code.value in TEMPORARY_REFUSALS:
+            error = LinkError(f"publish refused for now: {code}")
+        elif code.value >= FAILURE:
+            error = PublishRefused(f"publish refused: {code}")
+        # paho calls back before its publish() returned when the answer is that quick.
+        self._loop.call_soon(self._settle, mid, error)
+
+    def _on_subscribe(
+        self, client: paho.Client, userdata: Any, mid: int, codes: list[ReasonCode], p: Any
+    ) -> None:
+        refused = [str(code) for code in codes if code.is_failure]
+        error = PermanentError(f"subscription refused: {refused[0]}") if refused else None
+        self._loop.call_soon(self._settle, mid, error)
+
+    def _on_unsubscribe(
+        self, client: paho.Client, userdata: Any, mid: int, codes: list[ReasonCode], p: Any
+    ) -> None:
+        self._loop.call_soon(self._settle, mid)
+
+
+def _properties(packet: int) -> Any:
+    return Properties(packet)  # type: ignore[no-untyped-call]
+
+
+def _options(subscription: Subscription) -> SubscribeOptions:
+    return SubscribeOptions(
+        qos=1, noLocal=subscription.no_local, retainHandling=subscription.retain_handling
+    )
+
+
+def _tls_context(broker: Broker) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=broker.ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if broker.cert_file:
+        context.load_cert_chain(broker.cert_file, broker.key_file or None)
+    return context
+
+
+def _password(broker: Broker) -> str | None:
+    if not broker.password_file:
+        return None
+    return Path(broker.password_file).read_text().strip()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}; check the CA file and the host name"
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return error.strerror + where
+    return str(error)
