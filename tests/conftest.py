@@ -1,0 +1,6 @@
+"""Registers the fixtures; each lives beside the part that it starts, in ``tests/parts``."""
+
+pytest_plugins = [
+    "tests.parts.missing",
+    "tests.parts.containerd",
+]
