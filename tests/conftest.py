@@ -2,5 +2,8 @@
 
 pytest_plugins = [
     "tests.parts.missing",
+    "tests.parts.certificates",
     "tests.parts.containerd",
+    "tests.parts.mosquitto",
+    "tests.parts.registry",
 ]

@@ -1,0 +1,266 @@
+"""containerd and CRI-O through the Kubernetes Container Runtime Interface: the real runtime.
+
+Owns the calls and nothing else: what is sent and read is translated in ``cri_requests`` and
+``cri_answers``, errors in ``cri_errors``, waiting for changes is ``cri_events``. Importing this
+module loads gRPC (some 15 MB), so ``runtime/opening.py`` imports it only when it is chosen.
+Works with containerd from 1.6 on and with CRI-O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from cri_api.v1 import api_pb2 as cri
+
+from edgeagent.runtime import cri_answers, cri_requests
+from edgeagent.runtime.cri_channel import (
+    CHANGE_SECONDS,
+    PULL_SECONDS,
+    QUERY_SECONDS,
+    SANDBOX_SECONDS,
+    STOP_SLACK_SECONDS,
+    CriChannel,
+)
+from edgeagent.runtime.cri_errors import (
+    NotThere,
+    TookTooLong,
+    translated,
+    translated_look_up,
+    translated_pull,
+)
+from edgeagent.runtime.cri_events import CriEvents
+from edgeagent.runtime.port import (
+    Container,
+    ContainerConfig,
+    ContainerStats,
+    ExecResult,
+    FilesystemUsage,
+    Image,
+    ImageAuth,
+    Resources,
+    RuntimeInfo,
+    Sandbox,
+    SandboxConfig,
+)
+from shared.errors import PermanentError
+
+
+class CriRuntime:
+    """The port over a unix socket (``unix:///run/containerd/containerd.sock``)."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = CriChannel(address)
+        self._runtime = self._channel.runtime
+        self._images = self._channel.images
+        self._events = CriEvents(self._channel, self.list_sandboxes)
+        self._driver: str | None = None
+
+    async def info(self) -> RuntimeInfo:
+        version = await self._query(self._runtime.Version, cri.VersionRequest())
+        status = await self._query(self._runtime.Status, cri.StatusRequest(verbose=True))
+        if self._driver is None:
+            self._driver = await self._cgroup_driver()
+        return cri_answers.runtime_info(
+            version, status, driver=self._driver, has_events=self._events.pushed
+        )
+
+    async def network_ready(self) -> tuple[bool, str]:
+        return cri_answers.network_ready(
+            await self._query(self._runtime.Status, cri.StatusRequest())
+        )
+
+    async def list_sandboxes(self) -> list[Sandbox]:
+        """Containers first: one made between the two lists then has its sandbox in the second."""
+        containers = await self._query(self._runtime.ListContainers, cri.ListContainersRequest())
+        sandboxes = await self._query(self._runtime.ListPodSandbox, cri.ListPodSandboxRequest())
+        return cri_answers.listed(sandboxes.items, containers.containers)
+
+    async def inspect_sandbox(self, sandbox_id: str) -> Sandbox | None:
+        request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id)
+        only_its = cri.ContainerFilter(pod_sandbox_id=sandbox_id)
+        try:
+            answer = await self._query(self._runtime.PodSandboxStatus, request)
+        except NotThere:
+            return None
+        inside = await self._query(
+            self._runtime.ListContainers, cri.ListContainersRequest(filter=only_its)
+        )
+        looked_up = await asyncio.gather(
+            *(self._container(one.id, sandbox_id) for one in inside.containers)
+        )
+        return cri_answers.inspected(answer.status, [one for one in looked_up if one])
+
+    async def inspect_container(self, container_id: str) -> Container | None:
+        """The status does not name the sandbox, the list does."""
+        only_it = cri.ListContainersRequest(filter=cri.ContainerFilter(id=container_id))
+        answer = await self._query(self._runtime.ListContainers, only_it)
+        for one in answer.containers:
+            return await self._container(one.id, one.pod_sandbox_id)
+        return None
+
+    async def start_sandbox(self, config: SandboxConfig) -> str:
+        request = cri.RunPodSandboxRequest(
+            config=cri_requests.sandbox_config(config), runtime_handler=config.runtime_handler
+        )
+        with translated("start sandbox"):
+            answer = await self._runtime.RunPodSandbox(request, timeout=SANDBOX_SECONDS)
+        return str(answer.pod_sandbox_id)
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
+        await self._end(self._runtime.StopPodSandbox, request, "stop sandbox")
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
+        await self._end(self._runtime.RemovePodSandbox, request, "remove sandbox")
+
+    async def create_container(
+        self, sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig
+    ) -> str:
+        request = cri.CreateContainerRequest(
+            pod_sandbox_id=sandbox_id,
+            config=cri_requests.container_config(config, sandbox.security),
+            sandbox_config=cri_requests.sandbox_config(sandbox),
+        )
+        with translated("create container"):
+            answer = await self._runtime.CreateContainer(request, timeout=CHANGE_SECONDS)
+        return str(answer.container_id)
+
+    async def start_container(self, container_id: str) -> None:
+        request = cri.StartContainerRequest(container_id=container_id)
+        with translated("start container"):
+            await self._runtime.StartContainer(request, timeout=CHANGE_SECONDS)
+
+    async def stop_container(self, container_id: str, grace_seconds: float) -> None:
+        grace = cri_requests.whole_seconds(grace_seconds)
+        request = cri.StopContainerRequest(container_id=container_id, timeout=grace)
+        await self._end(
+            self._runtime.StopContainer,
+            request,
+            "stop container",
+            seconds=grace + STOP_SLACK_SECONDS,
+        )
+
+    async def remove_container(self, container_id: str) -> None:
+        request = cri.RemoveContainerRequest(container_id=container_id)
+        await self._end(self._runtime.RemoveContainer, request, "remove container")
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        request = cri.UpdateContainerResourcesRequest(
+            container_id=container_id, linux=cri_requests.resources(resources)
+        )
+        with translated("update resources"):
+            await self._runtime.UpdateContainerResources(request, timeout=CHANGE_SECONDS)
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], timeout: float
+    ) -> ExecResult:
+        seconds = max(1, cri_requests.whole_seconds(timeout))
+        request = cri.ExecSyncRequest(container_id=container_id, cmd=command, timeout=seconds)
+        try:
+            with translated("exec"):
+                answer = await self._runtime.ExecSync(request, timeout=seconds + QUERY_SECONDS)
+        except TookTooLong as error:
+            raise TimeoutError(f"the command took longer than {seconds} s") from error
+        return ExecResult(answer.exit_code, answer.stdout, answer.stderr)
+
+    async def reopen_log(self, container_id: str) -> None:
+        request = cri.ReopenContainerLogRequest(container_id=container_id)
+        with translated("reopen log"):
+            await self._runtime.ReopenContainerLog(request, timeout=QUERY_SECONDS)
+
+    async def pull_image(self, image: str, auth: ImageAuth | None = None) -> str:
+        request = cri.PullImageRequest(
+            image=cri.ImageSpec(image=image), auth=cri_requests.auth_config(auth)
+        )
+        with translated_pull(image):
+            answer = await self._images.PullImage(request, timeout=PULL_SECONDS)
+        return str(answer.image_ref)
+
+    async def image_status(self, image: str) -> Image | None:
+        request = cri.ImageStatusRequest(image=cri.ImageSpec(image=image))
+        with translated_look_up(image):
+            answer = await self._images.ImageStatus(request, timeout=QUERY_SECONDS)
+        return cri_answers.image(answer.image) if answer.HasField("image") else None
+
+    async def list_images(self) -> list[Image]:
+        answer = await self._query(self._images.ListImages, cri.ListImagesRequest())
+        return [cri_answers.image(one) for one in answer.images]
+
+    async def remove_image(self, image: str) -> None:
+        request = cri.RemoveImageRequest(image=cri.ImageSpec(image=image))
+        await self._end(self._images.RemoveImage, request, "remove image")
+
+    async def image_filesystem(self) -> FilesystemUsage | None:
+        answer = await self._query(self._images.ImageFsInfo, cri.ImageFsInfoRequest())
+        for one in answer.image_filesystems:
+            return cri_answers.filesystem(one)
+        return None
+
+    async def stats(self) -> list[ContainerStats]:
+        request = cri.ListContainerStatsRequest()
+        answer = await self._query(self._runtime.ListContainerStats, request)
+        return [cri_answers.stats(one) for one in answer.stats]
+
+    def events(self) -> AsyncIterator[str]:
+        return self._events.follow()
+
+    async def streaming_url(
+        self,
+        verb: str,
+        container_or_sandbox_id: str,
+        *,
+        command: Sequence[str] = (),
+        stdin: bool = False,
+        tty: bool = False,
+    ) -> str:
+        target = container_or_sandbox_id
+        streams = {"stdin": stdin, "stdout": True, "stderr": not tty, "tty": tty}
+        request: Any
+        if verb == "exec":
+            request = cri.ExecRequest(container_id=target, cmd=command, **streams)
+            answer = await self._query(self._runtime.Exec, request)
+        elif verb == "attach":
+            request = cri.AttachRequest(container_id=target, **streams)
+            answer = await self._query(self._runtime.Attach, request)
+        elif verb == "portforward":
+            request = cri.PortForwardRequest(pod_sandbox_id=target)
+            answer = await self._query(self._runtime.PortForward, request)
+        else:
+            raise PermanentError(f"there is no stream for {verb!r}")
+        return str(answer.url)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _query(self, method: Any, request: Any) -> Any:
+        with translated(type(request).__name__.removesuffix("Request")):
+            return await method(request, timeout=QUERY_SECONDS)
+
+    async def _end(
+        self, method: Any, request: Any, action: str, *, seconds: float = CHANGE_SECONDS
+    ) -> None:
+        """Stopping and removing what is not there is a success."""
+        try:
+            with translated(action):
+                await method(request, timeout=seconds)
+        except NotThere:
+            return
+
+    async def _container(self, container_id: str, sandbox_id: str) -> Container | None:
+        request = cri.ContainerStatusRequest(container_id=container_id)
+        try:
+            answer = await self._query(self._runtime.ContainerStatus, request)
+        except NotThere:
+            return None
+        return cri_answers.container(answer.status, sandbox_id)
+
+    async def _cgroup_driver(self) -> str:
+        """Empty when the runtime is too old for the question (containerd before 2.0)."""
+        try:
+            answer = await self._query(self._runtime.RuntimeConfig, cri.RuntimeConfigRequest())
+        except PermanentError:
+            return ""
+        return cri_answers.driver_name(answer)

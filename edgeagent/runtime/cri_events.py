@@ -1,0 +1,128 @@
+"""Which pods changed: push where the runtime has it, a cheap look at the lists always.
+
+Owns the pace of looking. What a pod looks like is the set of (id, state) pairs of its sandboxes
+and containers from the two list calls; whatever differs between two looks is yielded. A push only
+says "look now", so a lost, early or unknown one costs time and never a change:
+
+* ``GetContainerEvents`` (containerd 1.7 and newer, CRI-O when enabled), else
+* containerd's own event service on the same socket (containerd 1.6), which runs ahead of the
+  lists by some tens of milliseconds: hence several looks after each push, else
+* looking on its own: four times a second while something changes, once a second when idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import chain, repeat
+from typing import Any
+
+from cri_api.v1 import api_pb2 as cri
+
+from edgeagent.runtime.cri_channel import CriChannel
+from edgeagent.runtime.cri_errors import translated
+from edgeagent.runtime.port import RuntimeAway, Sandbox
+from shared.errors import PermanentError
+
+Looks = dict[str, frozenset[tuple[str, object]]]
+"""By pod uid: what the lists show of it."""
+
+_POLLED = ((0.25, 0.25, 0.25, 0.25), 1.0)
+_PUSHED = ((0.03, 0.06, 0.12, 0.25, 0.5), 30.0)
+"""Seconds between looks after a change or a push, and when nothing happens."""
+
+_SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"
+_FILTER = rb'namespace==k8s.io,topic~="^/(tasks/(start|exit|delete)|containers/delete)"'
+# A process started by exec ends with two different ids, container and process, one after the
+# other in the message. Health checks do that all day and it is no change of a container.
+_END_OF_EXEC = re.compile(rb"\n@([0-9a-f]{64})\x12@(?!\1)[0-9a-f]{64}")
+
+
+def looks(sandboxes: list[Sandbox]) -> Looks:
+    found: dict[str, set[tuple[str, object]]] = defaultdict(set)
+    for sandbox in sandboxes:
+        found[sandbox.uid].add((sandbox.id, sandbox.state))
+        found[sandbox.uid].update((one.id, one.state) for one in sandbox.containers)
+    return {uid: frozenset(parts) for uid, parts in found.items()}
+
+
+def differing(before: Looks, after: Looks) -> list[str]:
+    return sorted(uid for uid in before.keys() | after.keys() if before.get(uid) != after.get(uid))
+
+
+class CriEvents:
+    """One follower at a time; ``pushed`` says whether the runtime has pushed anything to it."""
+
+    def __init__(
+        self, channel: CriChannel, list_sandboxes: Callable[[], Awaitable[list[Sandbox]]]
+    ) -> None:
+        self._channel = channel
+        self._list = list_sandboxes
+        self._woken = asyncio.Event()
+        self.pushed = False
+
+    async def follow(self) -> AsyncIterator[str]:
+        listener = asyncio.create_task(self._listen(), name="runtime events")
+        seen: Looks = {}
+        pauses = self._pauses()
+        try:
+            while True:
+                now = looks(await self._list())
+                changed = differing(seen, now)
+                seen = now
+                for uid in changed:
+                    yield uid
+                if changed:
+                    pauses = self._pauses()
+                if await self._pause(next(pauses), listener):
+                    pauses = self._pauses()
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+    def _pauses(self) -> Iterator[float]:
+        soon, idle = _PUSHED if self.pushed else _POLLED
+        return chain(soon, repeat(idle))
+
+    async def _pause(self, seconds: float, listener: asyncio.Task[None]) -> bool:
+        """Whether a push cut it short; a listener that broke ends the following."""
+        try:
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        if listener.done():
+            listener.result()
+        await asyncio.sleep(_PUSHED[0][0])
+        return True
+
+    async def _listen(self) -> None:
+        """Returns when the runtime has no push at all; raises when a working stream ends."""
+        for stream in (self._cri_stream, self._containerd_stream):
+            self.pushed = False
+            try:
+                await self._wake_on(stream())
+            except PermanentError:
+                continue
+            except BaseException:
+                self._woken.set()
+                raise
+
+    async def _wake_on(self, stream: Any) -> None:
+        with translated("follow events"):
+            async for message in stream:
+                self.pushed = True
+                if not isinstance(message, bytes) or not _END_OF_EXEC.search(message):
+                    self._woken.set()
+        if self.pushed:
+            raise RuntimeAway("the container runtime ended its events")
+
+    def _cri_stream(self) -> Any:
+        return self._channel.runtime.GetContainerEvents(cri.GetEventsRequest())
+
+    def _containerd_stream(self) -> Any:
+        """Bytes in, bytes out: one length-prefixed string asks, and any answer means a push."""
+        subscribe = self._channel.raw.unary_stream(_SUBSCRIBE, None, None)
+        return subscribe(b"\n" + bytes([len(_FILTER)]) + _FILTER)
