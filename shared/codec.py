@@ -62,11 +62,13 @@ def decode(payload: bytes) -> dict[str, Any]:
         raise WireError("bad-version", f"first byte {payload[:1].hex() or 'missing'}")
     inflate = zlib.decompressobj(-15, zdict=DICTIONARY)
     try:
-        plain = inflate.decompress(payload[1:], MAX_PLAIN)
+        plain = inflate.decompress(payload[1:], MAX_PLAIN + 1)
     except zlib.error as error:
         raise WireError("bad-deflate", str(error)) from error
+    if len(plain) > MAX_PLAIN:
+        raise WireError("too-large", "inflates past the limit")
     if not inflate.eof:
-        raise WireError("too-large" if inflate.unconsumed_tail else "truncated")
+        raise WireError("truncated")
     if inflate.unused_data:
         raise WireError("trailing-bytes", f"{len(inflate.unused_data)} bytes")
     message = unpack(plain)
