@@ -1,4 +1,4 @@
-"""The embedded MQTT 5 broker of ``kubetide up``: rumqttd from the ``iotcore`` wheel, in a child process.
+"""The embedded MQTT 5 broker of ``kubetide up``: rumqttd (``iotcore`` wheel), in a child process.
 
 For one machine and for trying things. It keeps retained messages and sessions in memory only and
 ignores retain handling; production and the main tests use mosquitto. ``stop`` leaves no process
