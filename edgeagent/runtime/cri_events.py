@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import chain, repeat
 from typing import Any
@@ -23,11 +22,9 @@ from cri_api.v1 import api_pb2 as cri
 
 from edgeagent.runtime.cri_channel import CriChannel
 from edgeagent.runtime.cri_errors import translated
+from edgeagent.runtime.looking import Looks, differing, looks
 from edgeagent.runtime.port import RuntimeAway, Sandbox
 from shared.errors import PermanentError
-
-Looks = dict[str, frozenset[tuple[str, object]]]
-"""By pod uid: what the lists show of it."""
 
 _POLLED = ((0.25, 0.25, 0.25, 0.25), 1.0)
 _PUSHED = ((0.03, 0.06, 0.12, 0.25, 0.5), 30.0)
@@ -38,18 +35,6 @@ _FILTER = rb'namespace==k8s.io,topic~="^/(tasks/(start|exit|delete)|containers/d
 # A process started by exec ends with two different ids, container and process, one after the
 # other in the message. Health checks do that all day and it is no change of a container.
 _END_OF_EXEC = re.compile(rb"\n@([0-9a-f]{64})\x12@(?!\1)[0-9a-f]{64}")
-
-
-def looks(sandboxes: list[Sandbox]) -> Looks:
-    found: dict[str, set[tuple[str, object]]] = defaultdict(set)
-    for sandbox in sandboxes:
-        found[sandbox.uid].add((sandbox.id, sandbox.state))
-        found[sandbox.uid].update((one.id, one.state) for one in sandbox.containers)
-    return {uid: frozenset(parts) for uid, parts in found.items()}
-
-
-def differing(before: Looks, after: Looks) -> list[str]:
-    return sorted(uid for uid in before.keys() | after.keys() if before.get(uid) != after.get(uid))
 
 
 class CriEvents:

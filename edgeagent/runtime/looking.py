@@ -1,0 +1,23 @@
+"""What changed between two looks at a runtime's list: pure, for runtimes that must be polled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from edgeagent.runtime.port import ContainerState, Sandbox, SandboxState
+
+Looks = dict[str, frozenset[tuple[str, SandboxState | ContainerState]]]
+"""By pod uid: the id and state of every sandbox and container that the list shows."""
+
+
+def looks(sandboxes: Iterable[Sandbox]) -> Looks:
+    found: dict[str, set[tuple[str, SandboxState | ContainerState]]] = defaultdict(set)
+    for sandbox in sandboxes:
+        found[sandbox.uid].add((sandbox.id, sandbox.state))
+        found[sandbox.uid].update((one.id, one.state) for one in sandbox.containers)
+    return {uid: frozenset(parts) for uid, parts in found.items()}
+
+
+def differing(before: Looks, after: Looks) -> list[str]:
+    return sorted(uid for uid in before.keys() | after.keys() if before.get(uid) != after.get(uid))
