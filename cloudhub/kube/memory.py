@@ -1,0 +1,228 @@
+"""A model of the API server behind the ``Kube`` port, for unit tests and the simulator.
+
+Versions, watches, conflicts, the status subresource and graceful deletion behave as the contract
+tests in ``tests/hub_kube`` demand of a real server; validation, admission and RBAC are absent.
+Objects are copied on the way in and out. ``fail`` and ``break_watches`` make bad days.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from cloudhub.kube.model_rules import copied, grace_of, kept, patched, selects
+from cloudhub.kube.port import PODS, Change, PatchType, Resource, WatchEvent
+from shared.clock import Clock
+from shared.errors import KubeRefused
+from shared.objects import Json
+
+Place = tuple[str, str]
+Fault = Callable[[str, Resource, str], None]
+"""Called with verb, resource and name before each request; raises KubeError or KubeRefused."""
+
+
+@dataclass(eq=False, slots=True)
+class _Watcher:
+    resource: Resource
+    namespace: str
+    labels: str
+    fields: str
+    metadata_only: bool
+    queue: asyncio.Queue[WatchEvent] = field(default_factory=asyncio.Queue)
+
+    def sees(self, obj: Json) -> bool:
+        inside = not self.namespace or obj["metadata"].get("namespace") == self.namespace
+        return inside and selects(obj, self.labels, self.fields)
+
+    def tell(self, old: Json | None, new: Json | None) -> None:
+        """An object that stops matching the selectors is DELETED for this watcher."""
+        if new is not None and self.sees(new):
+            self.queue.put_nowait(WatchEvent(Change.SET, self.given(new)))
+        elif old is not None and self.sees(old):
+            self.queue.put_nowait(WatchEvent(Change.DELETED, self.given(new or old)))
+
+    def given(self, obj: Json) -> Json:
+        return {"metadata": copied(obj["metadata"])} if self.metadata_only else copied(obj)
+
+
+class MemoryKube:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._version = 1000
+        self._uids = 0
+        self._stores: dict[Resource, dict[Place, Json]] = {}
+        self._watchers: set[_Watcher] = set()
+        self.fail: Fault = lambda verb, resource, name: None
+        self.requests: list[tuple[str, str, str]] = []
+        """Verb, resource (``pods/status``) and name of every request, for tests to look at."""
+
+    # -- the port
+
+    async def watch(
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+    ) -> AsyncIterator[WatchEvent]:
+        watcher = _Watcher(resource, namespace, label_selector, field_selector, metadata_only)
+        self._list_for(watcher)
+        self._watchers.add(watcher)
+        try:
+            while True:
+                yield await watcher.queue.get()
+        finally:
+            self._watchers.discard(watcher)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Json | None:
+        await self._enter("get", resource, name)
+        found = self._store(resource).get((namespace, name))
+        return copied(found) if found else None
+
+    async def list(
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> list[Json]:
+        await self._enter("list", resource, "")
+        watcher = _Watcher(resource, namespace, label_selector, field_selector, False)
+        return [copied(obj) for obj in self._store(resource).values() if watcher.sees(obj)]
+
+    async def create(self, resource: Resource, namespace: str, obj: Json) -> Json:
+        name = obj["metadata"]["name"]
+        await self._enter("create", resource, name)
+        if (namespace, name) in self._store(resource):
+            raise _refused(409, "AlreadyExists", f"{resource.plural} {name!r} already exists")
+        self._uids += 1
+        born = {
+            "uid": f"00000000-0000-4000-8000-{self._uids:012x}",
+            "creationTimestamp": self._stamp(),
+            **({"namespace": namespace} if resource.namespaced else {}),
+        }
+        made = copied(obj) | {"metadata": {**copied(obj["metadata"]), **born}}
+        if resource is PODS:
+            made["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
+        return self._write(resource, None, made)
+
+    async def replace(self, resource: Resource, namespace: str, obj: Json) -> Json:
+        await self._enter("update", resource, obj["metadata"]["name"])
+        old = self._existing(resource, namespace, obj["metadata"]["name"])
+        self._check_version(obj, old)
+        return self._write(resource, old, kept(resource, old, copied(obj), ""))
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Json,
+        *,
+        subresource: str = "",
+        patch_type: PatchType = "merge",
+    ) -> Json:
+        await self._enter("patch", resource, name, subresource)
+        old = self._existing(resource, namespace, name)
+        self._check_version(patch, old)
+        new = patched(old, patch, patch_type)
+        return self._write(resource, old, kept(resource, old, new, subresource))
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, grace: int
+    ) -> None:
+        await self._enter("delete", resource, name)
+        old = self._store(resource).get((namespace, name))
+        if old is None or old["metadata"]["uid"] != uid:
+            return
+        seconds = grace_of(old, grace) if resource is PODS else 0
+        left = old["metadata"].get("deletionGracePeriodSeconds")
+        if seconds == 0:
+            self._remove(resource, old)
+        elif left is None or seconds < left:
+            self._mark_deleted(resource, old, seconds)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    # -- bad days
+
+    def break_watches(self) -> None:
+        """As after 410 Gone: what was not delivered yet is lost, then comes a complete list."""
+        for watcher in self._watchers:
+            while not watcher.queue.empty():
+                watcher.queue.get_nowait()
+            self._list_for(watcher)
+
+    # -- the store
+
+    async def _enter(self, verb: str, resource: Resource, name: str, sub: str = "") -> None:
+        """Where a request would travel: others run meanwhile, and it may fail."""
+        target = f"{resource.plural}/{sub}" if sub else resource.plural
+        self.requests.append((verb, target, name))
+        await asyncio.sleep(0)
+        self.fail(verb, resource, name)
+
+    def _store(self, resource: Resource) -> dict[Place, Json]:
+        return self._stores.setdefault(resource, {})
+
+    def _existing(self, resource: Resource, namespace: str, name: str) -> Json:
+        found = self._store(resource).get((namespace, name))
+        if found is None:
+            raise _refused(404, "NotFound", f"{resource.plural} {name!r} not found")
+        return found
+
+    def _check_version(self, asked: Json, old: Json) -> None:
+        metadata = asked.get("metadata") or {}
+        for name in ("resourceVersion", "uid"):
+            if metadata.get(name) and metadata[name] != old["metadata"][name]:
+                raise _refused(409, "Conflict", f"{old['metadata']['name']}: another {name}")
+
+    def _write(self, resource: Resource, old: Json | None, new: Json) -> Json:
+        """A write that changes nothing makes no version and no event."""
+        if new != old:
+            self._version += 1
+            new = new | {"metadata": {**new["metadata"], "resourceVersion": str(self._version)}}
+            self._store(resource)[_place(new)] = new
+            self._tell(resource, old, new)
+        answer: Json = copied(new)
+        return answer
+
+    def _mark_deleted(self, resource: Resource, old: Json, seconds: int) -> None:
+        mark = {
+            "deletionTimestamp": self._stamp(seconds),
+            "deletionGracePeriodSeconds": seconds,
+        }
+        self._write(resource, old, old | {"metadata": {**old["metadata"], **mark}})
+
+    def _remove(self, resource: Resource, old: Json) -> None:
+        self._version += 1
+        del self._store(resource)[_place(old)]
+        self._tell(resource, old, None)
+
+    def _tell(self, resource: Resource, old: Json | None, new: Json | None) -> None:
+        for watcher in self._watchers:
+            if watcher.resource == resource:
+                watcher.tell(old, new)
+
+    def _list_for(self, watcher: _Watcher) -> None:
+        seen = [obj for obj in self._store(watcher.resource).values() if watcher.sees(obj)]
+        objects = tuple(watcher.given(obj) for obj in seen)
+        watcher.queue.put_nowait(WatchEvent(Change.LISTED, objects=objects))
+
+    def _stamp(self, later: int = 0) -> str:
+        moment = datetime.datetime.fromtimestamp(self._clock.now() + later, datetime.UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _place(obj: Json) -> Place:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _refused(status: int, reason: str, text: str) -> KubeRefused:
+    return KubeRefused(text, status=status, reason=reason)
