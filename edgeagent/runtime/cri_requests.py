@@ -59,7 +59,7 @@ def sandbox_config(config: SandboxConfig) -> Any:
         metadata=cri.PodSandboxMetadata(
             name=config.name, namespace=config.namespace, uid=config.uid, attempt=config.attempt
         ),
-        hostname=config.hostname,
+        hostname="" if config.security.host_network else config.hostname,
         log_directory=config.log_directory,
         labels=dict(config.labels),
         annotations=dict(config.annotations),
@@ -117,7 +117,6 @@ def auth_config(auth: ImageAuth | None) -> Any:
         password=auth.password,
         identity_token=auth.identity_token,
         registry_token=auth.registry_token,
-        server_address=auth.server,
     )
 
 

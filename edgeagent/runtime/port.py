@@ -118,6 +118,7 @@ class SandboxConfig:
     uid: str
     attempt: int
     hostname: str
+    """Of no effect on the host network: there it is the host's."""
     log_directory: str
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -259,11 +260,12 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ImageAuth:
+    """A login that the caller has already matched to the image's registry."""
+
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
-    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The runtimes under the contract. Which fixture a test takes says where the behaviour exists:
 
 * ``world``: all three;
+* ``daemon_world``: where a daemon can die (the process runtime has none);
 * ``process_world``: where something really runs (memory only plays it);
 * ``isolating_world``: where containers are isolated and images are real (only containerd).
 """
@@ -69,6 +70,12 @@ def _worlds(kind: str, logs: Path, request: pytest.FixtureRequest) -> AsyncItera
 
 @pytest.fixture(params=["memory", "process", "containerd"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    async for one in _worlds(request.param, tmp_path, request):
+        yield one
+
+
+@pytest.fixture(params=["memory", "containerd"])
+async def daemon_world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     async for one in _worlds(request.param, tmp_path, request):
         yield one
 

@@ -155,9 +155,13 @@ async def eventually(ask: Callable[[], Awaitable[Any]], *, within: float = 10.0)
         await asyncio.sleep(0.02)
 
 
+def text_of(path: str | Path) -> str:
+    return Path(path).read_text()
+
+
 def log_lines(container: Container) -> list[tuple[str, str]]:
     """(stream, text) of complete lines in the container's CRI log."""
-    lines = Path(container.log_path).read_text().splitlines()
+    lines = text_of(container.log_path).splitlines()
     fields = [line.split(" ", 3) for line in lines]
     return [(stream, text) for _, stream, _, text in fields]
 
