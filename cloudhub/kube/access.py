@@ -20,6 +20,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import load_kube_config
+from yaml import YAMLError
 
 from shared.errors import SettingsError
 from shared.objects import Json
@@ -27,6 +28,9 @@ from shared.objects import Json
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_AGE = 60.0
 """Seconds after which a kubeconfig's token is looked up again."""
+
+UNREADABLE = (ConfigException, YAMLError, OSError, ValueError, AttributeError, TypeError, KeyError)
+"""What the loaders raise for a file that is not a kubeconfig."""
 
 
 class Access:
@@ -75,9 +79,11 @@ async def open_access(kubeconfig: str = "", context: str = "") -> Access:
         else:
             await _load_file(configuration, _path_of(kubeconfig), context)
         return Access(configuration)
-    except (ConfigException, OSError, ValueError, AttributeError, TypeError) as error:
+    except UNREADABLE as error:
         where = kubeconfig or "the Kubernetes configuration"
-        raise SettingsError(f"kubeconfig: {where}: {error}") from error
+        # The loader puts whole parts of the file, with their tokens, into its messages.
+        said = str(error).partition("{")[0]
+        raise SettingsError(f"kubeconfig: {where}: {said}") from None
 
 
 def in_cluster() -> bool:
