@@ -47,6 +47,8 @@ class Mosquitto:
         self.settings = settings or Settings()
         self.root = Path(tempfile.mkdtemp(prefix="ktm-"))
         self.port = free_port()
+        self.device_port = free_port()
+        """The same broker for one client alone, so that its bytes can be counted by port."""
         self.log = self.root / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._make_store()
@@ -114,18 +116,20 @@ class Mosquitto:
     def _write_settings(self) -> None:
         settings = self.settings
         lines = {
-            "listener": f"{self.port} 127.0.0.1",
             "user": "root",
             "set_tcp_nodelay": "true",
             "persistence": str(settings.persistence).lower(),
             "persistence_location": f"{self.root}/store/",
             "allow_anonymous": str(not settings.passwords).lower(),
-            **self._tls_lines(),
             **self._access_lines(),
             **settings.limits,
         }
-        text = "".join(f"{option} {value}\n" for option, value in lines.items())
+        blocks = [lines, self._listener_lines(self.port), self._listener_lines(self.device_port)]
+        text = "".join(f"{option} {value}\n" for one in blocks for option, value in one.items())
         (self.root / "mosquitto.conf").write_text(text)
+
+    def _listener_lines(self, port: int) -> dict[str, str]:
+        return {"listener": f"{port} 127.0.0.1", **self._tls_lines()}
 
     def _tls_lines(self) -> dict[str, str]:
         tls = self.settings.tls

@@ -1,0 +1,229 @@
+"""The whole system on real parts: API server, mosquitto, containerd, hub and agent as programs.
+
+What an end-to-end test or a benchmark holds in its hands: every part can be cut off, killed and
+started again, pods are made and watched through the API as a user would. The link of the agent to
+the broker goes through a switch, so a test can pull the cable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloudhub.kube.access import open_access
+from cloudhub.kube.client import KubeClient
+from cloudhub.kube.port import PODS, Resource
+from devcluster.processes import Program
+from devcluster.switch import Switch
+from shared.clock import SystemClock
+from shared.objects import Json
+from tests.parts import images
+from tests.parts.containerd import Containerd
+from tests.parts.mosquitto import Mosquitto, free_port
+from tests.parts.view import View, is_ready, ready_of
+
+NODE = "edge-1"
+
+
+@dataclass
+class System:
+    """One of everything, running; made by ``running_system``."""
+
+    folder: Path
+    kubeconfig: str
+    kube: KubeClient
+    view: View
+    broker: Mosquitto
+    containerd: Containerd
+    switch: Switch
+    hub: Program
+    agent: Program
+    metrics_port: int
+    node: str = NODE
+    agent_options: list[str] = field(default_factory=list)
+
+    @property
+    def data(self) -> Path:
+        """The device's data directory."""
+        return self.folder / "device"
+
+    async def node_is(self, ready: str, *, within: float = 60.0) -> None:
+        """Wait until the Node's Ready condition has this status."""
+        self.agent.check()
+        self.hub.check()
+        await self.view.until(
+            f"node {self.node} Ready={ready}",
+            lambda: ready_of(self.view.nodes.get(self.node)) == ready,
+            within=within,
+        )
+
+    async def create_pod(self, name: str, **options: object) -> Json:
+        return await self.create(PODS, pod(name, node=self.node, **options))  # type: ignore[arg-type]
+
+    async def create(self, resource: Resource, obj: Json) -> Json:
+        return await self.kube.create(resource, obj["metadata"].get("namespace", "default"), obj)
+
+    async def delete_pod(self, name: str, *, grace: int | None = None) -> None:
+        """As kubectl delete does: with the pod's own grace period unless one is given."""
+        found = await self.kube.get(PODS, "default", name)
+        assert found is not None, f"pod {name} is not there"
+        seconds = found["spec"]["terminationGracePeriodSeconds"] if grace is None else grace
+        await self.kube.delete(PODS, "default", name, uid=found["metadata"]["uid"], grace=seconds)
+
+    async def running(self, *names: str, within: float = 60.0) -> None:
+        await self.view.until(
+            f"pods {', '.join(names)} Ready",
+            lambda: all(is_ready(self.view.pods.get(name)) for name in names),
+            within=within,
+        )
+
+    async def gone(self, *names: str, within: float = 60.0) -> None:
+        await self.view.until(
+            f"pods {', '.join(names)} gone",
+            lambda: not any(name in self.view.pods for name in names),
+            within=within,
+        )
+
+    def container_ids(self) -> set[str]:
+        """What containerd has now, sandboxes included."""
+        return set(self.containerd.ctr("containers", "list", "--quiet").split())
+
+    def running_ids(self) -> set[str]:
+        lines = self.containerd.ctr("tasks", "list").splitlines()[1:]
+        return {line.split()[0] for line in lines if "RUNNING" in line}
+
+    def kill_container(self, container_id: str) -> None:
+        """SIGKILL from outside, as the kernel or a person would."""
+        bare = container_id.removeprefix("containerd://")
+        self.containerd.ctr("tasks", "kill", "--signal", "SIGKILL", bare)
+
+    async def edgeagent(self, *arguments: str) -> str:
+        """A command of the device's own CLI, for instance ``pods``."""
+        program = await asyncio.create_subprocess_exec(
+            *("python", "-m", "edgeagent", *arguments, "--data-dir", str(self.data)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await program.communicate()
+        assert program.returncode == 0, out.decode()
+        return out.decode()
+
+
+def pod(
+    name: str,
+    *,
+    node: str = NODE,
+    command: Sequence[str] = ("sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"),
+    image: str = images.BUSYBOX,
+    grace: int = 5,
+    **spec: object,
+) -> Json:
+    """A one-container pod that ends at once on SIGTERM; ``spec`` goes over the PodSpec."""
+    container = {
+        "name": "main",
+        "image": image,
+        "command": list(command),
+        "imagePullPolicy": "IfNotPresent",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "nodeName": node,
+            "terminationGracePeriodSeconds": grace,
+            "automountServiceAccountToken": False,
+            "containers": [container],
+            **spec,
+        },
+    }
+
+
+@asynccontextmanager
+async def running_system(
+    *,
+    kubeconfig: str,
+    broker: Mosquitto,
+    containerd: Containerd,
+    node: str = "",
+    hub_options: Sequence[str] = (),
+    agent_options: Sequence[str] = (),
+    broker_url: str = "",
+) -> AsyncIterator[System]:
+    """Hub and agent against the given parts; ends with no pod of the node left anywhere."""
+    folder = Path(tempfile.mkdtemp(prefix="kts-"))
+    node = node or f"edge-{uuid.uuid4().hex[:6]}"
+    kube = KubeClient(await open_access(kubeconfig), clock=SystemClock(), rng=random.Random())
+    view, switch, metrics_port = View(kube), Switch("127.0.0.1", broker.port), free_port()
+    await view.start()
+    await switch.start()
+    url = broker_url or broker.url
+    hub = Program(
+        "hub",
+        [
+            *("cloudhub", "run", "--kubeconfig", kubeconfig, "--mqtt", url),
+            *("--metrics-listen", f"127.0.0.1:{metrics_port}", *hub_options),
+        ],
+        log=folder / "hub.log",
+    )
+    through_switch = url.replace(f":{broker.port}", f":{switch.port}")
+    agent = Program(
+        "agent",
+        [
+            *("edgeagent", "run", "--node-name", node, "--mqtt", through_switch),
+            *("--data-dir", str(folder / "device"), "--runtime", f"cri:{containerd.address}"),
+            *("--log-dir", str(folder / "logs"), *agent_options),
+        ],
+        log=folder / "agent.log",
+    )
+    system = System(
+        *(folder, kubeconfig, kube, view, broker, containerd, switch, hub, agent, metrics_port),
+        node=node,
+    )
+    try:
+        await hub.start()
+        await agent.start()
+        yield system
+    finally:
+        await _end(system)
+
+
+async def _end(system: System) -> None:
+    """Stop everything; on the way out nothing may hide the test's own error."""
+    if os.environ.get("KUBETIDE_KEEP"):
+        print(f"kept: {system.folder}")
+    await system.agent.stop()
+    await system.hub.stop()
+    await system.switch.close()
+    await system.view.close()
+    for one in list(system.view.pods.values()):
+        if one["spec"].get("nodeName") == system.node:
+            metadata = one["metadata"]
+            with contextlib.suppress(Exception):
+                await system.kube.delete(
+                    PODS, metadata["namespace"], metadata["name"], uid=metadata["uid"], grace=0
+                )
+    await system.kube.close()
+    await asyncio.to_thread(system.containerd._remove_pods)
+    if not os.environ.get("KUBETIDE_KEEP"):
+        _unmount_below(system.folder)
+        shutil.rmtree(system.folder, ignore_errors=True)
+
+
+def _unmount_below(folder: Path) -> None:
+    import subprocess
+
+    table = Path("/proc/self/mountinfo").read_text().splitlines()
+    for line in reversed(table):
+        target = line.split()[4]
+        if target.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", target], check=False)
