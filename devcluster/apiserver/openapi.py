@@ -60,7 +60,7 @@ def _operations(resource: Resource) -> Json:
         "responses": answers,
         "x-kubernetes-group-version-kind": _identity(resource),
     }
-    patches = {media: {"schema": {}} for media in (JSON_PATCH, MERGE, STRATEGIC, APPLY)}
+    patches: Json = {media: {"schema": {}} for media in (JSON_PATCH, MERGE, STRATEGIC, APPLY)}
     return {
         "get": common,
         "patch": common | {"requestBody": {"content": patches}},
