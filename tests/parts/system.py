@@ -157,31 +157,35 @@ async def running_system(
     node: str = "",
     hub_options: Sequence[str] = (),
     agent_options: Sequence[str] = (),
-    broker_url: str = "",
+    direct: bool = False,
 ) -> AsyncIterator[System]:
-    """Hub and agent against the given parts; ends with no pod of the node left anywhere."""
+    """Hub and agent against the given parts; ends with no pod of the node left anywhere.
+
+    ``direct``: the agent connects to the broker's device port without the switch between.
+    """
     folder = Path(tempfile.mkdtemp(prefix="kts-"))
     node = node or f"edge-{uuid.uuid4().hex[:6]}"
     kube = KubeClient(await open_access(kubeconfig), clock=SystemClock(), rng=random.Random())
     view, switch, metrics_port = View(kube), Switch("127.0.0.1", broker.port), free_port()
     await view.start()
     await switch.start()
-    url = broker_url or broker.url
+    url = broker.url
     hub = Program(
         "hub",
         [
             *("cloudhub", "run", "--kubeconfig", kubeconfig, "--mqtt", url),
-            *("--metrics-listen", f"127.0.0.1:{metrics_port}", *hub_options),
+            *("--metrics-listen", f"127.0.0.1:{metrics_port}", *trust, *hub_options),
         ],
         log=folder / "hub.log",
     )
-    through_switch = url.replace(f":{broker.port}", f":{switch.port}")
+    device_url = url.replace(f":{broker.port}", f":{broker.device_port if direct else switch.port}")
+    trust = ["--mqtt-ca", str(broker.settings.tls.ca)] if broker.settings.tls else []
     agent = Program(
         "agent",
         [
-            *("edgeagent", "run", "--node-name", node, "--mqtt", through_switch),
+            *("edgeagent", "run", "--node-name", node, "--mqtt", device_url),
             *("--data-dir", str(folder / "device"), "--runtime", f"cri:{containerd.address}"),
-            *("--log-dir", str(folder / "logs"), *agent_options),
+            *("--log-dir", str(folder / "logs"), *trust, *agent_options),
         ],
         log=folder / "agent.log",
     )

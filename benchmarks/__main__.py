@@ -1,0 +1,135 @@
+"""``make bench``: every row of DESIGN's table for Kubetide, into docs/benchmarks.md.
+
+Real parts: mosquitto, containerd, and a real kube-apiserver when there is one, else the embedded
+API server. ``python -m benchmarks pods link`` runs only the named groups and prints them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import platform
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from benchmarks import device, hub, link, pods
+from benchmarks.floor import Floor
+from benchmarks.rows import Row, table
+from devcluster.apiserver import ApiServer
+from tests.parts import certificates, images
+from tests.parts.containerd import Containerd, new_containerd
+from tests.parts.kubernetes import find_assets, start_kube_apiserver
+from tests.parts.mosquitto import Mosquitto, Settings
+from tests.parts.system import System, running_system
+
+GROUPS = ("pods", "device", "link", "link-tls", "hub-restart", "hub-cost")
+DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+
+def main(groups: Sequence[str]) -> None:
+    unknown = set(groups) - set(GROUPS)
+    if unknown:
+        sys.exit(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    rows = asyncio.run(run(groups or GROUPS))
+    print(table(rows))
+    if not groups:
+        DOCUMENT.write_text(document(rows))
+
+
+async def run(groups: Sequence[str]) -> list[Row]:
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="ktb-") as folder:
+        archive = images.build_all(Path(folder))
+        for group in groups:
+            print(f"# {group}", file=sys.stderr, flush=True)
+            containerd = new_containerd(archive)
+            try:
+                rows += await _group(group, containerd, Path(folder))
+            finally:
+                containerd.close()
+    return rows
+
+
+async def _group(group: str, containerd: Containerd, folder: Path) -> list[Row]:
+    tls = certificates.make(folder) if group == "link-tls" else None
+    broker = Mosquitto(Settings(tls=tls, limits={"max_queued_messages": "100000"}))
+    broker.start()
+    try:
+        async with (
+            _api(folder, embedded=group.startswith("hub")) as kubeconfig,
+            running_system(
+                kubeconfig=kubeconfig,
+                broker=broker,
+                containerd=containerd,
+                direct=group.startswith("link"),
+            ) as system,
+        ):
+            await system.node_is("True")
+            return await _measure(group, system, containerd)
+    finally:
+        broker.close()
+
+
+async def _measure(group: str, system: System, containerd: Containerd) -> list[Row]:
+    if group == "pods":
+        floor = Floor(containerd)
+        try:
+            return await pods.rows(system, floor)
+        finally:
+            await floor.close()
+    if group == "device":
+        return await device.rows(system)
+    if group.startswith("link"):
+        return await link.rows(system, tls=group == "link-tls")
+    return await (hub.restart_rows(system) if group == "hub-restart" else hub.cost_rows(system))
+
+
+@asynccontextmanager
+async def _api(folder: Path, *, embedded: bool) -> AsyncIterator[str]:
+    """A kubeconfig of a running API server: a real one where there is one."""
+    assets = None if embedded else find_assets()
+    if assets is not None:
+        real = await asyncio.to_thread(
+            start_kube_apiserver, assets, Path(tempfile.mkdtemp(dir=folder))
+        )
+        try:
+            yield str(real.kubeconfig_path)
+        finally:
+            await asyncio.to_thread(real.stop)
+        return
+    server = ApiServer(scheduler=False)
+    await server.start()
+    path = folder / "kubeconfig"
+    path.write_text(server.kubeconfig())
+    try:
+        yield str(path)
+    finally:
+        await server.stop()
+
+
+def document(rows: Sequence[Row]) -> str:
+    cpu = next(
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    )
+    api = "a real kube-apiserver" if find_assets() else "the embedded API server"
+    return f"""# Benchmarks
+
+`make bench` makes this page. Times are no tests and depend on the machine; the ratio to the bare
+runtime calls of the same run travels better. KubeEdge's figures: master of 2026-08 on a 2-core
+machine, Kubernetes 1.36, containerd 1.6.
+
+Measured {datetime.date.today()} on {cpu}, Linux {platform.release()}, Python
+{platform.python_version()}, with mosquitto, containerd and {api} (the rows about the hub: the
+embedded one).
+
+{table(rows)}
+"""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
