@@ -1,0 +1,177 @@
+"""What this device should run: the applied list, the bodies it holds, and the pods in them.
+
+``Desired`` is the value that is stored and decided upon; ``DesiredSet`` is the live view that the
+pods layer reads. Invariant: absence of a pod means something only when ``may_stop`` says so, that
+is when a valid list is known which does not have it. Pure; ``session`` replaces, ``pods`` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from edgeagent.admission import RejectedPod, admit
+from shared import codec
+from shared.errors import WireError
+from shared.messages import Inventory
+from shared.objects import Json, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A packed object and the digest that names it."""
+
+    digest: bytes
+    packed: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, packed: bytes) -> Body:
+        return cls(codec.digest(packed), packed)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """An inventory with the newest body held for each of its keys.
+
+    Revision 0 = no list is known (a new device, or a damaged one): absence means nothing. A body
+    whose digest is not its entry's is an older one that serves until the right one comes.
+    """
+
+    inventory: Inventory = field(default_factory=lambda: Inventory(0, {}))
+    bodies: Mapping[ObjectKey, Body] = field(default_factory=dict)
+
+    @property
+    def known(self) -> bool:
+        return self.inventory.revision > 0
+
+    def wants(self, key: ObjectKey, digest: bytes) -> bool:
+        entry = self.inventory.entries.get(key)
+        return entry is not None and entry.digest == digest
+
+    def holds(self, key: ObjectKey) -> bool:
+        """Whether the right body of a listed key is here."""
+        body = self.bodies.get(key)
+        return body is not None and self.wants(key, body.digest)
+
+    def missing(self) -> frozenset[ObjectKey]:
+        return frozenset(key for key in self.inventory.entries if not self.holds(key))
+
+    def accept(self, inventory: Inventory, bodies: Mapping[ObjectKey, Body]) -> Desired:
+        """The whole list replaced; of the bodies stay those that it lists."""
+        kept = {key: body for key, body in self.bodies.items() if key in inventory.entries}
+        return replace(self, inventory=inventory, bodies=kept).with_bodies(bodies)
+
+    def with_bodies(self, bodies: Mapping[ObjectKey, Body]) -> Desired:
+        fitting = {key: body for key, body in bodies.items() if self.wants(key, body.digest)}
+        return replace(self, bodies={**self.bodies, **fitting}) if fitting else self
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredPod:
+    uid: str
+    key: ObjectKey
+    pod: Json
+    grace: int | None
+    """Set when the pod is being deleted: seconds it may take to stop."""
+
+
+class DesiredSet:
+    """The newest ``Desired``, taken apart; subscribers are told which keys changed."""
+
+    def __init__(self) -> None:
+        self.desired = Desired()
+        self._pods: dict[str, DesiredPod] = {}
+        self._rejected: dict[ObjectKey, RejectedPod] = {}
+        self._by_key: dict[ObjectKey, DesiredPod] = {}
+        self._subscribers: list[Callable[[frozenset[ObjectKey]], None]] = []
+
+    @property
+    def known(self) -> bool:
+        """Whether any list is applied; before that nothing that runs may be stopped."""
+        return self.desired.known
+
+    @property
+    def revision(self) -> int:
+        return self.desired.inventory.revision
+
+    def pods(self) -> Mapping[str, DesiredPod]:
+        """By uid: every listed pod of which a valid body is held."""
+        return self._pods
+
+    def rejected(self) -> Mapping[ObjectKey, RejectedPod]:
+        """Listed pods whose body cannot be used."""
+        return self._rejected
+
+    def object(self, key: ObjectKey) -> Json | None:
+        """A listed object (ConfigMap, Secret, Pod), or None while it is not here."""
+        body = self.desired.bodies.get(key)
+        return _unpacked(body) if body is not None else None
+
+    def lists(self, key: ObjectKey) -> bool:
+        return key in self.desired.inventory.entries
+
+    def concerns(self, key: ObjectKey, uid: str) -> bool:
+        """Whether a report about this pod is still wanted by anybody."""
+        if not self.known:
+            return True
+        pod = self._by_key.get(key)
+        return self.lists(key) and (pod is None or pod.uid == uid)
+
+    def may_stop(self, uid: str, key: ObjectKey) -> bool:
+        """Whether a valid list says that the pod with this uid and name should not be here.
+
+        Not while no list is known, nor while the list has its name but the right body is missing
+        or cannot be read: then this may be the very pod that is wanted.
+        """
+        if not self.known or uid in self._pods:
+            return False
+        if not self.lists(key):
+            return True
+        return self.desired.holds(key) and key in self._by_key
+
+    def subscribe(self, told: Callable[[frozenset[ObjectKey]], None]) -> None:
+        self._subscribers.append(told)
+
+    def replace(self, desired: Desired) -> frozenset[ObjectKey]:
+        """Take over a newer ``Desired``; returns and tells which keys changed in any way."""
+        changed = _changed(self.desired, desired)
+        self.desired = desired
+        for key in sorted(changed):
+            if key.kind == "Pod":
+                self._read_pod(key)
+        self._pods = {pod.uid: pod for _, pod in sorted(self._by_key.items())}
+        for told in self._subscribers if changed else ():
+            told(changed)
+        return changed
+
+    def _read_pod(self, key: ObjectKey) -> None:
+        self._by_key.pop(key, None)
+        self._rejected.pop(key, None)
+        entry, body = self.desired.inventory.entries.get(key), self.desired.bodies.get(key)
+        if entry is None or body is None:
+            return
+        found = admit(key, _unpacked(body))
+        if isinstance(found, RejectedPod):
+            self._rejected[key] = replace(found, grace=entry.grace)
+        else:
+            self._by_key[key] = DesiredPod(found, key, _unpacked(body) or {}, entry.grace)
+
+
+def _unpacked(body: Body) -> Json | None:
+    try:
+        value = codec.unpack(body.packed)
+    except WireError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _changed(old: Desired, new: Desired) -> frozenset[ObjectKey]:
+    if old is new:
+        return frozenset()
+    entries = set(old.inventory.entries.items()) ^ set(new.inventory.entries.items())
+    bodies = {
+        key
+        for key in old.bodies.keys() | new.bodies.keys()
+        if old.bodies.get(key) != new.bodies.get(key)
+    }
+    return frozenset(bodies.union(key for key, _ in entries))
