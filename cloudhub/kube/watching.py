@@ -161,8 +161,8 @@ class Watching:
             raise KubeError(f"a watch event {kind!r:.40} without resourceVersion")
         self._version = version
         if kind in ("ADDED", "MODIFIED"):
-            return WatchEvent(Change.SET, obj)
-        return WatchEvent(Change.DELETED, obj) if kind == "DELETED" else None
+            return WatchEvent(Change.SET, _lean(obj))
+        return WatchEvent(Change.DELETED, _lean(obj)) if kind == "DELETED" else None
 
     def _parsed(self, line: bytes) -> tuple[str, Json]:
         try:
@@ -182,10 +182,16 @@ class Watching:
             items, metadata = page.get("items"), page.get("metadata")
             if not str(page.get("kind", "")).endswith("List") or not isinstance(metadata, dict):
                 raise KubeError(f"list {self._query.resource.plural}: the answer is not a list")
-            objects.extend(items or ())
+            objects.extend(_lean(item) for item in items or ())
             if not metadata.get("continue"):
                 return objects, str(metadata.get("resourceVersion") or "")
             parameters["continue"] = metadata["continue"]
+
+
+def _lean(obj: Json) -> Json:
+    """Without the record of who set which field: often half of an object, and of no use here."""
+    obj["metadata"].pop("managedFields", None)
+    return obj
 
 
 def _watch_error(status: Json) -> Exception:

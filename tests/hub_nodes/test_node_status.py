@@ -1,0 +1,232 @@
+"""What becomes of a device's report, and that nothing is written that is there already."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudhub.kube.model_rules import patched
+from cloudhub.node_status import (
+    MANAGED,
+    Ready,
+    accepted,
+    is_foreign,
+    labels_of,
+    metadata_patch,
+    new_node,
+    quantity,
+    ready_of,
+    status_patch,
+)
+from cloudhub.presence import Standing
+from shared.objects import Json
+
+NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"
+
+REPORT: Json = {
+    "capacity": {"cpu": "4", "memory": "16384000Ki", "pods": "110"},
+    "allocatable": {"cpu": "3800m", "memory": "15Gi", "pods": "110"},
+    "addresses": [
+        {"type": "InternalIP", "address": "10.0.0.7"},
+        {"type": "Hostname", "address": "edge-7"},
+    ],
+    "nodeInfo": {
+        "kubeletVersion": "v1.33.0-kubetide.0.1.0",
+        "architecture": "arm64",
+        "operatingSystem": "linux",
+    },
+    "images": [{"names": ["docker.io/library/busybox:1"], "sizeBytes": 4000000}],
+    "conditions": [
+        {"type": "Ready", "status": "True", "reason": "RuntimeReady", "message": "ok"},
+        {"type": "DiskPressure", "status": "False", "reason": "Enough", "message": "12 GiB free"},
+    ],
+}
+READY = Ready("True", "AgentConnected", "connected")
+
+
+def written(current: Json, patch: Json | None) -> Json:
+    """The status after the API server took the patch."""
+    assert patch is not None
+    status: Json = patched({"status": current}, patch, "strategic")["status"]
+    return status
+
+
+def condition(status: Json, kind: str) -> Json:
+    return next(row for row in status["conditions"] if row["type"] == kind)
+
+
+def test_a_report_is_written_whole_and_then_not_again() -> None:
+    status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
+    assert status["capacity"] == REPORT["capacity"]
+    assert status["images"] == REPORT["images"]
+    assert condition(status, "Ready")["reason"] == "AgentConnected"
+    assert condition(status, "DiskPressure")["lastTransitionTime"] == NOW
+    assert status_patch(status, accepted(REPORT), READY, now=LATER) is None
+
+
+def test_equal_quantities_are_equal_however_they_are_written() -> None:
+    status = {**accepted(REPORT), "conditions": []}
+    status["capacity"] = {"cpu": "4000m", "memory": "16000Mi", "pods": "110"}
+    patch = status_patch(status, accepted({"capacity": REPORT["capacity"]}), None, now=NOW)
+    assert patch is None
+
+
+def test_only_what_differs_is_written() -> None:
+    status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
+    more = {**REPORT, "capacity": {**REPORT["capacity"], "cpu": "8"}}
+    patch = status_patch(status, accepted(more), READY, now=LATER)
+    assert patch == {"status": {"capacity": {"cpu": "8"}}}
+
+
+def test_what_a_device_no_longer_has_is_removed_but_not_what_others_added() -> None:
+    current = {"capacity": {"cpu": "4", "hugepages-2Mi": "0", "example.com/dongle": "2"}}
+    patch = status_patch(current, {"capacity": {"cpu": "4"}}, None, now=NOW)
+    assert patch == {"status": {"capacity": {"hugepages-2Mi": None}}}
+
+
+def test_two_addresses_of_one_type_survive() -> None:
+    old = {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}
+    both = [{"type": "InternalIP", "address": a} for a in ("10.0.0.7", "fd00::7")]
+    status = written(old, status_patch(old, {"addresses": both}, None, now=NOW))
+    assert status["addresses"] == both
+
+
+def test_ready_turns_with_its_own_time_and_leaves_the_other_conditions() -> None:
+    status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
+    away = ready_of(Standing.OFFLINE, {}, status, LATER)
+    patch = status_patch(status, {}, away, now=LATER)
+    assert patch is not None and [row["type"] for row in patch["status"]["conditions"]] == ["Ready"]
+    row = condition(written(status, patch), "Ready")
+    assert (row["status"], row["reason"]) == ("Unknown", "AgentDisconnected")
+    assert row["lastTransitionTime"] == LATER and LATER in row["message"]
+
+
+def test_a_changed_message_keeps_the_time_of_the_turn() -> None:
+    status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
+    other = Ready("True", "AgentConnected", "another text")
+    row = condition(written(status, status_patch(status, {}, other, now=LATER)), "Ready")
+    assert row["lastTransitionTime"] == NOW
+    assert row["lastHeartbeatTime"] == LATER
+
+
+def test_a_hub_that_starts_later_writes_nothing_about_a_node_that_is_still_away() -> None:
+    away = ready_of(Standing.OFFLINE, {}, {}, NOW)
+    status = written({}, status_patch({}, {}, away, now=NOW))
+    again = ready_of(Standing.OFFLINE, {}, status, LATER)
+    assert status_patch(status, {}, again, now=LATER) is None
+
+
+def test_what_the_node_controller_says_of_an_absent_node_is_left_alone() -> None:
+    rows = [
+        {"type": kind, "status": "Unknown", "reason": "NodeStatusUnknown", "message": "m"}
+        for kind in ("MemoryPressure", "DiskPressure")
+    ]
+    away = ready_of(Standing.OFFLINE, {}, {"conditions": rows}, NOW)
+    patch = status_patch({"conditions": rows}, {}, away, now=NOW)
+    assert patch is not None and [row["type"] for row in patch["status"]["conditions"]] == ["Ready"]
+
+
+@pytest.mark.parametrize(
+    ("standing", "report", "current", "status", "reason"),
+    [
+        (Standing.ONLINE, REPORT, {}, "True", "AgentConnected"),
+        (Standing.ONLINE, {}, {}, "False", "AwaitingReport"),
+        (Standing.ONLINE, {}, {"capacity": {"cpu": "1"}}, "True", "AgentConnected"),
+        (Standing.OFFLINE, REPORT, {}, "Unknown", "AgentDisconnected"),
+        (Standing.SILENT, REPORT, {}, "Unknown", "AgentSilent"),
+    ],
+)
+def test_ready_follows_presence_and_report(
+    standing: Standing, report: Json, current: Json, status: str, reason: str
+) -> None:
+    ready = ready_of(standing, report, current, NOW)
+    assert ready is not None
+    assert (ready.status, ready.reason) == (status, reason)
+
+
+def test_an_agent_without_a_runtime_is_not_ready_in_its_own_words() -> None:
+    row = {"type": "Ready", "status": "False", "reason": "RuntimeAway", "message": "no containerd"}
+    ready = ready_of(Standing.ONLINE, accepted({"conditions": [row]}), {}, NOW)
+    assert ready == Ready("False", "RuntimeAway", "no containerd")
+
+
+def test_nothing_is_said_while_in_doubt() -> None:
+    assert ready_of(Standing.IN_DOUBT, REPORT, {}, NOW) is None
+
+
+def test_labels_come_from_the_report_and_skip_what_is_no_label() -> None:
+    labels = labels_of("edge-7", accepted(REPORT))
+    assert labels["kubernetes.io/arch"] == "arm64"
+    assert labels["node-role.kubernetes.io/edge"] == ""
+    bad = {"nodeInfo": {"architecture": "not a label!", "kubeletVersion": "kubetide"}}
+    assert "kubernetes.io/arch" not in labels_of("edge-7", accepted(bad))
+    assert "kubernetes.io/hostname" not in labels_of("x" * 70, {})
+
+
+def test_labels_and_version_are_patched_only_where_they_differ() -> None:
+    node = new_node("edge-7", accepted(REPORT), ())
+    labels = labels_of("edge-7", accepted(REPORT))
+    assert metadata_patch(node, labels, "") is None
+    patch = metadata_patch(node, labels, "0.1.0")
+    assert patch == {"metadata": {"annotations": {"kubetide.io/agent-version": "0.1.0"}}}
+
+
+def test_taints_are_part_of_the_birth_only() -> None:
+    taint = {"key": "edge", "effect": "NoSchedule"}
+    assert new_node("edge-7", {}, (taint,))["spec"] == {"taints": [taint]}
+
+
+def test_a_kubelets_node_is_foreign_and_ours_or_an_empty_one_is_not() -> None:
+    def node(version: str, **labels: str) -> Json:
+        info = {"nodeInfo": {"kubeletVersion": version}} if version else {}
+        return {"metadata": {"name": "n", "labels": labels}, "status": info}
+
+    assert is_foreign(node("v1.33.1"))
+    assert not is_foreign(node("v1.33.1", **{MANAGED: "true"}))
+    assert not is_foreign(node("v1.33.0-kubetide.0.1.0"))
+    assert not is_foreign(node(""))
+
+
+def test_a_version_always_says_whose_it_is() -> None:
+    info = accepted({"nodeInfo": {"kubeletVersion": "v9"}})["nodeInfo"]
+    assert info["kubeletVersion"] == "kubetide-v9"
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"), [("500m", "0.5"), ("1Ki", "1024"), ("2k", "2000"), ("1.5Gi", "1610612736")]
+)
+def test_quantities(text: str, amount: str) -> None:
+    assert quantity(text) == Decimal(amount)
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.binary(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["type", "status", "names", "cpu", "reason", "sizeBytes", "address"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["capacity", "allocatable", "addresses", "nodeInfo", "images", "conditions"]
+        ),
+        junk,
+    )
+)
+def test_any_report_is_survived_and_settles(report: dict[str, Any]) -> None:
+    clean = accepted(report)
+    patch = status_patch({}, clean, READY, now=NOW)
+    status = written({}, patch)
+    assert status_patch(status, clean, READY, now=LATER) is None
