@@ -2,7 +2,7 @@
 
 Owns the calls and nothing else: what is sent and read is translated in ``cri_requests`` and
 ``cri_answers``, errors in ``cri_errors``, waiting for changes is ``cri_events``. Importing this
-module loads gRPC (some 15 MB), so ``runtime/opening.py`` imports it only when it is chosen.
+module loads protobuf and HTTP/2 (7 MB), so ``runtime/opening.py`` does it only when chosen.
 Works with containerd from 1.6 on and with CRI-O.
 """
 
@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
-
-from cri_api.v1 import api_pb2 as cri
 
 from edgeagent.runtime import cri_answers, cri_requests
 from edgeagent.runtime.cri_channel import (
@@ -31,6 +29,7 @@ from edgeagent.runtime.cri_errors import (
     translated_pull,
 )
 from edgeagent.runtime.cri_events import CriEvents
+from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import (
     Container,
     ContainerConfig,
@@ -233,7 +232,7 @@ class CriRuntime:
         return str(answer.url)
 
     async def close(self) -> None:
-        await self._channel.close()
+        self._channel.close()
 
     async def _query(self, method: Any, request: Any) -> Any:
         with translated(type(request).__name__.removesuffix("Request")):

@@ -11,8 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from cri_api.v1 import api_pb2 as cri
-
+from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import (
     LABEL_CONTAINER_NAME,
     LABEL_POD_UID,

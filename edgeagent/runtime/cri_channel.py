@@ -1,16 +1,20 @@
 """The one gRPC channel to the runtime's socket, and how long each kind of call may take.
 
-Owns the channel's options: it reconnects within a second after the runtime comes back (gRPC's own
-back-off goes up to two minutes, far too long for a restarted containerd), it never goes through a
-proxy, and it takes lists of the size a kubelet takes.
+The channel connects when it is used and again after the runtime was away, without any back-off:
+it is a socket on the same machine, and the callers have a back-off of their own. The methods come
+from the services that the CRI's own descriptor lists.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
-import grpc.aio
-from cri_api.v1 import api_pb2_grpc
+from google.protobuf.message_factory import GetMessageClass
+from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.encoding.base import CodecBase
+
+from edgeagent.runtime.cri_messages import cri
 
 QUERY_SECONDS = 20.0
 """Lists and statuses: the runtime answers these from memory."""
@@ -23,24 +27,43 @@ PULL_SECONDS = 7200.0
 STOP_SLACK_SECONDS = 60.0
 """On top of the grace period, for the kill and the clean-up after it."""
 
-_OPTIONS = [
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    ("grpc.max_send_message_length", 16 * 1024 * 1024),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-]
-
 
 class CriChannel:
-    """Stubs of both CRI services over one channel; made inside the running loop."""
+    """Both CRI services over one connection; made inside the running loop."""
 
     def __init__(self, address: str) -> None:
-        self.raw = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self.runtime: Any = api_pb2_grpc.RuntimeServiceStub(self.raw)
-        self.images: Any = api_pb2_grpc.ImageServiceStub(self.raw)
+        self._channel = Channel(path=address.removeprefix("unix://"), codec=_Codec())
+        self.runtime = self._service("RuntimeService")
+        self.images = self._service("ImageService")
 
-    async def close(self) -> None:
-        await self.raw.close(None)
+    def stream_of_bytes(self, path: str) -> UnaryStreamMethod[bytes, bytes]:
+        """A streaming method outside the CRI, with messages left as they are on the wire."""
+        return UnaryStreamMethod(self._channel, path, bytes, bytes)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _service(self, name: str) -> SimpleNamespace:
+        described = cri.DESCRIPTOR.services_by_name[name].methods
+        return SimpleNamespace(**{one.name: self._method(name, one) for one in described})
+
+    def _method(self, service: str, described: Any) -> Any:
+        kind = UnaryStreamMethod if described.server_streaming else UnaryUnaryMethod
+        path = f"/runtime.v1.{service}/{described.name}"
+        sent, answered = (
+            GetMessageClass(described.input_type),
+            GetMessageClass(described.output_type),
+        )
+        return kind(self._channel, path, sent, answered)
+
+
+class _Codec(CodecBase):
+    """Protobuf messages, and bytes as they are."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:
+        return message if isinstance(message, bytes) else bytes(message.SerializeToString())
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        return data if message_type is bytes else message_type.FromString(data)

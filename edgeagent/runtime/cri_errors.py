@@ -8,11 +8,12 @@ the registry was not reached, and only then everything else; the runtime's own w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import grpc
-import grpc.aio
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from h2.exceptions import H2Error
 
 from edgeagent.runtime.port import (
     ImagePullError,
@@ -31,7 +32,7 @@ class TookTooLong(RuntimeAway):
     """The deadline of the call passed, on our side or on the runtime's."""
 
 
-_NEVER = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED}
+_NEVER = {Status.INVALID_ARGUMENT, Status.UNIMPLEMENTED}
 
 _BAD_NAME = re.compile(
     r"invalid reference format|parse (image )?reference|must be lowercase|invalid image name"
@@ -50,54 +51,64 @@ _NO_REGISTRY = re.compile(
 )
 
 
+Verdict = Callable[[Status, str], KubetideError]
+
+
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Raise our errors for everything that gRPC raises inside."""
-    try:
+    """Raise our errors for everything that the connection and the runtime raise inside."""
+    with _translated(lambda status, details: of_call(action, status, details)):
         yield
-    except grpc.aio.AioRpcError as error:
-        raise of_call(action, error.code(), error.details() or "") from error
 
 
 @contextmanager
 def translated_look_up(image: str) -> Iterator[None]:
-    try:
+    with _translated(lambda status, details: of_look_up(image, status, details)):
         yield
-    except grpc.aio.AioRpcError as error:
-        raise of_look_up(image, error.code(), error.details() or "") from error
 
 
 @contextmanager
 def translated_pull(image: str) -> Iterator[None]:
+    with _translated(lambda status, details: of_pull(image, status, details)):
+        yield
+
+
+@contextmanager
+def _translated(verdict: Verdict) -> Iterator[None]:
+    """Timeouts before OSError: they are one too."""
     try:
         yield
-    except grpc.aio.AioRpcError as error:
-        raise of_pull(image, error.code(), error.details() or "") from error
+    except GRPCError as error:
+        raise verdict(error.status, error.message or "") from error
+    except TimeoutError as error:
+        raise verdict(Status.DEADLINE_EXCEEDED, "no answer in time") from error
+    except (OSError, StreamTerminatedError, H2Error) as error:
+        raise verdict(Status.UNAVAILABLE, str(error)) from error
 
 
-def of_call(action: str, code: grpc.StatusCode, details: str) -> KubetideError:
-    if code is grpc.StatusCode.UNAVAILABLE:
+def of_call(action: str, status: Status, details: str) -> KubetideError:
+    if status is Status.UNAVAILABLE:
         return RuntimeAway(f"the container runtime does not answer ({action}): {details}")
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    if status is Status.DEADLINE_EXCEEDED:
         return TookTooLong(f"the container runtime took too long ({action}): {details}")
-    if code is grpc.StatusCode.NOT_FOUND:
+    if status is Status.NOT_FOUND:
         return NotThere(f"{action}: {details}")
-    if code in _NEVER:
+    if status in _NEVER:
         return PermanentError(f"{action}: {details}")
     return TemporaryError(f"{action}: {details}")
 
 
-def of_look_up(image: str, code: grpc.StatusCode, details: str) -> KubetideError:
-    if code is grpc.StatusCode.INVALID_ARGUMENT or _BAD_NAME.search(details):
+def of_look_up(image: str, status: Status, details: str) -> KubetideError:
+    if status is Status.INVALID_ARGUMENT or _BAD_NAME.search(details):
         return InvalidImageName(f"{image!r} is not an image name: {details}")
-    return of_call(f"look up {image}", code, details)
+    return of_call(f"look up {image}", status, details)
 
 
-def of_pull(image: str, code: grpc.StatusCode, details: str) -> KubetideError:
-    if code is grpc.StatusCode.INVALID_ARGUMENT or _BAD_NAME.search(details):
-        return of_look_up(image, code, details)
-    if code is grpc.StatusCode.UNAVAILABLE and "RegistryUnavailable" not in details:
-        return of_call(f"pull {image}", code, details)
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED or _NO_REGISTRY.search(details):
+def of_pull(image: str, status: Status, details: str) -> KubetideError:
+    if status is Status.INVALID_ARGUMENT or _BAD_NAME.search(details):
+        return of_look_up(image, status, details)
+    if status is Status.UNAVAILABLE and "RegistryUnavailable" not in details:
+        return of_call(f"pull {image}", status, details)
+    if status is Status.DEADLINE_EXCEEDED or _NO_REGISTRY.search(details):
         return RegistryUnreachable(details)
     return ImagePullError(details)

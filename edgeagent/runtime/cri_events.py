@@ -18,10 +18,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import chain, repeat
 from typing import Any
 
-from cri_api.v1 import api_pb2 as cri
-
 from edgeagent.runtime.cri_channel import CriChannel
 from edgeagent.runtime.cri_errors import translated
+from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.looking import Looks, differing, looks
 from edgeagent.runtime.port import RuntimeAway, Sandbox
 from shared.errors import PermanentError
@@ -32,6 +31,8 @@ _PUSHED = ((0.03, 0.06, 0.12, 0.25, 0.5), 30.0)
 
 _SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"
 _FILTER = rb'namespace==k8s.io,topic~="^/(tasks/(start|exit|delete)|containers/delete)"'
+# One length-prefixed string, field 1: a SubscribeRequest with one filter.
+_SUBSCRIPTION = b"\n" + bytes([len(_FILTER)]) + _FILTER
 # A process started by exec ends with two different ids, container and process, one after the
 # other in the message. Health checks do that all day and it is no change of a container.
 _END_OF_EXEC = re.compile(rb"\n@([0-9a-f]{64})\x12@(?!\1)[0-9a-f]{64}")
@@ -74,7 +75,8 @@ class CriEvents:
     async def _pause(self, seconds: float, listener: asyncio.Task[None]) -> bool:
         """Whether a push cut it short; a listener that broke ends the following."""
         try:
-            await asyncio.wait_for(self._woken.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
         except TimeoutError:
             return False
         self._woken.clear()
@@ -85,29 +87,27 @@ class CriEvents:
 
     async def _listen(self) -> None:
         """Returns when the runtime has no push at all; raises when a working stream ends."""
-        for stream in (self._cri_stream, self._containerd_stream):
+        sources = (
+            (self._channel.runtime.GetContainerEvents, cri.GetEventsRequest()),
+            (self._channel.stream_of_bytes(_SUBSCRIBE), _SUBSCRIPTION),
+        )
+        for method, request in sources:
             self.pushed = False
             try:
-                await self._wake_on(stream())
+                await self._wake_on(method, request)
             except PermanentError:
                 continue
             except BaseException:
                 self._woken.set()
                 raise
 
-    async def _wake_on(self, stream: Any) -> None:
+    async def _wake_on(self, method: Any, request: Any) -> None:
         with translated("follow events"):
-            async for message in stream:
-                self.pushed = True
-                if not isinstance(message, bytes) or not _END_OF_EXEC.search(message):
-                    self._woken.set()
+            async with method.open() as stream:
+                await stream.send_message(request, end=True)
+                async for message in stream:
+                    self.pushed = True
+                    if not isinstance(message, bytes) or not _END_OF_EXEC.search(message):
+                        self._woken.set()
         if self.pushed:
             raise RuntimeAway("the container runtime ended its events")
-
-    def _cri_stream(self) -> Any:
-        return self._channel.runtime.GetContainerEvents(cri.GetEventsRequest())
-
-    def _containerd_stream(self) -> Any:
-        """Bytes in, bytes out: one length-prefixed string asks, and any answer means a push."""
-        subscribe = self._channel.raw.unary_stream(_SUBSCRIBE, None, None)
-        return subscribe(b"\n" + bytes([len(_FILTER)]) + _FILTER)

@@ -11,8 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from cri_api.v1 import api_pb2 as cri
-
+from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import (
     ContainerConfig,
     ContainerSecurity,

@@ -1,4 +1,4 @@
-"""Opens the runtime that a setting names; loads only that one (gRPC alone is some 15 MB)."""
+"""Opens the runtime that a setting names; loads only that one (the CRI is some 7 MB)."""
 
 from __future__ import annotations
 

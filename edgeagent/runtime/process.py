@@ -322,7 +322,8 @@ def _host_address() -> str:
 
 async def _result(process: asyncio.subprocess.Process, timeout: float) -> ExecResult:
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(), timeout)
+        async with asyncio.timeout(timeout):
+            stdout, stderr = await process.communicate()
     except TimeoutError:
         raise TimeoutError(f"the command took longer than {timeout} s") from None
     finally:

@@ -7,6 +7,7 @@ shims, mounts, network, folder.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -16,13 +17,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
 import pytest
-from cri_api.v1 import api_pb2 as cri
-from cri_api.v1 import api_pb2_grpc
 
+from edgeagent.runtime.cri import CriRuntime
 from tests.parts import images
 from tests.parts.missing import need, need_root, search_path
 
@@ -161,13 +161,9 @@ class Containerd:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def _remove_pods(self) -> None:
-        with grpc.insecure_channel(self.address) as channel:
-            stub = api_pb2_grpc.RuntimeServiceStub(channel)  # type: ignore[no-untyped-call]
-            for pod in stub.ListPodSandbox(cri.ListPodSandboxRequest(), timeout=20).items:
-                stub.StopPodSandbox(cri.StopPodSandboxRequest(pod_sandbox_id=pod.id), timeout=60)
-                stub.RemovePodSandbox(
-                    cri.RemovePodSandboxRequest(pod_sandbox_id=pod.id), timeout=60
-                )
+        """In a thread: the caller may be in a loop of its own."""
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _remove_pods(self.address)).result()
 
     def _kill_shims(self) -> None:
         for folder in Path("/proc").glob("[0-9]*"):
@@ -184,6 +180,13 @@ class Containerd:
             target = line.split()[4]
             if target.startswith(f"{self.root}/"):
                 subprocess.run(["umount", "--lazy", target], check=True)
+
+
+async def _remove_pods(address: str) -> None:
+    runtime = CriRuntime(address)
+    for sandbox in await runtime.list_sandboxes():
+        await runtime.remove_sandbox(sandbox.id)
+    await runtime.close()
 
 
 def _may_lower_oom_score() -> bool:

@@ -67,7 +67,7 @@ async def test_names_labels_and_times_come_back_as_given(world: World) -> None:
 @pytest.mark.parametrize("code", [0, 7])
 async def test_the_exit_code_is_the_true_one(world: World, code: int) -> None:
     pod = await world.pod()
-    container = await ended(world, await pod.run(exits(code)))
+    container = await ended(world, await pod.run(exits(code, after=0.2)))
     assert container.exit_code == code
     assert container.reason == ("Error" if code else "Completed")
     assert container.finished_at >= container.started_at > 0
