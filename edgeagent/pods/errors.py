@@ -1,0 +1,51 @@
+"""Why a pod cannot go on for now, in a kubelet's words: ``reason`` is the waiting reason.
+
+Raised while the files, the images and the configuration of a pod are made; all of them may pass
+by themselves (an object arrives, a registry returns), so they are temporary. The worker shows
+``reason`` and the message in the status and as an Event, and tries again after ``delay``.
+"""
+
+from __future__ import annotations
+
+from shared.errors import TemporaryError
+
+
+class PodTrouble(TemporaryError):
+    """``event`` is the reason of the Event that goes with it; empty = one was recorded already."""
+
+    def __init__(
+        self, reason: str, message: str, *, event: str = "Failed", delay: float | None = None
+    ) -> None:
+        super().__init__(message, delay=delay)
+        self.reason = reason
+        self.event = event
+
+
+class ConfigError(PodTrouble):
+    """A container's configuration cannot be made."""
+
+    def __init__(self, message: str, *, reason: str = "CreateContainerConfigError") -> None:
+        super().__init__(reason, message)
+
+
+class SandboxConfigError(PodTrouble):
+    """A pod's shared world cannot be configured."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("CreatePodSandboxError", message, event="FailedCreatePodSandBox")
+
+
+class MountError(PodTrouble):
+    """A volume cannot be made; the message names the volume."""
+
+    def __init__(self, volume: str, why: str) -> None:
+        message = f'MountVolume.SetUp failed for volume "{volume}" : {why}'
+        super().__init__("ContainerCreating", message, event="FailedMount")
+        self.volume = volume
+
+
+class ImageTrouble(PodTrouble):
+    """The image is not at hand; Events of the attempt were recorded by ``images.py``."""
+
+    def __init__(self, reason: str, message: str, *, delay: float | None = None) -> None:
+        super().__init__(reason, message, event="", delay=delay)

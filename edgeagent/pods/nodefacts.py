@@ -1,0 +1,44 @@
+"""What pods need to know about the device they run on, as one frozen value.
+
+Gathered by the agent at start and whenever the device changes; planning only reads it. Amounts
+are exact (``quantities.py``): cpu in cores, everything else in bytes or pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from edgeagent.runtime.port import DnsConfig
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    name: str
+    ips: tuple[str, ...] = ()
+    """Primary first."""
+    labels: Mapping[str, str] | None = None
+    """None = not known here, and then no pod is refused for them."""
+    allocatable: Mapping[str, Fraction] = field(default_factory=dict)
+    """By resource name; what is not named is not limited."""
+    memory_capacity: int = 0
+    """Bytes of the device; the OOM score is a share of it."""
+    runtime_name: str = "containerd"
+    """Scheme of ``containerID``."""
+    handlers: tuple[str, ...] = ("",)
+    """RuntimeClass handlers that the runtime has."""
+    cgroup_driver: str = "cgroupfs"
+    cgroup_version: int = 1
+    cluster_dns: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    host_dns: DnsConfig = field(default_factory=DnsConfig)
+    """The device's own resolv.conf."""
+    api_service: tuple[str, int] | None = None
+    """Address and port of the ``kubernetes`` Service, where pods can reach it."""
+    recursive_readonly: bool = False
+    """Whether the runtime can mount recursively read-only."""
+    apparmor: bool = False
+    selinux: bool = False
+    seccomp_default: bool = False
+    """Give RuntimeDefault to containers that name no seccomp profile."""
