@@ -42,7 +42,7 @@ class Handler:
         self._access = access
         self._stopping = stopping
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except ApiError as error:

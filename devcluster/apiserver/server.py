@@ -69,7 +69,7 @@ class ApiServer:
     async def start(self) -> None:
         app = web.Application(client_max_size=MAX_BODY)
         handler = Handler(self.objects, self._access, stopping=self._stopping)
-        app.router.add_route("*", "/{path:.*}", handler)
+        app.router.add_route("*", "/{path:.*}", handler.handle)
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
         )
