@@ -18,6 +18,7 @@ from devcluster.apiserver.deleting import DeleteOptions
 from devcluster.apiserver.resources import NAMESPACES, Resource
 from devcluster.apiserver.stamps import generated_name, time_text
 from devcluster.apiserver.status import (
+    ApiError,
     Cause,
     Json,
     already_exists,
@@ -35,6 +36,8 @@ from shared.clock import Clock
 MODIFIED_MEANWHILE = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
+
+SET_ON_CREATE = "resourceVersion should not be set on objects to be created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ class Objects:
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = generated_name(metadata["generateName"], self._random)
         if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "InternalError", SET_ON_CREATE)
 
     def _stamp(self, resource: Resource, metadata: Json) -> None:
         for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
