@@ -170,6 +170,7 @@ async def running_system(
     await view.start()
     await switch.start()
     url = broker.url
+    trust = ["--mqtt-ca", str(broker.settings.tls.ca)] if broker.settings.tls else []
     hub = Program(
         "hub",
         [
@@ -179,7 +180,6 @@ async def running_system(
         log=folder / "hub.log",
     )
     device_url = url.replace(f":{broker.port}", f":{broker.device_port if direct else switch.port}")
-    trust = ["--mqtt-ca", str(broker.settings.tls.ca)] if broker.settings.tls else []
     agent = Program(
         "agent",
         [
