@@ -40,6 +40,8 @@ class NodeLeases:
         self._queued: set[str] = set()
         self._more = asyncio.Event()
         self._failing: set[str] = set()
+        self._placed: set[str] = set()
+        """Nodes that have their place within the period."""
 
     def keep(self, node: str, uid: str) -> None:
         """Renew from now on, the first time at once; ``uid`` is that of the Node object."""
@@ -52,6 +54,7 @@ class NodeLeases:
         """Let it expire."""
         self._kept.pop(node, None)
         self._failing.discard(node)
+        self._placed.discard(node)
 
     async def run(self) -> None:
         turns = asyncio.Semaphore(AT_ONCE)
@@ -105,8 +108,10 @@ class NodeLeases:
         if node in self._failing:
             self._failing.discard(node)
             log.info("lease renewed again", node=node)
-        # Not exactly the period, so that nodes that came together drift apart.
-        self._queue(node, PERIOD * (0.9 + 0.1 * self._rng.random()))
+        # Nodes come in crowds (a hub starts); each draws its own place within the period.
+        first = node not in self._placed
+        self._placed.add(node)
+        self._queue(node, PERIOD * (self._rng.random() if first else 1.0))
 
     async def _write(self, node: str, uid: str) -> None:
         lease = self._lease(node, uid)

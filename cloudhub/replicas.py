@@ -1,0 +1,190 @@
+"""Which slots this hub replica serves: shared among the living by rendezvous hashing.
+
+Each replica renews one Lease in the hub's namespace and watches those of all. Whether another
+lives is judged by the changes seen here, counted from our own latest one: so a wrong clock harms
+nothing, and while the API server is away nobody is declared dead. Two owners of a slot for a
+moment are harmless. Refuses to run without rights to its Lease. Called by ``app.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import structlog
+
+from cloudhub.kube.port import LEASES, Change, Kube, WatchEvent
+from cloudhub.stamps import micro_stamp
+from shared.backoff import Backoff
+from shared.clock import Clock
+from shared.errors import KubeError, KubeRefused
+from shared.objects import Json
+from shared.tasks import run_together
+from shared.topics import SLOTS
+
+log = structlog.get_logger()
+
+LABELS = {"app.kubernetes.io/name": "kubetide-hub", "app.kubernetes.io/component": "replica"}
+SELECTOR = ",".join(f"{key}={value}" for key, value in LABELS.items())
+PERIOD = 5.0
+LIFETIME = 15.0
+"""Seconds without a renewal after which a replica counts as dead."""
+SWEEP_AFTER = 600.0
+"""Seconds after which the Lease of a dead replica is deleted."""
+LEAVE_WITHIN = 3.0
+"""Seconds that a stopping hub may spend on deleting its own Lease."""
+
+
+def owned_slots(replica: str, living: Iterable[str]) -> frozenset[int]:
+    """The slots for which ``replica`` scores highest; a leaver's go to all, a newcomer takes few.
+
+    Every replica computes the same from the same names. Pure.
+    """
+    names = sorted(set(living))
+    return frozenset(
+        slot for slot in range(SLOTS) if max(names, key=lambda name: _score(slot, name)) == replica
+    )
+
+
+def _score(slot: int, name: str) -> tuple[bytes, str]:
+    return blake2b(f"{slot} {name}".encode(), digest_size=8).digest(), name
+
+
+@dataclass(slots=True)
+class _Seen:
+    renewal: str
+    at: float
+    uid: str
+
+
+class Replicas:
+    """``changed`` is called with the owned slots, first when our own Lease is seen."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        changed: Callable[[frozenset[int]], None],
+        *,
+        name: str,
+        namespace: str,
+        clock: Clock,
+    ) -> None:
+        self._kube = kube
+        self._changed = changed
+        self._name = name
+        self._namespace = namespace
+        self._clock = clock
+        self._seen: dict[str, _Seen] = {}
+        self._living: frozenset[str] = frozenset()
+
+    @property
+    def living(self) -> frozenset[str]:
+        """Names of the replicas that share the slots, this one included."""
+        return self._living
+
+    async def run(self) -> None:
+        """Until cancelled; then the Lease goes, so that the others take over at once."""
+        try:
+            await run_together(renewing=self._renew_forever(), watching=self._watch())
+        finally:
+            await self._leave()
+
+    async def _renew_forever(self) -> None:
+        backoff = Backoff(1, PERIOD)
+        while True:
+            wait = PERIOD
+            try:
+                await self._renew()
+                backoff.reset()
+            except KubeError as error:
+                wait = backoff.next(at_least=error.delay)
+                log.warning("own Lease not renewed", error=str(error), retry_in=round(wait, 1))
+            await self._sweep()
+            await self._clock.sleep(wait)
+
+    async def _renew(self) -> None:
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._name, "labels": LABELS},
+            "spec": {
+                "holderIdentity": self._name,
+                "leaseDurationSeconds": int(LIFETIME),
+                "renewTime": micro_stamp(self._clock.now()),
+            },
+        }
+        try:
+            await self._kube.patch(LEASES, self._namespace, self._name, lease)
+        except KubeRefused as refused:
+            if refused.status != 404:
+                raise
+            await self._create(lease)
+
+    async def _create(self, lease: Json) -> None:
+        try:
+            await self._kube.create(LEASES, self._namespace, lease)
+        except KubeRefused as refused:
+            if refused.status != 409:
+                raise
+            raise KubeError(str(refused), status=409) from refused
+
+    async def _watch(self) -> None:
+        leases = self._kube.watch(LEASES, namespace=self._namespace, label_selector=SELECTOR)
+        async for event in leases:
+            self._take(event)
+            self._judge()
+
+    def _take(self, event: WatchEvent) -> None:
+        if event.change is Change.LISTED:
+            listed = {obj["metadata"]["name"] for obj in event.objects}
+            self._seen = {name: seen for name, seen in self._seen.items() if name in listed}
+            for obj in event.objects:
+                self._notice(obj)
+        elif event.change is Change.SET:
+            self._notice(event.object)
+        else:
+            self._seen.pop(event.object["metadata"]["name"], None)
+
+    def _notice(self, lease: Json) -> None:
+        metadata, renewal = lease["metadata"], str((lease.get("spec") or {}).get("renewTime"))
+        known = self._seen.get(metadata["name"])
+        if known is None or known.renewal != renewal or known.uid != metadata["uid"]:
+            now = self._clock.monotonic()
+            self._seen[metadata["name"]] = _Seen(renewal, now, metadata["uid"])
+
+    def _judge(self) -> None:
+        """Who lives; nothing is said before our own Lease is among what we see."""
+        own = self._seen.get(self._name)
+        if own is None:
+            return
+        living = {name for name, seen in self._seen.items() if own.at - seen.at < LIFETIME}
+        living.add(self._name)
+        if living != self._living:
+            self._living = frozenset(living)
+            slots = owned_slots(self._name, living)
+            log.info("slots shared", replicas=sorted(living), slots=len(slots))
+            self._changed(slots)
+
+    async def _sweep(self) -> None:
+        """Delete what the long dead left behind; whoever is first does it."""
+        own = self._seen.get(self._name)
+        dead = [name for name, seen in self._seen.items() if own and own.at - seen.at > SWEEP_AFTER]
+        for name in dead:
+            await self._delete(name)
+
+    async def _leave(self) -> None:
+        if self._name in self._seen:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_WITHIN):
+                    await self._delete(self._name)
+
+    async def _delete(self, name: str) -> None:
+        try:
+            await self._kube.delete(
+                *(LEASES, self._namespace, name), uid=self._seen[name].uid, grace=0
+            )
+        except (KubeError, KubeRefused) as error:
+            log.warning("Lease not deleted", replica=name, error=str(error))

@@ -1,0 +1,190 @@
+"""Replicas that come, stop, crash and lose the API server, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cloudhub.kube.memory import MemoryKube
+from cloudhub.kube.port import LEASES, Resource
+from cloudhub.replicas import Replicas, owned_slots
+from shared.errors import KubeError, KubeRefused
+from shared.objects import Json
+from shared.tasks import stop
+from shared.topics import SLOTS
+from simulator.clock import SimClock
+from tests.parts.virtual_time import virtual
+
+ALL = frozenset(range(SLOTS))
+
+
+def away(verb: str, resource: Resource, name: str) -> None:
+    raise KubeError("away")
+
+
+class Replica:
+    def __init__(self, kube: MemoryKube, name: str, *, clock_error: float = 0.0) -> None:
+        self.slots: frozenset[int] = frozenset()
+        self.changes = 0
+        self._kube = kube
+        clock = SimClock(asyncio.get_running_loop(), offset=clock_error)
+        self.replicas = Replicas(kube, self._take, name=name, namespace="hub", clock=clock)
+        self.task = asyncio.create_task(self.replicas.run())
+
+    def _take(self, slots: frozenset[int]) -> None:
+        self.slots = slots
+        self.changes += 1
+
+    async def crash(self) -> None:
+        """It ends without a last word to the API server."""
+        working, self._kube.fail = self._kube.fail, away
+        await stop(self.task)
+        self._kube.fail = working
+
+    async def stop(self) -> None:
+        await stop(self.task)
+
+
+@asynccontextmanager
+async def replicas(*names: str) -> AsyncIterator[tuple[MemoryKube, list[Replica]]]:
+    kube = MemoryKube(SimClock(asyncio.get_running_loop()))
+    made = [Replica(kube, name) for name in names]
+    await asyncio.sleep(1)
+    yield kube, made
+    for replica in made:
+        await replica.stop()
+
+
+def shared(made: Iterable[Replica]) -> bool:
+    """Every slot is owned, and by one only."""
+    owned = [slot for replica in made for slot in replica.slots]
+    return sorted(owned) == sorted(ALL)
+
+
+async def lease_names(kube: MemoryKube) -> set[str]:
+    return {lease["metadata"]["name"] for lease in await kube.list(LEASES, namespace="hub")}
+
+
+@virtual
+async def test_one_replica_owns_all_slots_at_once() -> None:
+    async with replicas("a") as (_, [a]):
+        assert a.slots == ALL
+        await asyncio.sleep(3600)
+        assert a.changes == 1
+
+
+@virtual
+async def test_three_replicas_share_and_stay_as_they_are() -> None:
+    async with replicas("a", "b", "c") as (_, made):
+        assert shared(made)
+        changes = [replica.changes for replica in made]
+        await asyncio.sleep(3600)
+        assert [replica.changes for replica in made] == changes
+
+
+@virtual
+async def test_who_stops_hands_over_at_once() -> None:
+    async with replicas("a", "b") as (kube, [a, b]):
+        await b.stop()
+        await asyncio.sleep(0.1)
+        assert a.slots == ALL
+        assert await lease_names(kube) == {"a"}
+
+
+@virtual
+async def test_who_crashes_is_missed_after_its_lifetime_and_swept_in_the_end() -> None:
+    async with replicas("a", "b") as (kube, [a, b]):
+        await asyncio.sleep(60)
+        await b.crash()
+        await asyncio.sleep(9)
+        assert a.slots == owned_slots("a", ["a", "b"])
+        await asyncio.sleep(12)
+        assert a.slots == ALL
+        assert await lease_names(kube) == {"a", "b"}
+        await asyncio.sleep(700)
+        assert await lease_names(kube) == {"a"}
+
+
+@virtual
+async def test_a_newcomer_takes_its_share_and_only_that() -> None:
+    async with replicas("a", "b") as (kube, made):
+        before = [replica.slots for replica in made]
+        made.append(Replica(kube, "c"))
+        await asyncio.sleep(1)
+        assert shared(made)
+        for replica, slots in zip(made, before, strict=False):
+            assert replica.slots == slots - made[2].slots
+
+
+@virtual
+async def test_wrong_wall_clocks_harm_nothing() -> None:
+    async with replicas("a") as (kube, made):
+        made.append(Replica(kube, "b", clock_error=-40_000_000))
+        made.append(Replica(kube, "c", clock_error=90_000))
+        await asyncio.sleep(1)
+        assert shared(made)
+        await asyncio.sleep(600)
+        assert shared(made)
+
+
+@virtual
+async def test_the_lease_of_a_long_dead_replica_counts_only_for_its_lifetime() -> None:
+    kube = MemoryKube(SimClock(asyncio.get_running_loop()))
+    old = Replica(kube, "old")
+    await asyncio.sleep(1)
+    await old.crash()
+    await asyncio.sleep(10_000)
+    a = Replica(kube, "a")
+    await asyncio.sleep(21)
+    assert a.slots == ALL
+    await a.stop()
+
+
+@virtual
+async def test_while_the_server_is_away_nobody_is_declared_dead() -> None:
+    async with replicas("a", "b") as (kube, made):
+        before = [replica.slots for replica in made]
+        kube.fail, working = away, kube.fail
+        await asyncio.sleep(600)
+        assert [replica.slots for replica in made] == before
+        kube.fail = working
+        await asyncio.sleep(60)
+        assert [replica.slots for replica in made] == before
+
+
+@virtual
+async def test_a_restart_under_the_same_name_owns_the_same_slots_at_once() -> None:
+    async with replicas("a", "b") as (kube, [_, b]):
+        slots = b.slots
+        await b.crash()
+        again = Replica(kube, "b")
+        await asyncio.sleep(0.1)
+        assert again.slots == slots
+        await again.stop()
+
+
+@virtual
+async def test_a_lease_of_foreign_making_is_survived() -> None:
+    async with replicas("a") as (kube, [a]):
+        labels = {"app.kubernetes.io/name": "kubetide-hub"}
+        odd: Json = {"metadata": {"name": "odd", "labels": labels}}
+        odd["metadata"]["labels"]["app.kubernetes.io/component"] = "replica"
+        await kube.create(LEASES, "hub", odd)
+        await asyncio.sleep(30)
+        assert a.slots == ALL
+
+
+@virtual
+async def test_without_the_right_to_leases_the_hub_does_not_run() -> None:
+    kube = MemoryKube(SimClock(asyncio.get_running_loop()))
+
+    def forbid(verb: str, resource: Resource, name: str) -> None:
+        raise KubeRefused("patch leases: a Role must allow …", status=403, reason="Forbidden")
+
+    kube.fail = forbid
+    replica = Replica(kube, "a")
+    with pytest.raises(KubeRefused, match="a Role must allow"):
+        await replica.task
