@@ -107,7 +107,7 @@ class DesiredSet:
         body = self.desired.bodies.get(key)
         return _unpacked(body) if body is not None else None
 
-    def lists(self, key: ObjectKey) -> bool:
+    def expects(self, key: ObjectKey) -> bool:
         return key in self.desired.inventory.entries
 
     def concerns(self, key: ObjectKey, uid: str) -> bool:
@@ -115,7 +115,7 @@ class DesiredSet:
         if not self.known:
             return True
         pod = self._by_key.get(key)
-        return self.lists(key) and (pod is None or pod.uid == uid)
+        return self.expects(key) and (pod is None or pod.uid == uid)
 
     def may_stop(self, uid: str, key: ObjectKey) -> bool:
         """Whether a valid list says that the pod with this uid and name should not be here.
@@ -125,7 +125,7 @@ class DesiredSet:
         """
         if not self.known or uid in self._pods:
             return False
-        if not self.lists(key):
+        if not self.expects(key):
             return True
         return self.desired.holds(key) and key in self._by_key
 
