@@ -7,6 +7,7 @@ are read anew as they age; client certificates are read once, at the start.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
@@ -68,6 +69,9 @@ class Access:
 
     async def close(self) -> None:
         await self._rest.close()
+        # Connections that were dropped are closed by the loop in its next rounds.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 async def open_access(kubeconfig: str = "", context: str = "") -> Access:
@@ -140,3 +144,14 @@ def keep_alive(response: aiohttp.ClientResponse) -> None:
     for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def hang_up(response: aiohttp.ClientResponse) -> None:
+    """Keep the connection after a whole answer; drop it at once in the middle of one.
+
+    A polite end of TLS would wait for a peer that may be gone.
+    """
+    transport = response.connection.transport if response.connection else None
+    if transport is not None and not response.content.at_eof():
+        transport.abort()
+    response.release()

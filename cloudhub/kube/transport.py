@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from cloudhub.kube.access import Access, keep_alive
+from cloudhub.kube.access import Access, hang_up, keep_alive
 from cloudhub.kube.refusals import Request, refusal, transport_error
 from shared.errors import KubeError
 from shared.objects import Json
@@ -102,7 +102,7 @@ class Transport:
                 raise refusal(call.request, response.status, data, response.headers)
             yield response
         finally:
-            response.release()
+            hang_up(response)
 
     async def _send(self, call: Call, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         code = "error"
