@@ -136,15 +136,21 @@ class _PahoConnection:
         if self._misc is not None:
             self._misc.cancel()
         if self._ended is None:
-            self._client.disconnect()
             self._end(LinkError("disconnected"))
+            self._client.disconnect()
+            # paho only queues it; unsent, the broker would publish the Will.
+            self._client.loop_write()
         if self._connected.done() and not self._connected.cancelled():
             self._connected.exception()
         # Callbacks that the connecting thread queued run before the socket's place is reused.
         await asyncio.sleep(0)
+        sock = self._client.socket()
         self._forget_socket()
         self._client.on_socket_close = None
         self._client.on_socket_unregister_write = None
+        # paho leaves the socket open when the DISCONNECT itself could not be sent.
+        if sock is not None:
+            sock.close()
 
     def _end(self, reason: LinkError) -> None:
         if self._ended is not None:
