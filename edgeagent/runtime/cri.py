@@ -24,6 +24,7 @@ from edgeagent.runtime.cri_channel import (
 from edgeagent.runtime.cri_errors import (
     NotThere,
     TookTooLong,
+    sayable,
     translated,
     translated_look_up,
     translated_pull,
@@ -100,9 +101,10 @@ class CriRuntime:
         return None
 
     async def start_sandbox(self, config: SandboxConfig) -> str:
-        request = cri.RunPodSandboxRequest(
-            config=cri_requests.sandbox_config(config), runtime_handler=config.runtime_handler
-        )
+        with sayable("sandbox"):
+            request = cri.RunPodSandboxRequest(
+                config=cri_requests.sandbox_config(config), runtime_handler=config.runtime_handler
+            )
         with translated("start sandbox"):
             answer = await self._runtime.RunPodSandbox(request, timeout=SANDBOX_SECONDS)
         return str(answer.pod_sandbox_id)
@@ -118,11 +120,12 @@ class CriRuntime:
     async def create_container(
         self, sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig
     ) -> str:
-        request = cri.CreateContainerRequest(
-            pod_sandbox_id=sandbox_id,
-            config=cri_requests.container_config(config, sandbox.security),
-            sandbox_config=cri_requests.sandbox_config(sandbox),
-        )
+        with sayable("container"):
+            request = cri.CreateContainerRequest(
+                pod_sandbox_id=sandbox_id,
+                config=cri_requests.container_config(config, sandbox.security),
+                sandbox_config=cri_requests.sandbox_config(sandbox),
+            )
         with translated("create container"):
             answer = await self._runtime.CreateContainer(request, timeout=CHANGE_SECONDS)
         return str(answer.container_id)
@@ -147,9 +150,10 @@ class CriRuntime:
         await self._end(self._runtime.RemoveContainer, request, "remove container")
 
     async def update_resources(self, container_id: str, resources: Resources) -> None:
-        request = cri.UpdateContainerResourcesRequest(
-            container_id=container_id, linux=cri_requests.resources(resources)
-        )
+        with sayable("limit"):
+            request = cri.UpdateContainerResourcesRequest(
+                container_id=container_id, linux=cri_requests.resources(resources)
+            )
         with translated("update resources"):
             await self._runtime.UpdateContainerResources(request, timeout=CHANGE_SECONDS)
 

@@ -74,6 +74,15 @@ def translated_pull(image: str) -> Iterator[None]:
 
 
 @contextmanager
+def sayable(what: str) -> Iterator[None]:
+    """Building a request fails for values that the CRI has no word for or no room for."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise PermanentError(f"the runtime cannot be asked for this {what}: {error}") from error
+
+
+@contextmanager
 def _translated(verdict: Verdict) -> Iterator[None]:
     """Timeouts before OSError: they are one too."""
     try:

@@ -23,7 +23,7 @@ from edgeagent.runtime.cri_errors import translated
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.looking import Looks, differing, looks
 from edgeagent.runtime.port import RuntimeAway, Sandbox
-from shared.errors import PermanentError
+from shared.errors import KubetideError
 
 _POLLED = ((0.25, 0.25, 0.25, 0.25), 1.0)
 _PUSHED = ((0.03, 0.06, 0.12, 0.25, 0.5), 30.0)
@@ -51,6 +51,7 @@ class CriEvents:
 
     async def follow(self) -> AsyncIterator[str]:
         listener = asyncio.create_task(self._listen(), name="runtime events")
+        listener.add_done_callback(lambda _: self._woken.set())
         seen: Looks = {}
         pauses = self._pauses()
         try:
@@ -86,7 +87,7 @@ class CriEvents:
         return True
 
     async def _listen(self) -> None:
-        """Returns when the runtime has no push at all; raises when a working stream ends."""
+        """Returns when the runtime refuses every stream; raises when a working one ends."""
         sources = (
             (self._channel.runtime.GetContainerEvents, cri.GetEventsRequest()),
             (self._channel.stream_of_bytes(_SUBSCRIBE), _SUBSCRIPTION),
@@ -95,11 +96,9 @@ class CriEvents:
             self.pushed = False
             try:
                 await self._wake_on(method, request)
-            except PermanentError:
-                continue
-            except BaseException:
-                self._woken.set()
-                raise
+            except KubetideError as error:
+                if self.pushed or isinstance(error, RuntimeAway):
+                    raise
 
     async def _wake_on(self, method: Any, request: Any) -> None:
         with translated("follow events"):

@@ -53,7 +53,7 @@ from shared.errors import PermanentError, TemporaryError
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 0.5
 _END_SECONDS = 5.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._/:@-]*(:[A-Za-z0-9._-]+)?")
@@ -191,7 +191,7 @@ class ProcessRuntime:
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise TemporaryError(f"cannot run {command[0]!r}: {error}") from error
         return await _result(process, timeout)
 
@@ -299,15 +299,14 @@ def _spec(config: ContainerConfig, log_path: str, scratch: Path) -> dict[str, An
 
 def _identity(security: ContainerSecurity) -> dict[str, Any]:
     """Only root can become somebody else; saying so beats running as the wrong user."""
-    user, group = security.run_as_user, security.run_as_group
-    if user is None:
-        return {"user": None, "group": None, "extra_groups": None}
-    if os.geteuid() != 0 and user != os.geteuid():
-        raise PermanentError(f"the agent is not root, it cannot run a process as user {user}")
+    user, groups = security.run_as_user, list(security.supplemental_groups)
     if os.geteuid() != 0:
+        if user not in (None, os.geteuid()):
+            raise PermanentError(f"the agent is not root, it cannot run a process as user {user}")
         return {"user": None, "group": None, "extra_groups": None}
-    groups = list(security.supplemental_groups)
-    return {"user": user, "group": group or 0, "extra_groups": groups}
+    if user is None:
+        return {"user": None, "group": None, "extra_groups": groups or None}
+    return {"user": user, "group": security.run_as_group or 0, "extra_groups": groups}
 
 
 def _host_address() -> str:

@@ -120,7 +120,7 @@ def supervise(folder: Path, report: int) -> None:
     try:
         log = CriLog(Path(spec["log"]))
         process = _start(spec)
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         problem = f"cannot start {spec['command'][0]!r}: {error}"
         _write_end(folder, START_ERROR, reason="StartError", message=problem)
         os.write(report, problem.encode())

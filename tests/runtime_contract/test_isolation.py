@@ -19,7 +19,7 @@ from edgeagent.runtime.port import (
     SandboxSecurity,
     SeccompProfile,
 )
-from shared.errors import TemporaryError
+from shared.errors import PermanentError, TemporaryError
 from tests.parts import images
 from tests.parts.mosquitto import free_port
 from tests.runtime_contract.worlds import (
@@ -194,6 +194,19 @@ async def test_an_absent_image_cannot_be_run(isolating_world: World) -> None:
     pod = await isolating_world.pod()
     with pytest.raises(TemporaryError):
         await pod.create(RUNS, image="kubetide.test/absent:1")
+
+
+async def test_what_the_cri_cannot_express_is_refused_for_good(isolating_world: World) -> None:
+    with pytest.raises(PermanentError, match="DCCP"):
+        await isolating_world.pod(ports=(PortMapping(1, 1, "DCCP"),))
+    pod = await isolating_world.pod()
+    for changes in (
+        {"mounts": (Mount("/tmp", "/in", propagation="Sideways"),)},
+        {"resources": Resources(memory_limit_bytes=1 << 70)},
+        {"stop_signal": "SIGNOTHING"},
+    ):
+        with pytest.raises(PermanentError):
+            await pod.create(RUNS, **changes)
 
 
 async def test_streams_have_loopback_addresses(isolating_world: World) -> None:

@@ -18,6 +18,7 @@ from edgeagent.runtime.process import ProcessRuntime
 from edgeagent.runtime.process_shim import start_time
 from edgeagent.runtime.process_state import LOST
 from shared.clock import SystemClock
+from shared.errors import TemporaryError
 from tests.runtime_contract.worlds import (
     RUNS,
     STUBBORN,
@@ -159,6 +160,14 @@ async def test_a_process_without_its_shim_runs_on_and_can_be_stopped(processes: 
     assert (await seen(processes, container_id)).state is ContainerState.RUNNING
     await processes.runtime.stop_container(container_id, 0)
     assert (await seen(processes, container_id)).exit_code == LOST
+
+
+async def test_a_command_that_no_kernel_takes_is_an_exit_with_a_reason(processes: World) -> None:
+    pod = await processes.pod()
+    container_id = await pod.create(script("a\0b"))
+    with pytest.raises(TemporaryError, match="null byte"):
+        await processes.runtime.start_container(container_id)
+    assert (await seen(processes, container_id)).reason == "StartError"
 
 
 async def test_what_a_process_leaves_behind_dies_with_it(processes: World) -> None:

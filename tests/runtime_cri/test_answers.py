@@ -1,0 +1,144 @@
+"""CRI messages as the port's dataclasses, from old runtimes and new ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edgeagent.runtime import cri_answers
+from edgeagent.runtime.cri_messages import cri
+from edgeagent.runtime.looking import differing, looks
+from edgeagent.runtime.port import ContainerState, SandboxState
+
+LABELS = {"io.kubernetes.pod.uid": "u-1", "io.kubernetes.container.name": "main"}
+
+
+def pod(sandbox_id: str, **fields: Any) -> Any:
+    names = cri.PodSandboxMetadata(name="p", namespace="ns", uid="u-1", attempt=1)
+    return cri.PodSandbox(**{"id": sandbox_id, "metadata": names, "labels": LABELS, **fields})
+
+
+def container(container_id: str, sandbox_id: str, **fields: Any) -> Any:
+    names = cri.ContainerMetadata(name="main", attempt=fields.pop("attempt", 0))
+    return cri.Container(id=container_id, pod_sandbox_id=sandbox_id, metadata=names, **fields)
+
+
+def test_lists_are_joined_newest_container_first() -> None:
+    [first, second] = cri_answers.listed(
+        [pod("s1"), pod("s2", state=cri.SANDBOX_NOTREADY)],
+        [
+            container("old", "s1", created_at=1, state=cri.CONTAINER_EXITED),
+            container("new", "s1", created_at=2, attempt=1, state=cri.CONTAINER_RUNNING),
+            container("orphan", "gone"),
+        ],
+    )
+    assert [one.id for one in first.containers] == ["new", "old"]
+    assert first.containers[0].state is ContainerState.RUNNING
+    assert (first.state, second.state) == (SandboxState.READY, SandboxState.NOT_READY)
+    assert second.containers == ()
+
+
+def test_what_no_kubelet_made_is_left_out() -> None:
+    assert cri_answers.listed([pod("s1", labels={"made-by": "hand"})], []) == []
+
+
+def test_an_unknown_state_of_a_newer_runtime_is_unknown() -> None:
+    [one] = cri_answers.listed([pod("s1")], [container("c", "s1", state=99)])
+    assert one.containers[0].state is ContainerState.UNKNOWN
+
+
+def test_an_inspected_sandbox_has_all_its_addresses() -> None:
+    network = cri.PodSandboxNetworkStatus(ip="10.0.0.1", additional_ips=[cri.PodIP(ip="fd00::1")])
+    status = cri.PodSandboxStatus(id="s1", network=network)
+    assert cri_answers.inspected(status, []).ips == ("10.0.0.1", "fd00::1")
+    assert cri_answers.inspected(cri.PodSandboxStatus(id="s1"), []).ips == ()
+
+
+def test_an_exited_container_says_why() -> None:
+    status = cri.ContainerStatus(
+        id="c",
+        state=cri.CONTAINER_EXITED,
+        exit_code=137,
+        reason="OOMKilled",
+        message="out",
+        created_at=1,
+        started_at=2,
+        finished_at=3,
+        image=cri.ImageSpec(image="app:1"),
+        image_ref="app@sha256:1",
+    )
+    seen = cri_answers.container(status, "s1")
+    assert (seen.exit_code, seen.reason, seen.message) == (137, "OOMKilled", "out")
+    assert (seen.created_at, seen.started_at, seen.finished_at) == (1, 2, 3)
+    assert (seen.image, seen.image_ref, seen.sandbox_id) == ("app:1", "app@sha256:1", "s1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "user"),
+    [
+        ({"uid": cri.Int64Value(value=0)}, "0"),
+        ({"uid": cri.Int64Value(value=1234)}, "1234"),
+        ({"username": "app"}, "app"),
+        ({}, ""),
+    ],
+)
+def test_an_images_user_is_a_number_a_name_or_not_given(fields: dict[str, Any], user: str) -> None:
+    assert cri_answers.image(cri.Image(id="i", **fields)).user == user
+
+
+def test_a_new_runtime_lists_its_handlers_and_driver() -> None:
+    status = cri.StatusResponse(
+        runtime_handlers=[cri.RuntimeHandler(name=""), cri.RuntimeHandler(name="kata")]
+    )
+    version = cri.VersionResponse(runtime_name="containerd", runtime_version="2.1")
+    info = cri_answers.runtime_info(version, status, driver="systemd", has_events=True)
+    assert (info.handlers, info.cgroup_driver, info.has_events) == (("", "kata"), "systemd", True)
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+def test_an_old_containerd_shows_them_in_its_configuration(systemd: bool) -> None:
+    runtimes = {"runc": {"options": {"SystemdCgroup": systemd}}, "crun": {"options": None}}
+    config = json.dumps({"containerd": {"runtimes": runtimes}})
+    info = cri_answers.runtime_info(
+        cri.VersionResponse(),
+        cri.StatusResponse(info={"config": config}),
+        driver="",
+        has_events=False,
+    )
+    assert info.handlers == ("", "crun", "runc")
+    assert info.cgroup_driver == ("systemd" if systemd else "cgroupfs")
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", "{}", '{"containerd": {"runtimes": []}}'])
+def test_a_strange_configuration_means_the_defaults(config: str) -> None:
+    status = cri.StatusResponse(info={"config": config})
+    info = cri_answers.runtime_info(cri.VersionResponse(), status, driver="", has_events=False)
+    assert (info.handlers, info.cgroup_driver) == (("",), "cgroupfs")
+
+
+def test_a_network_that_is_not_ready_says_why() -> None:
+    condition = cri.RuntimeCondition(type="NetworkReady", status=False, message="no CNI config")
+    status = cri.StatusResponse(status=cri.RuntimeStatus(conditions=[condition]))
+    assert cri_answers.network_ready(status) == (False, "no CNI config")
+    ready, reason = cri_answers.network_ready(cri.StatusResponse())
+    assert not ready and reason
+
+
+def test_stats_survive_what_a_runtime_leaves_out() -> None:
+    attributes = cri.ContainerAttributes(id="c", labels=LABELS)
+    stats = cri_answers.stats(cri.ContainerStats(attributes=attributes))
+    assert (stats.name, stats.pod_uid, stats.cpu_usage_ns) == ("main", "u-1", 0)
+    bare = cri_answers.stats(cri.ContainerStats(attributes=cri.ContainerAttributes(id="c")))
+    assert (bare.name, bare.pod_uid) == ("", "")
+
+
+def test_only_pods_that_look_different_differ() -> None:
+    before = looks(cri_answers.listed([pod("s1")], [container("c", "s1")]))
+    same = looks(cri_answers.listed([pod("s1")], [container("c", "s1")]))
+    runs = looks(cri_answers.listed([pod("s1")], [container("c", "s1", state=1)]))
+    restarted = looks(cri_answers.listed([pod("s1")], [container("d", "s1", state=1)]))
+    assert differing(before, same) == []
+    assert differing(before, runs) == differing(runs, restarted) == ["u-1"]
+    assert differing(runs, {}) == differing({}, runs) == ["u-1"]

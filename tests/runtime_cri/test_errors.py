@@ -1,0 +1,113 @@
+"""Which of our errors each answer of a runtime becomes; messages as real runtimes write them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from edgeagent.runtime.cri_errors import (
+    NotThere,
+    TookTooLong,
+    of_call,
+    of_pull,
+    translated,
+    translated_pull,
+)
+from edgeagent.runtime.port import (
+    ImagePullError,
+    InvalidImageName,
+    RegistryUnreachable,
+    RuntimeAway,
+)
+from shared.errors import PermanentError, TemporaryError
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (Status.UNAVAILABLE, RuntimeAway),
+        (Status.DEADLINE_EXCEEDED, TookTooLong),
+        (Status.NOT_FOUND, NotThere),
+        (Status.INVALID_ARGUMENT, PermanentError),
+        (Status.UNIMPLEMENTED, PermanentError),
+        (Status.UNKNOWN, TemporaryError),
+        (Status.FAILED_PRECONDITION, TemporaryError),
+        (Status.RESOURCE_EXHAUSTED, TemporaryError),
+    ],
+)
+def test_every_status_has_a_verdict(status: Status, kind: type) -> None:
+    error = of_call("do it", status, "the runtime's words")
+    assert type(error) is kind
+    assert "the runtime's words" in str(error) and "do it" in str(error)
+
+
+HEAD = 'failed to resolve reference "r.test/app:1": failed to do request: Head "https://r.test/": '
+
+
+@pytest.mark.parametrize(
+    ("details", "kind"),
+    [
+        ('failed to parse image reference "A": invalid reference format', InvalidImageName),
+        ("repository name must be lowercase", InvalidImageName),
+        (HEAD + "dial tcp 192.0.2.1:443: connect: connection refused", RegistryUnreachable),
+        (HEAD + "dial tcp: lookup r.test on 192.0.2.53:53: no such host", RegistryUnreachable),
+        (HEAD + "dial tcp 192.0.2.1:443: i/o timeout", RegistryUnreachable),
+        (HEAD + "net/http: TLS handshake timeout", RegistryUnreachable),
+        (HEAD + "context deadline exceeded", RegistryUnreachable),
+        (HEAD + "EOF", RegistryUnreachable),
+        (
+            HEAD + "read tcp 10.0.0.1:1->192.0.2.1:443: connection reset by peer",
+            RegistryUnreachable,
+        ),
+        ("unexpected status code [manifests 1]: 503 Service Unavailable", RegistryUnreachable),
+        ("pinging container registry r.test: Get ...: no route to host", RegistryUnreachable),
+        (
+            HEAD + "tls: failed to verify certificate: x509: certificate has expired or is not yet"
+            " valid: current time 1970-01-01T00:00:09Z is before 2024-01-01T00:00:00Z",
+            RegistryUnreachable,
+        ),
+        (HEAD + "x509: certificate signed by unknown authority", ImagePullError),
+        ('failed to resolve reference "r.test/app:1": r.test/app:1: not found', ImagePullError),
+        ("pull access denied, repository does not exist or may require auth", ImagePullError),
+        ("unexpected status code 401 Unauthorized", ImagePullError),
+        ("failed to extract layer: no space left on device", ImagePullError),
+        ("", ImagePullError),
+    ],
+)
+def test_a_failed_pull_is_one_of_three(details: str, kind: type) -> None:
+    error = of_pull("r.test/app:1", Status.UNKNOWN, details)
+    assert type(error) is kind
+    assert details in str(error)
+
+
+def test_a_runtime_that_is_away_says_nothing_about_the_registry() -> None:
+    lost = "[Errno 111] Connection refused"
+    assert type(of_pull("a:1", Status.UNAVAILABLE, lost)) is RuntimeAway
+    crio = "RegistryUnavailable: pinging container registry"
+    assert type(of_pull("a:1", Status.UNAVAILABLE, crio)) is RegistryUnreachable
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (GRPCError(Status.NOT_FOUND, None), NotThere),
+        (FileNotFoundError(2, "no socket"), RuntimeAway),
+        (ConnectionRefusedError(111, "nobody listens"), RuntimeAway),
+        (BrokenPipeError(), RuntimeAway),
+        (StreamTerminatedError("Connection lost"), RuntimeAway),
+        (TimeoutError(), TookTooLong),
+    ],
+)
+def test_nothing_that_the_connection_raises_gets_through(raised: Exception, kind: type) -> None:
+    with pytest.raises(TemporaryError) as caught, translated("do it"):
+        raise raised
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is raised
+
+
+def test_cancelling_stays_cancelling() -> None:
+    with pytest.raises(asyncio.CancelledError), translated_pull("a:1"):
+        raise asyncio.CancelledError

@@ -1,0 +1,141 @@
+"""Following changes on runtimes that are not on this machine: newer ones, and ones without push.
+
+A small gRPC server plays the runtime: it has the two list calls, and whatever else a test gives it.
+Its pushes say nothing; that containerd's own words are understood is in the runtime contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Server
+
+from edgeagent.runtime.cri import CriRuntime
+from edgeagent.runtime.cri_messages import cri
+
+Serve = Callable[[Any], Awaitable[None]]
+
+
+class PlayedRuntime:
+    """A runtime with one sandbox whose state a test flips."""
+
+    def __init__(self) -> None:
+        self.state = cri.SANDBOX_READY
+        self.lists = 0
+        self.push = asyncio.Event()
+        self.more: dict[str, Handler] = {}
+
+    def __mapping__(self) -> dict[str, Handler]:
+        unary = Cardinality.UNARY_UNARY
+        service = "/runtime.v1.RuntimeService"
+        return {
+            f"{service}/ListPodSandbox": Handler(
+                self._pods, unary, cri.ListPodSandboxRequest, cri.ListPodSandboxResponse
+            ),
+            f"{service}/ListContainers": Handler(
+                self._containers, unary, cri.ListContainersRequest, cri.ListContainersResponse
+            ),
+            **self.more,
+        }
+
+    def has_container_events(self) -> None:
+        self.more["/runtime.v1.RuntimeService/GetContainerEvents"] = Handler(
+            self._events,
+            Cardinality.UNARY_STREAM,
+            cri.GetEventsRequest,
+            cri.ContainerEventResponse,
+        )
+
+    async def _pods(self, stream: Any) -> None:
+        await stream.recv_message()
+        self.lists += 1
+        pod = cri.PodSandbox(
+            id="s1",
+            state=self.state,
+            metadata=cri.PodSandboxMetadata(uid="u-1"),
+            labels={"io.kubernetes.pod.uid": "u-1"},
+        )
+        await stream.send_message(cri.ListPodSandboxResponse(items=[pod]))
+
+    async def _containers(self, stream: Any) -> None:
+        await stream.recv_message()
+        await stream.send_message(cri.ListContainersResponse())
+
+    async def _events(self, stream: Any) -> None:
+        await stream.recv_message()
+        while True:
+            await self.push.wait()
+            self.push.clear()
+            await stream.send_message(cri.ContainerEventResponse(container_id="c"))
+
+
+@asynccontextmanager
+async def serving(played: PlayedRuntime, folder: Path) -> AsyncIterator[CriRuntime]:
+    server = Server([played])
+    socket = folder / "runtime.sock"
+    await server.start(path=str(socket))
+    runtime = CriRuntime(f"unix://{socket}")
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def next_uid(events: AsyncIterator[str], *, within: float) -> float:
+    started = time.monotonic()
+    async with asyncio.timeout(within):
+        assert await anext(events) == "u-1"
+    return time.monotonic() - started
+
+
+async def test_a_push_is_followed_by_a_look_at_once(tmp_path: Path) -> None:
+    played = PlayedRuntime()
+    played.has_container_events()
+    async with serving(played, tmp_path) as runtime:
+        events = runtime.events()
+        await next_uid(events, within=1)
+        played.push.set()
+        await asyncio.sleep(0.05)
+        played.state = cri.SANDBOX_NOTREADY
+        played.push.set()
+        assert await next_uid(events, within=1) < 0.2
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_with_push_an_idle_runtime_is_left_alone(tmp_path: Path) -> None:
+    played = PlayedRuntime()
+    played.has_container_events()
+    async with serving(played, tmp_path) as runtime:
+        events = runtime.events()
+        await next_uid(events, within=1)
+        waiting = asyncio.create_task(next_uid(events, within=60))
+        played.push.set()
+        await asyncio.sleep(1.5)
+        looked = played.lists
+        await asyncio.sleep(1.2)
+        assert played.lists == looked
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_without_any_push_the_lists_are_looked_at(tmp_path: Path) -> None:
+    played = PlayedRuntime()
+    async with serving(played, tmp_path) as runtime:
+        events = runtime.events()
+        await next_uid(events, within=1)
+        waiting = asyncio.create_task(next_uid(events, within=60))
+        await asyncio.sleep(1.5)
+        looked = played.lists
+        await asyncio.sleep(2.2)
+        assert 1 <= played.lists - looked <= 3, "idle: once a second"
+        played.state = cri.SANDBOX_NOTREADY
+        assert await waiting < 10
+        await events.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,170 @@
+"""The port's dataclasses as CRI messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeagent.runtime import cri_requests
+from edgeagent.runtime.cri_messages import cri
+from edgeagent.runtime.port import (
+    ContainerConfig,
+    ContainerSecurity,
+    DnsConfig,
+    ImageAuth,
+    Mount,
+    PortMapping,
+    Resources,
+    SandboxConfig,
+    SandboxSecurity,
+    SeccompProfile,
+)
+
+LABELS = {"io.kubernetes.pod.uid": "u-1"}
+
+
+def sandbox(**fields: object) -> SandboxConfig:
+    given = {"name": "p", "namespace": "ns", "uid": "u-1", "attempt": 2, "hostname": "host"}
+    return SandboxConfig(**{**given, "log_directory": "/logs", **fields})  # type: ignore[arg-type]
+
+
+def container(**fields: object) -> ContainerConfig:
+    given = {"name": "c", "attempt": 1, "image": "sha256:1", "user_image": "app:1"}
+    return ContainerConfig(**{**given, **fields})  # type: ignore[arg-type]
+
+
+def security_of(**fields: object) -> Any:
+    return cri_requests.container_config(
+        container(security=ContainerSecurity(**fields)),  # type: ignore[arg-type]
+        SandboxSecurity(),
+    ).linux.security_context
+
+
+def test_a_sandbox_keeps_its_names_and_labels() -> None:
+    message = cri_requests.sandbox_config(sandbox(labels=LABELS, annotations={"a": "b"}))
+    names = message.metadata
+    assert (names.name, names.namespace, names.uid, names.attempt) == ("p", "ns", "u-1", 2)
+    assert (message.hostname, message.log_directory) == ("host", "/logs")
+    assert (dict(message.labels), dict(message.annotations)) == (LABELS, {"a": "b"})
+    assert not message.HasField("dns_config")
+
+
+def test_the_host_network_has_no_host_name_of_its_own() -> None:
+    message = cri_requests.sandbox_config(sandbox(security=SandboxSecurity(host_network=True)))
+    assert message.hostname == ""
+    assert message.linux.security_context.namespace_options.network == cri.NODE
+
+
+def test_ports_and_dns() -> None:
+    ports = (PortMapping(53, 5353, "UDP", "127.0.0.1"), PortMapping(80, 8080))
+    dns = DnsConfig(("192.0.2.1",), ("a.test",), ("ndots:5",))
+    message = cri_requests.sandbox_config(sandbox(ports=ports, dns=dns))
+    udp, tcp = message.port_mappings
+    assert (udp.protocol, udp.container_port, udp.host_port) == (cri.UDP, 53, 5353)
+    assert (udp.host_ip, tcp.protocol) == ("127.0.0.1", cri.TCP)
+    assert list(message.dns_config.servers) == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("security", "pid", "ipc"),
+    [
+        (SandboxSecurity(), cri.CONTAINER, cri.POD),
+        (SandboxSecurity(share_process_namespace=True), cri.POD, cri.POD),
+        (SandboxSecurity(host_pid=True, share_process_namespace=True), cri.NODE, cri.POD),
+        (SandboxSecurity(host_ipc=True), cri.CONTAINER, cri.NODE),
+    ],
+)
+def test_containers_get_the_namespaces_of_their_sandbox(
+    security: SandboxSecurity, pid: int, ipc: int
+) -> None:
+    options = cri_requests.container_config(
+        container(), security
+    ).linux.security_context.namespace_options
+    assert (options.pid, options.ipc, options.network) == (pid, ipc, cri.POD)
+    assert not options.HasField("userns_options")
+
+
+def test_a_container_says_what_to_run_and_what_was_written() -> None:
+    message = cri_requests.container_config(
+        container(command=("a",), args=("b", "c"), env=(("K", "v"), ("K", "w"))), SandboxSecurity()
+    )
+    assert (message.image.image, message.image.user_specified_image) == ("sha256:1", "app:1")
+    assert (list(message.command), list(message.args)) == (["a"], ["b", "c"])
+    assert [(one.key, one.value) for one in message.envs] == [("K", "v"), ("K", "w")]
+
+
+def test_mounts_and_image_volumes() -> None:
+    mounts = (
+        Mount("/host", "/in", readonly=True, propagation="Bidirectional"),
+        Mount("", "/image", image="data:1", image_sub_path="sub"),
+    )
+    host, image = cri_requests.container_config(container(mounts=mounts), SandboxSecurity()).mounts
+    assert (host.host_path, host.container_path, host.readonly) == ("/host", "/in", True)
+    assert host.propagation == cri.PROPAGATION_BIDIRECTIONAL
+    assert not host.HasField("image")
+    assert (image.image.image, image.image_sub_path) == ("data:1", "sub")
+
+
+def test_the_usual_masks_unless_asked_otherwise() -> None:
+    usual = security_of()
+    assert "/proc/kcore" in usual.masked_paths and "/proc/sys" in usual.readonly_paths
+    own = security_of(masked_paths=("/proc/own",))
+    assert list(own.masked_paths) == ["/proc/own"] and own.readonly_paths
+    for free in (security_of(masked_paths=()), security_of(privileged=True)):
+        assert not free.masked_paths and not free.readonly_paths
+
+
+def test_no_user_is_not_user_zero() -> None:
+    assert not security_of().HasField("run_as_user")
+    assert security_of(run_as_user=0).HasField("run_as_user")
+
+
+def test_capabilities_with_and_without_prefix() -> None:
+    capabilities = security_of(
+        add_capabilities=("CAP_NET_ADMIN",), drop_capabilities=("ALL",)
+    ).capabilities
+    assert list(capabilities.add_capabilities) == ["NET_ADMIN"]
+    assert list(capabilities.drop_capabilities) == ["ALL"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind", "name"),
+    [
+        ("unconfined", cri.SecurityProfile.Unconfined, ""),
+        ("localhost/mine", cri.SecurityProfile.Localhost, "mine"),
+    ],
+)
+def test_apparmor_profiles(profile: str, kind: int, name: str) -> None:
+    apparmor = security_of(apparmor=profile).apparmor
+    assert (apparmor.profile_type, apparmor.localhost_ref) == (kind, name)
+    assert not security_of().HasField("apparmor")
+
+
+def test_seccomp_profiles() -> None:
+    local = security_of(seccomp=SeccompProfile("Localhost", "/p.json")).seccomp
+    assert (local.profile_type, local.localhost_ref) == (cri.SecurityProfile.Localhost, "/p.json")
+
+
+def test_limits_and_stop_signals() -> None:
+    limits = Resources(1, 2, 3, 4, 5, {"memory.high": "6"})
+    message = cri_requests.resources(limits)
+    assert (message.cpu_period, message.cpu_quota, message.cpu_shares) == (1, 2, 3)
+    assert (message.memory_limit_in_bytes, message.oom_score_adj) == (4, 5)
+    assert dict(message.unified) == {"memory.high": "6"}
+    for name, number in (("", 0), ("SIGUSR1", cri.SIGUSR1), ("SIGRTMIN+1", cri.SIGRTMINPLUS1)):
+        sent = cri_requests.container_config(container(stop_signal=name), SandboxSecurity())
+        assert sent.stop_signal == number
+
+
+def test_a_login_is_sent_and_never_shown() -> None:
+    auth = ImageAuth(username="me", password="secret", registry_token="token")
+    message = cri_requests.auth_config(auth)
+    assert (message.username, message.password, message.registry_token) == ("me", "secret", "token")
+    assert "secret" not in repr(auth) and "token" not in repr(auth).replace("_token", "")
+    assert cri_requests.auth_config(None) is None
+
+
+@pytest.mark.parametrize(("seconds", "whole"), [(-1, 0), (0, 0), (0.1, 1), (2.0, 2), (29.5, 30)])
+def test_seconds_are_rounded_up(seconds: float, whole: int) -> None:
+    assert cri_requests.whole_seconds(seconds) == whole
