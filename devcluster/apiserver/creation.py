@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from devcluster.apiserver.defaulting import admit_pod, default, qos_class
+from devcluster.apiserver.defaulting import admit_pod, default, qos_class, tolerate_absence
 from devcluster.apiserver.deleting import Deletion
 from devcluster.apiserver.resources import Resource
 from devcluster.apiserver.stamps import time_text
 from devcluster.apiserver.status import Json
-
-__all__ = ["default", "prepare", "terminating"]
 
 NAMESPACE_FINALIZER = "kubernetes"
 
@@ -28,6 +26,13 @@ def prepare(resource: Resource, obj: Json) -> None:
         obj["status"] = {"phase": "Pending"}
     elif resource.kind == "Service":
         obj["status"] = {"loadBalancer": {}}
+
+
+def complete(resource: Resource, obj: Json) -> None:
+    """What a changed object is given again, should the change have taken it away."""
+    default(resource.kind, obj)
+    if resource.kind == "Pod":
+        tolerate_absence(obj["spec"])
 
 
 def terminating(namespace: Json, *, now: float) -> Deletion:

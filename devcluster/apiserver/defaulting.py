@@ -161,9 +161,14 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
 def admit_pod(pod: Json) -> None:
     """What the admission plugins of a real server add to a new pod."""
     spec = pod["spec"]
+    tolerate_absence(spec)
     _fill(spec, priority=0, preemptionPolicy="PreemptLowerPriority")
     _fill(spec, serviceAccountName="default")
     _same_account(spec)
+
+
+def tolerate_absence(spec: Json) -> None:
+    """A pod that says nothing else stays for a while on a node that is away."""
     tolerations = list(spec.get("tolerations") or [])
     for taint in (NOT_READY, UNREACHABLE):
         if not any(_tolerates_no_execute(toleration, taint) for toleration in tolerations):

@@ -131,7 +131,10 @@ class Handler:
             created = self._objects.create(place.target, decoded.obj, dry_run=parameters.dry_run())
             return self._written(request, place, created, code=201, warnings=decoded.unknown)
         updated = self._objects.update(
-            place.target, lambda _: decoded.obj, dry_run=parameters.dry_run()
+            place.target,
+            lambda _: decoded.obj,
+            uid=decoded.obj["metadata"].get("uid", ""),
+            dry_run=parameters.dry_run(),
         )
         return self._written(request, place, updated, code=200, warnings=decoded.unknown)
 

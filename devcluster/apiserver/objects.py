@@ -81,18 +81,26 @@ class Objects:
         return views.shown(resource, obj if dry_run else self.store.put(key, obj))
 
     def update(
-        self, target: Target, change: Callable[[Json], Json], *, dry_run: bool = False
+        self,
+        target: Target,
+        change: Callable[[Json], Json],
+        *,
+        uid: str = "",
+        dry_run: bool = False,
     ) -> Json:
         """Write ``change(current)``, or nothing when that is the current object already.
 
-        A ``metadata.resourceVersion`` or ``uid`` in the changed object must be the current one.
+        A ``resourceVersion`` or ``uid`` in the changed object must be the current one; ``uid``
+        is what the caller knows beforehand, so that another object of the name is a conflict.
         """
         resource = target.resource
         old = self._existing(target)
+        if uid and uid != old["metadata"]["uid"]:
+            raise self._other_uid(target, uid, old["metadata"]["uid"])
         new = views.stored(resource, change(deepcopy(views.shown(resource, old))))
         self._check_identity(target, new["metadata"], old["metadata"])
         new = updates.prepare(resource, new, old, subresource=target.subresource)
-        creation.default(resource.kind, new)
+        creation.complete(resource, new)
         causes = validate(resource, new) + updates.forbidden_changes(resource, new, old)
         self._refuse(resource, new, causes)
         if new == old or dry_run:
@@ -196,17 +204,18 @@ class Objects:
         if target.namespace:
             new["namespace"] = target.namespace
         if new.get("uid") not in (None, "", old["uid"]):
-            why = (
-                f"Precondition failed: UID in precondition: {new['uid']}, "
-                f"UID in object meta: {old['uid']}"
-            )
-            raise conflict(resource.group, resource.plural, target.name, why=why)
+            cause = invalid_value("metadata.uid", new["uid"], "field is immutable")
+            raise invalid(resource.group, resource.kind, target.name, causes=[cause])
         version = new.get("resourceVersion")
         if version not in (None, "", "0", old["resourceVersion"]):
             raise conflict(resource.group, resource.plural, target.name, why=MODIFIED_MEANWHILE)
         if not version and resource.update_needs_version:
             cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(resource.group, resource.kind, target.name, causes=[cause])
+
+    def _other_uid(self, target: Target, given: str, current: str) -> ApiError:
+        why = f"Precondition failed: UID in precondition: {given}, UID in object meta: {current}"
+        return conflict(target.resource.group, target.resource.plural, target.name, why=why)
 
     def _other_name(self, target: Target, name: str) -> Exception:
         return bad_request(

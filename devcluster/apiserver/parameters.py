@@ -9,7 +9,7 @@ from dataclasses import replace
 from devcluster.apiserver.deleting import DeleteOptions
 from devcluster.apiserver.listing import Query
 from devcluster.apiserver.selectors import (
-    FIELDS_BY_STORAGE,
+    FIELDS,
     METADATA_FIELDS,
     Predicate,
     parse_fields,
@@ -101,7 +101,8 @@ class Parameters:
         return replace(options, dry_run=options.dry_run or self.dry_run())
 
     def _predicate(self, place: Place) -> Predicate:
-        allowed = (*METADATA_FIELDS, *FIELDS_BY_STORAGE.get(place.resource.plural, ()))
+        resource = place.resource
+        allowed = (*METADATA_FIELDS, *FIELDS.get((resource.api_version, resource.plural), ()))
         labels = parse_labels(self._query.get("labelSelector", ""))
         fields = parse_fields(self._query.get("fieldSelector", ""), allowed)
         return lambda obj: labels(obj) and fields(obj)

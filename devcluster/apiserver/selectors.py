@@ -156,7 +156,7 @@ def _field_test(term: str, allowed: Sequence[str]) -> Predicate:
     name, operator, value = found.groups()
     if name not in allowed:
         raise bad_request(f"field label not supported: {name}")
-    path = name.split(".")
+    path = _STORED_AT.get(name, name).split(".")
     wanted = operator != "!="
     return lambda obj: (_text_at(obj, path) == value) is wanted
 
@@ -175,13 +175,21 @@ _EVENT_FIELDS = (
     *("involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath"),
     *("reason", "reportingComponent", "source", "type"),
 )
-FIELDS_BY_STORAGE: Mapping[str, Sequence[str]] = {
-    "pods": (
+_STORED_AT = {"source": "source.component"}
+"""Fields that a selector calls otherwise than the object does."""
+
+FIELDS: Mapping[tuple[str, str], Sequence[str]] = {
+    ("v1", "pods"): (
         *("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName"),
         *("spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName"),
     ),
-    "nodes": ("spec.unschedulable",),
-    "namespaces": ("status.phase",),
-    "secrets": ("type",),
-    "events": _EVENT_FIELDS,
+    ("v1", "nodes"): ("spec.unschedulable",),
+    ("v1", "namespaces"): ("status.phase",),
+    ("v1", "secrets"): ("type",),
+    ("v1", "events"): _EVENT_FIELDS,
+    ("events.k8s.io/v1", "events"): (
+        *(name.replace("involvedObject", "regarding") for name in _EVENT_FIELDS[:7]),
+        *("reason", "reportingController", "type"),
+    ),
 }
+"""(version, resource) → what a field selector may name besides ``METADATA_FIELDS``."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from devcluster.apiserver import schema
-from devcluster.apiserver.status import Json, bad_request
+from devcluster.apiserver.status import Json, bad_request, unprocessable
 
 _DIRECTIVE = "$patch"
 _RETAIN = "$retainKeys"
@@ -27,7 +27,7 @@ def strategic_merge(original: Json, patch: Json, model: str) -> Json:
     if directive == "delete":
         return {}
     if directive != "merge":
-        raise bad_request(f"unrecognized patch directive: {directive!r:.40}")
+        raise unprocessable(f"unrecognized patch directive: {directive!r:.40}")
     merged = _retained(original, patch)
     for field, value in patch.items():
         if not field.startswith("$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 
@@ -22,6 +23,7 @@ async def api(kubernetes: Cluster) -> AsyncIterator[Api]:
         api = Api(kubernetes, session, f"test-{next(_numbers)}")
         await api.created("/api/v1/namespaces", {"metadata": {"name": api.namespace}})
         yield api
+    await asyncio.sleep(0.02)  # TLS connections take a moment more than their session to close
 
 
 @pytest.fixture

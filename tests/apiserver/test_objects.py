@@ -63,7 +63,8 @@ async def test_an_update_on_an_old_version_is_a_conflict_and_changes_nothing(api
     answer = await api.put("configmaps/settings", old | {"data": {"n": "3"}})
     assert answer.refusal == (409, "Conflict")
     assert answer["message"].endswith(
-        "the object has been modified; please apply your changes to the latest version and try again"
+        "the object has been modified; "
+        "please apply your changes to the latest version and try again"
     )
     assert (await api.get("configmaps/settings"))["data"] == {"n": "2"}
 
