@@ -55,6 +55,7 @@ async def _containerd(logs: Path, request: pytest.FixtureRequest) -> AsyncIterat
         runtime=CriRuntime(private.address),
         open=lambda: CriRuntime(private.address),
         logs=logs,
+        address=private.address,
         crash=private.kill,
         come_back=private.restart,
     )

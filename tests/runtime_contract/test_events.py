@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from edgeagent.runtime.cri import CriRuntime
-from edgeagent.runtime.port import RuntimeAway
+from edgeagent.runtime.cri_channel import CriChannel
+from edgeagent.runtime.cri_events import CriEvents
+from edgeagent.runtime.port import RuntimeAway, Sandbox
 from tests.runtime_contract.worlds import RUNS, World, ended, eventually, exits, listening
 
 
@@ -72,3 +75,39 @@ async def test_containerd_pushes(isolating_world: World) -> None:
 
 async def _true(value: object) -> object:
     return value
+
+
+async def test_health_checks_do_not_cause_looks(isolating_world: World) -> None:
+    """containerd tells of every process that an exec starts; a probe a second must cost nothing."""
+    world = isolating_world
+    pod = await world.pod()
+    container_id = await pod.run(RUNS)
+    private = world.runtime
+    assert isinstance(private, CriRuntime)
+    looked = 0
+
+    async def counted() -> list[Sandbox]:
+        nonlocal looked
+        looked += 1
+        return await private.list_sandboxes()
+
+    channel = CriChannel(world.address)
+    events = CriEvents(channel, counted)
+    following = asyncio.create_task(_drain(events))
+    await asyncio.sleep(0.5)
+    await pod.run(exits(0), name="other")
+    await asyncio.sleep(2)
+    assert events.pushed
+    before = looked
+    for _ in range(5):
+        await private.exec_sync(container_id, ["true"], 5)
+    await asyncio.sleep(0.5)
+    assert looked == before
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    channel.close()
+
+
+async def _drain(events: CriEvents) -> None:
+    async for _ in events.follow():
+        pass

@@ -58,6 +58,8 @@ class World:
     runtime: Runtime
     open: Callable[[], Runtime]
     logs: Path
+    address: str = ""
+    """Of the CRI socket, where there is one."""
     programs: dict[str, Behaviour] = field(default_factory=dict)
     crash: Callable[[], None] = lambda: None
     """The runtime's daemon dies; containers go on."""
