@@ -73,13 +73,13 @@ class Outbox:
         row = self._rows.get(key)
         if row is None or row.uid != uid:
             row = Row(key, uid, {})
-        elif not events and finished == row.finished and status in (None, row.status):
+        merged = coalesce(row.events, events, now=now)
+        said = replace(row, status=row.status if status is None else status, finished=finished)
+        if said == self._rows.get(key) and merged == coalesce(row.events, (), now=now):
             return False
         self._rows[key] = replace(
-            row,
-            status=row.status if status is None else status,
-            events=coalesce(row.events, events, now=now),
-            finished=finished,
+            said,
+            events=merged,
             sequence=0,
             sent=False,
         )
@@ -131,17 +131,23 @@ class Outbox:
 def coalesce(
     old: Sequence[ReportedEvent], new: Sequence[ReportedEvent], *, now: float
 ) -> tuple[ReportedEvent, ...]:
-    """Equal Events counted as one; the newest ``MAX_EVENTS`` of the last hour, oldest first."""
+    """Equal Events as one; the newest ``MAX_EVENTS`` of the last hour, oldest first.
+
+    Whoever records an Event again says its whole count, so telling one twice changes nothing.
+    """
     found: dict[tuple[str, ...], ReportedEvent] = {}
     for event in (*old, *new):
         short = replace(event, message=event.message[:MAX_TEXT])
         what = (short.type, short.reason, short.message, short.field_path)
-        before = found.pop(what, None)
-        if before is not None:
-            first, last = min(before.first, short.first), max(before.last, short.last)
-            short = replace(short, first=first, last=last, count=before.count + short.count)
-        found[what] = short
+        before = found.get(what, short)
+        found[what] = replace(
+            short,
+            first=min(before.first, short.first),
+            last=max(before.last, short.last),
+            count=max(before.count, short.count),
+        )
     recent = [event for event in found.values() if event.last > now - EVENT_SECONDS]
+    recent.sort(key=lambda event: event.last)
     return tuple(recent[-MAX_EVENTS:])
 
 

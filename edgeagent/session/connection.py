@@ -1,0 +1,248 @@
+"""The agent's side of the MQTT session: connect, be born, keep in step, and again after every loss.
+
+One connection: store the counter, CONNECT with the death as Will, subscribe, look who else has our
+name, publish the birth, then let the others work (``fetching``, ``delivery``, ``reporting``). The
+link's absence is the normal case: it is logged once per reason and told by ``edgeagent status``.
+Refuses nothing and stops nothing; only a newer agent of the same name makes it give up for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass
+
+import structlog
+
+from edgeagent.desired import DesiredSet
+from edgeagent.session.delivery import Delivery
+from edgeagent.session.fetching import Fetching
+from edgeagent.session.rejecting import Rejections
+from edgeagent.session.reporting import Reports
+from edgeagent.session.rivals import Rivals, Verdict
+from edgeagent.standing import StandingKeeper
+from edgeagent.store.identity import Identity
+from shared.backoff import Backoff
+from shared.clock import Clock
+from shared.errors import LinkError, PermanentError, TemporaryError, WireError
+from shared.link import Connection, ConnectOptions, Link, Message, Subscription, Will
+from shared.messages import HubPresence, Session
+from shared.objects import ObjectKey
+from shared.tasks import run_together
+from shared.topics import NodeTopics, Topics
+
+log = structlog.get_logger()
+
+KEEP_ALIVE = 60
+WILL_DELAY = 20
+SESSION_EXPIRY = 7 * 86400
+RECEIVE_MAXIMUM = 64
+RECONNECT = (1.0, 60.0)
+HELD_SECONDS = 30.0
+"""A connection that lasted this long was a good one: the next pause is short again."""
+LOOK_SECONDS = 2.0
+GOODBYE_SECONDS = 2.0
+LAZY_SECONDS = 30.0
+MOST_MISSING = 1000
+
+
+class _Fenced(Exception):
+    """A newer agent has this node's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """What a birth says about the process."""
+
+    node: str
+    boot: str
+    version: str
+
+
+class AgentSession:
+    def __init__(
+        self,
+        who: Who,
+        *,
+        link: Link,
+        topics: Topics,
+        identity: Identity,
+        parts: Parts,
+        rng: random.Random,
+    ) -> None:
+        self.fenced = asyncio.Event()
+        self._who = who
+        self._link = link
+        self._hub_topic = topics.hub()
+        self._topics: NodeTopics = topics.of(who.node)
+        self._identity = identity
+        self._parts = parts
+        self._rng = rng
+        self._clock = parts.clock
+        self._rivals = Rivals(instance=identity.instance, boot=who.boot)
+        self._looked = asyncio.Event()
+        self._connection: Connection | None = None
+        self._told_revision = 0
+        self._missing: frozenset[ObjectKey] = frozenset()
+        self._last_reason = ""
+        self._fetching = Fetching(
+            parts.delivery, announce=self._announce, clock=parts.clock, rng=rng
+        )
+        parts.delivery.broker_is_behind = parts.reports.mark_all_unsent
+
+    async def run(self) -> None:
+        """Root task: never returns, not even when fenced."""
+        backoff = Backoff(*RECONNECT, self._rng)
+        while True:
+            began = self._clock.monotonic()
+            try:
+                await self._connect_once()
+            except _Fenced as error:
+                self._fence(str(error))
+                break
+            except (TemporaryError, PermanentError) as error:
+                if self._clock.monotonic() - began > HELD_SECONDS:
+                    backoff.reset()
+                delay = backoff.next(at_least=getattr(error, "delay", None))
+                self._disconnected(str(error), delay=delay)
+                await self._clock.sleep(delay)
+        await asyncio.Event().wait()
+
+    def _disconnected(self, reason: str, *, delay: float) -> None:
+        told = log.debug if reason == self._last_reason else log.warning
+        told("not connected", reason=reason, retry_in=round(delay, 1))
+        self._last_reason = reason
+        self._parts.standing.update(link=f"not connected: {reason}", hub="")
+
+    def _fence(self, why: str) -> None:
+        log.error("stopped acting until restarted; containers are left as they are", reason=why)
+        self._parts.standing.update(fenced=why, link="given up", hub="")
+        self.fenced.set()
+
+    # -- one connection
+
+    async def _connect_once(self) -> None:
+        counter = await self._identity.next_connection()
+        self._rivals.connecting(counter)
+        self._looked.clear()
+        death = Session(False, self._identity.instance, counter).encode()
+        options = ConnectOptions(
+            client_id=f"{self._who.node}.{self._identity.instance}",
+            clean_start=False,
+            session_expiry=SESSION_EXPIRY,
+            keep_alive=KEEP_ALIVE,
+            receive_maximum=RECEIVE_MAXIMUM,
+            will=Will(self._topics.session, death, WILL_DELAY),
+        )
+        async with self._link.connect(options) as connection:
+            self._connection = connection
+            self._parts.delivery.connected()
+            try:
+                await run_together(reading=self._read(connection), living=self._live(connection))
+            except asyncio.CancelledError:
+                await self._say_goodbye(connection, death)
+                raise
+            finally:
+                self._connection = None
+
+    async def _live(self, connection: Connection) -> None:
+        filters = (self._topics.session, self._topics.change, self._hub_topic)
+        await connection.subscribe([Subscription(one) for one in filters])
+        if self._rivals.lived:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._looked.wait()
+        await self._announce(frozenset())
+        if not connection.session_present:
+            self._parts.reports.mark_all_unsent()
+        log.info("connected", session_present=connection.session_present)
+        self._last_reason = ""
+        self._parts.standing.update(link="connected")
+        await run_together(
+            fetching=self._fetching.run(connection),
+            sending=self._parts.reports.send(connection),
+            repeating=self._repeat_birth(),
+        )
+
+    async def _say_goodbye(self, connection: Connection, death: bytes) -> None:
+        """A clean stop says so itself; when that fails the Will does."""
+        with contextlib.suppress(LinkError, PermanentError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await connection.publish(self._topics.session, death, retain=True)
+
+    # -- the birth
+
+    async def _announce(self, missing: frozenset[ObjectKey]) -> None:
+        self._missing = missing
+        connection = self._connection
+        if connection is None:
+            return
+        applied = self._parts.desired.desired.inventory
+        birth = Session(
+            *(True, self._identity.instance, self._identity.counter),
+            boot=self._who.boot,
+            version=self._who.version,
+            revision=applied.revision,
+            digest=applied.digest,
+            missing=tuple(sorted(missing)[:MOST_MISSING]),
+        )
+        self._told_revision = applied.revision
+        await connection.publish(self._topics.session, birth.encode(), retain=True)
+
+    async def _repeat_birth(self) -> None:
+        """Lazily, when the applied revision moved and no report has carried it."""
+        while True:
+            await self._clock.sleep(LAZY_SECONDS)
+            told = max(self._told_revision, self._parts.reports.carried)
+            if self._parts.desired.revision > told:
+                await self._announce(self._missing)
+
+    # -- what arrives
+
+    async def _read(self, connection: Connection) -> None:
+        async for message in connection.messages():
+            if message.topic in (self._topics.session, self._hub_topic):
+                await self._read_presence(connection, message)
+            elif message.topic.startswith(f"{self._topics.base}/"):
+                self._parts.delivery.take(connection, message)
+            else:
+                self._parts.rejections.count("bad-topic", topic=message.topic[:200])
+                connection.ack(message)
+
+    async def _read_presence(self, connection: Connection, message: Message) -> None:
+        connection.ack(message)
+        if not message.payload:
+            return
+        try:
+            if message.topic == self._hub_topic:
+                hub = HubPresence.decode(message.payload)
+                self._parts.standing.update(hub=hub.replica if hub.online else "")
+            else:
+                await self._read_session(message)
+        except WireError as error:
+            self._parts.rejections.count(error.reason, topic=message.topic, error=str(error))
+
+    async def _read_session(self, message: Message) -> None:
+        found = Session.decode(message.payload)
+        verdict = self._rivals.judge(found, retained=message.retained)
+        self._looked.set()
+        if verdict is Verdict.FENCED:
+            raise _Fenced(
+                f"another agent has the name {self._who.node} (instance {found.instance},"
+                f" boot {found.boot}); give one of the two another node-name and restart it"
+            )
+        if verdict is Verdict.REPEAT:
+            await self._announce(self._missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a connection sets to work."""
+
+    desired: DesiredSet
+    delivery: Delivery
+    reports: Reports
+    rejections: Rejections
+    standing: StandingKeeper
+    clock: Clock
