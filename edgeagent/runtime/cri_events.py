@@ -6,7 +6,8 @@ says "look now", so a lost, early or unknown one costs time and never a change:
 
 * ``GetContainerEvents`` (containerd 1.7 and newer, CRI-O when enabled), else
 * containerd's own event service on the same socket (containerd 1.6), which runs ahead of the
-  lists by some tens of milliseconds: hence several looks after each push, else
+  lists, by tens of milliseconds or, on a slow disk, more: hence several looks after each push,
+  else
 * looking on its own: four times a second while something changes, once a second when idle.
 """
 
@@ -26,7 +27,7 @@ from edgeagent.runtime.port import RuntimeAway, Sandbox
 from shared.errors import KubetideError
 
 _POLLED = ((0.25, 0.25, 0.25, 0.25), 1.0)
-_PUSHED = ((0.03, 0.06, 0.12, 0.25, 0.5), 30.0)
+_PUSHED = ((0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0), 10.0)
 """Seconds between looks after a change or a push, and when nothing happens."""
 
 _SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"

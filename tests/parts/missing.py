@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 
-MUST_HAVE_IN_CI = {"mosquitto", "containerd"}
+MUST_HAVE_IN_CI = {"mosquitto", "containerd", "test images"}
 
 
 def need(part: str, *programs: str, packages: str) -> None:

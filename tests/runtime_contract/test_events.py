@@ -96,7 +96,7 @@ async def test_health_checks_do_not_cause_looks(isolating_world: World) -> None:
     following = asyncio.create_task(_drain(events))
     await asyncio.sleep(0.5)
     await pod.run(exits(0), name="other")
-    await asyncio.sleep(2)
+    await asyncio.sleep(4.5)
     assert events.pushed
     before = looked
     for _ in range(5):
