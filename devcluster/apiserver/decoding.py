@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from devcluster.apiserver import schema
+from devcluster.apiserver import protobuf, schema
 from devcluster.apiserver.resources import Resource
 from devcluster.apiserver.stamps import canonical_time
 from devcluster.apiserver.status import Json, bad_request, unsupported_media_type
@@ -27,7 +27,9 @@ _PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "bool": bool, "float":
 def parse(body: bytes, content_type: str) -> Any:
     """The JSON value of a request body; ``{}`` for an empty one."""
     media = content_type.split(";")[0].strip().lower() or "application/json"
-    if media not in (*BODY_TYPES, "*/*"):
+    if media == protobuf.MEDIA_TYPE and body:
+        return protobuf.decode(body)
+    if media not in (*BODY_TYPES, protobuf.MEDIA_TYPE, "*/*"):
         raise unsupported_media_type(content_type, BODY_TYPES)
     if not body.strip():
         return {}
