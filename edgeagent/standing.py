@@ -33,9 +33,6 @@ class Standing:
     """Wall clock of the last change of ``link``."""
     hub: str = ""
     """The replica that said it is there; empty = none, as far as known."""
-    revision: int = 0
-    missing: int = 0
-    waiting: int = 0
     ready: bool = False
     """Pods are adopted and worked on."""
     runtime_message: str = ""
@@ -49,7 +46,6 @@ class Standing:
             return f"stopped acting: {self.fenced}"
         parts = [self.link if self.ready else "starting"]
         parts += [self.runtime_message] if self.runtime_message else []
-        parts += [f"{self.waiting} reports waiting"] if self.waiting else []
         return "; ".join(parts)
 
 

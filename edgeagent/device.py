@@ -1,0 +1,178 @@
+"""What this device is and how full it is, read from /proc and /sys. Tolerant: what cannot be read
+is empty or zero, and never an error. Nothing is started, nothing is sent.
+
+The simulator and tests pass their own ``Device`` to the agent instead.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROC = Path("/proc")
+SYS = Path("/sys")
+ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv6l": "arm",
+    "armv7l": "arm",
+    "armv8l": "arm",
+    "i386": "386",
+    "i686": "386",
+    "loongarch64": "loong64",
+    "mips64": "mips64le",
+}
+"""Machine names that Go spells in another way."""
+ELSEWHERE = (("192.0.2.1", socket.AF_INET), ("2001:db8::1", socket.AF_INET6))
+"""Documentation addresses: whoever asks the kernel for the way there learns our own address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What does not change while the agent runs."""
+
+    hostname: str = ""
+    cpus: int = 1
+    memory: int = 0
+    """Bytes."""
+    disk: int = 0
+    """Bytes of the file system with the data folder."""
+    hugepages: Mapping[str, int] = field(default_factory=dict)
+    """By size in KiB: bytes set aside."""
+    machine_id: str = ""
+    system_uuid: str = ""
+    boot_id: str = ""
+    kernel: str = ""
+    os_image: str = ""
+    architecture: str = ""
+    cgroup_version: int = 2
+    apparmor: bool = False
+    selinux: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What changes. Shares are of the whole, 0 to 1; 1 where it cannot be read."""
+
+    addresses: tuple[str, ...] = ()
+    """Primary first."""
+    free_memory: int = 1 << 40
+    """Bytes that could be had without swapping."""
+    free_disk: float = 1.0
+    free_inodes: float = 1.0
+    free_pids: float = 1.0
+
+
+def read_device(data_dir: Path) -> Device:
+    status = _text(PROC / "self/mountinfo")
+    machine = platform.machine()
+    disk = _filesystem(data_dir)
+    return Device(
+        hostname=socket.gethostname(),
+        cpus=len(os.sched_getaffinity(0)),
+        memory=_meminfo("MemTotal"),
+        disk=disk.f_blocks * disk.f_frsize if disk else 0,
+        hugepages=_hugepages(),
+        machine_id=_line(Path("/etc/machine-id")),
+        system_uuid=_line(SYS / "class/dmi/id/product_uuid") or _line(Path("/etc/machine-id")),
+        boot_id=read_boot_id(),
+        kernel=platform.release(),
+        os_image=_os_image(),
+        architecture=ARCHITECTURES.get(machine, machine),
+        cgroup_version=2 if " - cgroup2 " in status and (SYS / _CONTROLLERS).exists() else 1,
+        apparmor=_line(SYS / "module/apparmor/parameters/enabled") == "Y",
+        selinux=(SYS / "fs/selinux/enforce").exists(),
+    )
+
+
+_CONTROLLERS = "fs/cgroup/cgroup.controllers"
+
+
+def read_now(data_dir: Path, *, node_ips: tuple[str, ...] = ()) -> Readings:
+    disk = _filesystem(data_dir)
+    return Readings(
+        addresses=node_ips or own_addresses(),
+        free_memory=_meminfo("MemAvailable") or 1 << 40,
+        free_disk=disk.f_bavail / disk.f_blocks if disk and disk.f_blocks else 1.0,
+        free_inodes=disk.f_favail / disk.f_files if disk and disk.f_files else 1.0,
+        free_pids=_free_pids(),
+    )
+
+
+def read_boot_id() -> str:
+    return _line(PROC / "sys/kernel/random/boot_id")
+
+
+def own_addresses() -> tuple[str, ...]:
+    """The addresses that the default routes use, IPv4 first; none without such a route."""
+    found = []
+    for address, family in ELSEWHERE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((address, 9))
+                found.append(str(probe.getsockname()[0]))
+        except OSError:
+            continue
+    return tuple(found)
+
+
+def _filesystem(folder: Path) -> os.statvfs_result | None:
+    try:
+        return os.statvfs(folder)
+    except OSError:
+        return None
+
+
+def _meminfo(name: str) -> int:
+    for line in _text(PROC / "meminfo").splitlines():
+        label, _, rest = line.partition(":")
+        words = rest.split()
+        if label == name and words and words[0].isdecimal():
+            return int(words[0]) * 1024
+    return 0
+
+
+def _hugepages() -> dict[str, int]:
+    try:
+        folders = sorted((SYS / "kernel/mm/hugepages").iterdir())
+    except OSError:
+        return {}
+    found = {}
+    for folder in folders:
+        size = folder.name.removeprefix("hugepages-").removesuffix("kB")
+        number = _line(folder / "nr_hugepages")
+        if size.isdecimal() and number.isdecimal():
+            found[size] = int(size) * 1024 * int(number)
+    return found
+
+
+def _free_pids() -> float:
+    running = _line(PROC / "loadavg").split()
+    most = _line(PROC / "sys/kernel/pid_max")
+    used = running[3].partition("/")[2] if len(running) > 3 else ""
+    if not used.isdecimal() or not most.isdecimal() or int(most) == 0:
+        return 1.0
+    return max(0.0, 1 - int(used) / int(most))
+
+
+def _os_image() -> str:
+    for file in (Path("/etc/os-release"), Path("/usr/lib/os-release")):
+        for line in _text(file).splitlines():
+            if line.startswith("PRETTY_NAME="):
+                return line.partition("=")[2].strip("\"'")
+    return "Linux"
+
+
+def _line(path: Path) -> str:
+    return _text(path).strip().partition("\n")[0]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

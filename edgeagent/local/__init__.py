@@ -1,0 +1,1 @@
+"""What the device tells about itself without any network: status, pods, logs."""

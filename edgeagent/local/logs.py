@@ -1,0 +1,81 @@
+"""Container logs from the files that the runtime writes: ``edgeagent logs``, offline too.
+
+Lines are in the CRI format (``TIME STREAM F|P TEXT``); partial lines are put together. The newest
+attempt is shown, or the one before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from shared.errors import SettingsError
+
+POLL_SECONDS = 0.25
+
+
+def find_log(pod_logs: Path, container: str, *, previous: bool) -> Path:
+    """The file of the newest attempt of ``container`` (or the one before). SettingsError: none."""
+    if not pod_logs.is_dir():
+        raise SettingsError(f"no logs yet: {pod_logs} is not there")
+    name = container or _only_container(pod_logs)
+    attempts = _attempts(pod_logs / name)
+    if not attempts:
+        raise SettingsError(f"container {name!r} has no logs; there are {_names(pod_logs)}")
+    if not previous:
+        return attempts[-1]
+    if len(attempts) < 2:
+        raise SettingsError(f"container {name!r} has no previous attempt whose log is still here")
+    return attempts[-2]
+
+
+def _only_container(pod_logs: Path) -> str:
+    names = [folder.name for folder in sorted(pod_logs.iterdir()) if folder.is_dir()]
+    if len(names) != 1:
+        raise SettingsError(f"the pod has several containers, name one with -c: {_names(pod_logs)}")
+    return names[0]
+
+
+def _names(pod_logs: Path) -> str:
+    return ", ".join(folder.name for folder in sorted(pod_logs.iterdir()) if folder.is_dir())
+
+
+def _attempts(folder: Path) -> list[Path]:
+    files = [file for file in folder.glob("*.log") if file.stem.isdecimal()]
+    return sorted(files, key=lambda file: int(file.stem))
+
+
+def read(path: Path, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+    """The text of the log, without times; with ``follow`` until a newer attempt has begun."""
+    with path.open("rb") as log:
+        lines = _complete(log)
+        yield from (deque(lines, maxlen=tail) if tail is not None else lines)
+        while follow:
+            ended = _attempts(path.parent)[-1:] != [path]
+            yield from _complete(log)
+            if ended:
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def _complete(log: BinaryIO) -> Iterator[bytes]:
+    """Whole records to the end of the file; what is half written stays for the next call."""
+    while True:
+        place = log.tell()
+        line = log.readline()
+        if not line.endswith(b"\n"):
+            log.seek(place)
+            return
+        yield text_of(line)
+
+
+def text_of(line: bytes) -> bytes:
+    """``2026-01-01T00:00:00Z stdout P half a li`` → ``half a li``, and F ends the line."""
+    parts = line.rstrip(b"\n").split(b" ", 3)
+    if len(parts) < 3 or parts[1] not in (b"stdout", b"stderr"):
+        return line
+    text = parts[3] if len(parts) == 4 else b""
+    return text if parts[2].startswith(b"P") else text + b"\n"

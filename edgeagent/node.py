@@ -1,0 +1,190 @@
+"""The Node report: what the device has, and whether it is short of something.
+
+``node_status`` is pure. ``NodeReporter`` looks every few seconds and says only what changed, so an
+idle device sends nothing; no times are in it, the hub stamps what it writes. Ready is the hub's to
+say; a device whose runtime cannot be used says so with a Ready condition of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeagent import VERSION
+from edgeagent.device import Device, Readings
+from edgeagent.runtime.port import Runtime, RuntimeInfo
+from edgeagent.session.reporting import Reports
+from edgeagent.standing import StandingKeeper
+from shared.clock import Clock
+from shared.errors import KubetideError
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
+
+KUBELET_VERSION = f"v1.34.0-kubetide-{VERSION}"
+MAX_PODS = 110
+LOOK_SECONDS = 10.0
+RELIEF_SECONDS = 300.0
+"""A pressure counts as over when it was gone for this long."""
+
+EVICTION_MEMORY = 100 * 1024 * 1024
+LEAST_DISK = 0.10
+LEAST_INODES = 0.05
+LEAST_PIDS = 0.05
+
+
+def node_status(
+    device: Device, readings: Readings, pressures: dict[str, bool], *, node: str, runtime: str
+) -> Json:
+    """A Node's status without what only the hub knows."""
+    return {
+        "capacity": _capacity(device),
+        "allocatable": _allocatable(device),
+        "addresses": [
+            *({"type": "InternalIP", "address": address} for address in readings.addresses),
+            {"type": "Hostname", "address": device.hostname or node},
+        ],
+        "nodeInfo": {
+            "machineID": device.machine_id,
+            "systemUUID": device.system_uuid,
+            "bootID": device.boot_id,
+            "kernelVersion": device.kernel,
+            "osImage": device.os_image,
+            "operatingSystem": "linux",
+            "architecture": device.architecture,
+            "containerRuntimeVersion": runtime,
+            "kubeletVersion": KUBELET_VERSION,
+            "kubeProxyVersion": "",
+        },
+        "conditions": [_condition(kind, under) for kind, under in pressures.items()],
+    }
+
+
+def _capacity(device: Device) -> Json:
+    return {
+        "cpu": str(device.cpus),
+        "memory": f"{device.memory // 1024}Ki",
+        "ephemeral-storage": f"{device.disk // 1024}Ki",
+        "pods": str(MAX_PODS),
+        **_hugepages(device),
+    }
+
+
+def _allocatable(device: Device) -> Json:
+    huge = sum(device.hugepages.values())
+    return {
+        "cpu": str(device.cpus),
+        "memory": f"{max(0, device.memory - EVICTION_MEMORY - huge) // 1024}Ki",
+        "ephemeral-storage": str(int(device.disk * (1 - LEAST_DISK))),
+        "pods": str(MAX_PODS),
+        **_hugepages(device),
+    }
+
+
+def _hugepages(device: Device) -> Json:
+    found = {}
+    for size, amount in device.hugepages.items():
+        kib = int(size)
+        name = f"{kib >> 20}Gi" if kib % (1 << 20) == 0 else f"{kib >> 10}Mi"
+        found[f"hugepages-{name}"] = f"{amount >> 20}Mi" if amount else "0"
+    return found
+
+
+_WORDS = {
+    "MemoryPressure": ("InsufficientMemory", "SufficientMemory", "memory"),
+    "DiskPressure": ("DiskPressure", "NoDiskPressure", "disk space or inodes"),
+    "PIDPressure": ("InsufficientPID", "SufficientPID", "process ids"),
+}
+
+
+def _condition(kind: str, under: bool) -> Json:
+    bad, good, what = _WORDS[kind]
+    message = f"the device is short of {what}" if under else f"the device has enough {what}"
+    return {
+        "type": kind,
+        "status": "True" if under else "False",
+        "reason": f"EdgeHas{bad if under else good}",
+        "message": message,
+    }
+
+
+@dataclass(slots=True)
+class Pressures:
+    """Which resources are short, with a slow way back so that a condition does not flap."""
+
+    clock: Clock
+    seen: dict[str, float]
+    """When each pressure was last there."""
+
+    def judge(self, readings: Readings) -> dict[str, bool]:
+        now = self.clock.monotonic()
+        short = {
+            "MemoryPressure": readings.free_memory < EVICTION_MEMORY,
+            "DiskPressure": readings.free_disk < LEAST_DISK or readings.free_inodes < LEAST_INODES,
+            "PIDPressure": readings.free_pids < LEAST_PIDS,
+        }
+        self.seen.update({kind: now for kind, is_short in short.items() if is_short})
+        return {
+            kind: kind in self.seen and now - self.seen[kind] < RELIEF_SECONDS for kind in short
+        }
+
+
+class NodeReporter:
+    def __init__(
+        self,
+        node: str,
+        *,
+        device: Device,
+        look: Callable[[], Readings],
+        runtime: Runtime,
+        reports: Reports,
+        standing: StandingKeeper,
+        clock: Clock,
+    ) -> None:
+        self._node = node
+        self._key = ObjectKey("Node", NO_NAMESPACE, node)
+        self._device = device
+        self._look = look
+        self._runtime = runtime
+        self._reports = reports
+        self._standing = standing
+        self._clock = clock
+        self._pressures = Pressures(clock, {})
+        self._runtime_version = ""
+
+    async def run(self) -> None:
+        while True:
+            status = await self.status()
+            await self._reports.put(self._key, uid="", status=status, within=1.0)
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def status(self) -> Json:
+        trouble = await self._runtime_trouble()
+        self._standing.update(runtime_message=trouble)
+        readings = self._look()
+        status = node_status(
+            *(self._device, readings, self._pressures.judge(readings)),
+            node=self._node,
+            runtime=self._runtime_version,
+        )
+        if trouble:
+            status["conditions"].append(
+                {
+                    "type": "Ready",
+                    "status": "False",
+                    "reason": "RuntimeNotReady",
+                    "message": trouble,
+                }
+            )
+        return status
+
+    async def _runtime_trouble(self) -> str:
+        """Why pods cannot be run now; empty when they can."""
+        try:
+            self._runtime_version = runtime_version(await self._runtime.info())
+            ready, why = await self._runtime.network_ready()
+        except KubetideError as error:
+            return f"the container runtime cannot be used: {error}"
+        return "" if ready else f"the pod network is not ready: {why}"
+
+
+def runtime_version(info: RuntimeInfo) -> str:
+    return f"{info.name}://{info.version}"

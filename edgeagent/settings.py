@@ -1,0 +1,105 @@
+"""The agent's settings: what ``edgeagent run`` was told, checked and made into values.
+
+Only what a wrong value would break at once is checked here; files for TLS are opened at every
+connect, because a device must run its pods even when they are missing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import SettingsError
+from shared.link import Broker
+from shared.objects import is_name
+from shared.settings import broker_from
+from shared.topics import Topics
+
+DATA_DIR = "/var/lib/kubetide"
+LOG_DIR = "/var/log/pods"
+SOCKETS = ("/run/containerd/containerd.sock", "/run/crio/crio.sock")
+"""Where a container runtime is looked for when none is named."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    node: str
+    """The node's name in Kubernetes."""
+    broker: Broker
+    topics: Topics
+    data_dir: Path
+    log_dir: Path
+    """Container logs, in a kubelet's layout."""
+    runtime: str
+    """``cri:unix:///…`` or ``process``."""
+    node_ips: tuple[str, ...] = ()
+    """Empty = the addresses of the default routes."""
+    cluster_dns: tuple[str, ...] = ()
+    """Servers for pods with dnsPolicy ClusterFirst; empty = the device's own."""
+    cluster_domain: str = "cluster.local"
+    log_level: str = "info"
+
+
+def settings_from(options: Mapping[str, Any]) -> Settings:
+    """From the values of ``edgeagent run``; SettingsError names the key, the value, the way out."""
+    return Settings(
+        node=_node_name(options["node_name"]),
+        broker=broker_from(options),
+        topics=Topics(options["root"]),
+        data_dir=_folder("data-dir", options["data_dir"]),
+        log_dir=_folder("log-dir", options["log_dir"]),
+        runtime=_runtime(options["runtime"]),
+        node_ips=_addresses("node-ip", options["node_ip"]),
+        cluster_dns=_addresses("cluster-dns", options["cluster_dns"]),
+        cluster_domain=_domain(options["cluster_domain"]),
+        log_level=options["log_level"],
+    )
+
+
+def _node_name(given: str | None) -> str:
+    name = given or socket.gethostname().lower()
+    if not is_name(name):
+        raise SettingsError(
+            f"node-name: {name!r} is not a node name: use lower-case letters, digits, '-' and '.'"
+        )
+    return name
+
+
+def _folder(key: str, given: str) -> Path:
+    path = Path(given)
+    if not path.is_absolute():
+        raise SettingsError(f"{key}: {given!r} is not an absolute path: begin it with '/'")
+    return path
+
+
+def _runtime(given: str | None) -> str:
+    if not given:
+        for socket_path in SOCKETS:
+            if Path(socket_path).is_socket():
+                return f"cri:unix://{socket_path}"
+        raise SettingsError(
+            f"runtime is not set and there is no {' or '.join(SOCKETS)}: start containerd or"
+            " CRI-O, name its socket (cri:unix:///path.sock), or use 'process' for a trial"
+        )
+    if given == "process" or given.startswith("cri:unix:///"):
+        return given
+    raise SettingsError(f"runtime: {given!r}: use cri:unix:///path/to/the.sock or process")
+
+
+def _addresses(key: str, given: tuple[str, ...]) -> tuple[str, ...]:
+    for address in given:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError as error:
+            raise SettingsError(f"{key}: {address!r} is not an address such as 10.0.0.1") from error
+    return tuple(given)
+
+
+def _domain(given: str) -> str:
+    if not is_name(given):
+        raise SettingsError(f"cluster-domain: {given!r} is not a domain: write cluster.local")
+    return given

@@ -1,0 +1,107 @@
+"""The database as the command line reads it: read-only, beside a running agent or without one.
+
+Never makes, repairs or locks anything; what cannot be read is ``SettingsError`` with the reason.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeagent.store.database import FILE
+from shared.errors import SettingsError
+from shared.objects import Json
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """Newest report about one pod, as it is or will be sent."""
+
+    namespace: str
+    name: str
+    uid: str
+    status: Json
+    sent: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the device knows, at one moment."""
+
+    agent_runs: bool
+    standing: Json
+    revision: int
+    wanted_pods: frozenset[str]
+    """``namespace/name`` of every listed pod."""
+    missing: int
+    """Listed objects whose body has not come."""
+    reports: tuple[StoredReport, ...] = field(default=())
+    waiting: int = 0
+    """Reports that the broker does not have yet."""
+
+
+def read_snapshot(data_dir: Path) -> Snapshot:
+    path = data_dir / FILE
+    if not os.access(data_dir, os.R_OK | os.X_OK):
+        raise SettingsError(f"data-dir: {data_dir} cannot be read: be root, or name another folder")
+    if not path.exists():
+        raise SettingsError(f"data-dir: {data_dir} has no {FILE}: no agent has run with it yet")
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            return _read(connection, agent_runs=is_locked(data_dir))
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise SettingsError(f"data-dir: {path} cannot be read: {error}") from error
+
+
+def is_locked(data_dir: Path) -> bool:
+    """Whether an agent holds the folder."""
+    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _read(connection: sqlite3.Connection, *, agent_runs: bool) -> Snapshot:
+    keys = [str(key) for (key,) in connection.execute("SELECT key FROM inventory")]
+    stored = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
+    said = connection.execute("SELECT value FROM standing WHERE name = 'agent'").fetchone()
+    missing = connection.execute(
+        "SELECT count(*) FROM inventory LEFT JOIN bodies USING (key)"
+        " WHERE bodies.digest IS NOT inventory.digest"
+    ).fetchone()
+    waiting = connection.execute("SELECT count(*) FROM outbox WHERE NOT sent").fetchone()
+    rows = connection.execute("SELECT key, uid, status, sent FROM outbox ORDER BY key")
+    reports = [_report(*row) for row in rows if str(row[0]).startswith("Pod/")]
+    return Snapshot(
+        agent_runs=agent_runs,
+        standing=_parsed(said[0]) if said else {},
+        revision=stored[0] if stored and isinstance(stored[0], int) else 0,
+        wanted_pods=frozenset(key[len("Pod/") :] for key in keys if key.startswith("Pod/")),
+        missing=missing[0],
+        reports=tuple(reports),
+        waiting=waiting[0],
+    )
+
+
+def _report(key: str, uid: str, status: str, sent: int) -> StoredReport:
+    _, namespace, name = key.split("/")
+    return StoredReport(namespace, name, uid, _parsed(status), bool(sent))
+
+
+def _parsed(text: object) -> Json:
+    try:
+        value = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
