@@ -1,0 +1,293 @@
+"""Carries out the actions of a plan, each as an operation beside the pod's worker.
+
+Owns the calls to the runtime and to the provisions, the Events that go with them, and the growing
+waits after a failure. It decides nothing: whatever happens is written into the ``LivePod`` and
+the planner looks again. Called by ``workers.py`` only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from edgeagent.pods import restarting, specs
+from edgeagent.pods.actions import (
+    Action,
+    EnsureImage,
+    PrepareVolumes,
+    RefreshVolumes,
+    RemoveContainer,
+    RemoveSandbox,
+    RemoveVolumes,
+    ResizeContainer,
+    StartContainer,
+    StartSandbox,
+    StopContainer,
+    StopSandbox,
+)
+from edgeagent.pods.draft import MINIMUM_GRACE
+from edgeagent.pods.errors import PodTrouble
+from edgeagent.pods.hooks import HookFailed, Hooks
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.observing import Observer
+from edgeagent.pods.planning_clean import VOLUMES
+from edgeagent.pods.podevents import normal, warning
+from edgeagent.pods.ports import Provisions
+from edgeagent.pods.view import Trouble
+from edgeagent.runtime.port import Runtime, RuntimeAway
+from shared.clock import Clock
+from shared.errors import KubetideError, TemporaryError
+from shared.objects import Json
+
+log = structlog.get_logger()
+
+_FIRST_RETRY, _MOST_RETRY = 0.5, 10.0
+_STARTS_AT_ONCE = 4
+"""Sandboxes and containers that are being started at the same time, of all pods."""
+
+
+class Acting:
+    def __init__(
+        self, *, runtime: Runtime, provisions: Provisions, observer: Observer, clock: Clock
+    ) -> None:
+        self._runtime = runtime
+        self._provisions = provisions
+        self._observer = observer
+        self._clock = clock
+        self._hooks = Hooks(runtime, clock)
+        self._starting = asyncio.Semaphore(_STARTS_AT_ONCE)
+
+    def begin(self, pod: LivePod, action: Action) -> None:
+        pod.operations.begin(action, lambda: self._guarded(pod, action))
+
+    async def _guarded(self, pod: LivePod, action: Action) -> None:
+        """Every failure becomes a trouble of the action's slot; the planner waits it out."""
+        try:
+            await self._act(pod, action)
+        except KubetideError as error:
+            self._trouble(pod, action, error)
+        except Exception as error:
+            log.exception("action failed", pod_uid=pod.uid, action=action.slot)
+            self._trouble(pod, action, TemporaryError(f"internal error: {error!r}"))
+        else:
+            pod.troubles.pop(action.slot, None)
+
+    async def _act(self, pod: LivePod, action: Action) -> None:
+        match action:
+            case PrepareVolumes():
+                await self._provisions.prepare(pod.pod, ips=pod.facts.ips)
+                pod.volumes_ready, pod.volumes_stale = True, False
+            case RefreshVolumes():
+                pod.volumes_stale = False
+                await self._provisions.refresh(pod.pod, ips=pod.facts.ips)
+            case StartSandbox():
+                await self._start_sandbox(pod, action)
+            case EnsureImage():
+                container = _spec(pod, action.name)
+                pod.images[action.name] = await self._provisions.image(
+                    pod.pod, container, pod.events.record
+                )
+            case StartContainer():
+                await self._start_container(pod, action)
+            case StopContainer():
+                await self._stop_container(pod, action)
+            case ResizeContainer():
+                await self._resize(pod, action)
+            case _:
+                await self._clean(pod, action)
+
+    async def _clean(self, pod: LivePod, action: Action) -> None:
+        match action:
+            case RemoveContainer():
+                await self._runtime.remove_container(action.container_id)
+                await self._look(pod, _home(pod, action.container_id))
+            case StopSandbox():
+                await self._runtime.stop_sandbox(action.sandbox_id)
+                pod.cleaned.add(action.sandbox_id)
+                await self._look(pod, action.sandbox_id)
+            case RemoveSandbox():
+                await self._runtime.remove_sandbox(action.sandbox_id)
+                await self._look(pod, action.sandbox_id)
+                pod.cleaned.discard(action.sandbox_id)
+            case RemoveVolumes():
+                await self._provisions.remove(pod.pod)
+                pod.volumes_ready = False
+                pod.cleaned.add(VOLUMES)
+
+    async def _start_sandbox(self, pod: LivePod, action: StartSandbox) -> None:
+        if pod.sandboxes:
+            words = "Pod sandbox changed, it will be killed and re-created."
+            pod.events.record(normal("SandboxChanged", words))
+        config = self._provisions.sandbox(
+            pod.pod,
+            attempt=action.attempt,
+            seen=pod.facts.started_at,
+            record=pod.events.record,
+        )
+        async with self._starting:
+            sandbox_id = await self._runtime.start_sandbox(config)
+        pod.cleaned.discard(VOLUMES)
+        await self._look(pod, sandbox_id)
+
+    async def _start_container(self, pod: LivePod, action: StartContainer) -> None:
+        spec = _spec(pod, action.name)
+        path = specs.field_path(pod.pod, action.name)
+        container_id = await self._create(pod, action, spec)
+        pod.events.record(normal("Created", f"Created container: {action.name}", field_path=path))
+        # A restart goes by the pull policy again.
+        pod.images.pop(action.name, None)
+        try:
+            await self._runtime.start_container(container_id)
+        finally:
+            await self._look(pod, action.sandbox_id)
+        pod.events.record(normal("Started", f"Started container {action.name}", field_path=path))
+        hook = (spec.get("lifecycle") or {}).get("postStart")
+        if hook:
+            pod.wake()
+            await self._post_start(pod, spec, hook=hook, container_id=container_id)
+
+    async def _create(self, pod: LivePod, action: StartContainer, spec: Json) -> str:
+        sandbox = next(one for one in pod.sandboxes if one.id == action.sandbox_id)
+        config = await self._provisions.container(
+            pod.pod,
+            spec,
+            attempt=action.attempt,
+            image=pod.images[action.name],
+            ips=sandbox.ips,
+            record=pod.events.record,
+        )
+        around = self._provisions.sandbox(
+            pod.pod,
+            attempt=sandbox.attempt,
+            seen=pod.facts.started_at,
+            record=lambda event: None,
+        )
+        async with self._starting:
+            return await self._runtime.create_container(action.sandbox_id, around, config)
+
+    async def _post_start(self, pod: LivePod, spec: Json, *, hook: Json, container_id: str) -> None:
+        """A container whose hook fails is killed, and goes by its restart policy."""
+        try:
+            await self._hooks.run(hook, spec=spec, container_id=container_id, ips=pod.facts.ips)
+        except HookFailed as error:
+            path = specs.field_path(pod.pod, spec["name"])
+            pod.events.record(warning("FailedPostStartHook", str(error), field_path=path))
+            known = pod.facts.container(spec["name"])
+            if known is not None and known.id == container_id:
+                killed = replace(known, killed="hook")
+                pod.facts = pod.facts.with_container(spec["name"], killed)
+
+    async def _stop_container(self, pod: LivePod, action: StopContainer) -> None:
+        grace = max(action.deadline - self._clock.monotonic(), 0.0)
+        spec = _spec(pod, action.name)
+        if action.hook:
+            self._announce(pod, action)
+            await self._pre_stop(pod, spec, container_id=action.container_id, seconds=grace)
+        left = action.deadline - self._clock.monotonic()
+        least = min(MINIMUM_GRACE, grace)
+        await self._runtime.stop_container(action.container_id, max(left, least))
+        await self._look(pod, _home(pod, action.container_id))
+
+    async def _pre_stop(
+        self, pod: LivePod, spec: Json, *, container_id: str, seconds: float
+    ) -> None:
+        hook = (spec.get("lifecycle") or {}).get("preStop")
+        if not hook or seconds <= 0:
+            return
+        try:
+            await asyncio.wait_for(
+                self._hooks.run(hook, spec=spec, container_id=container_id, ips=pod.facts.ips),
+                seconds,
+            )
+        except (HookFailed, TimeoutError) as error:
+            words = str(error) or "PreStopHook did not complete within the grace period"
+            path = specs.field_path(pod.pod, spec["name"])
+            pod.events.record(warning("FailedPreStopHook", words, field_path=path))
+
+    def _announce(self, pod: LivePod, action: StopContainer) -> None:
+        if action.container_id in pod.announced:
+            return
+        pod.announced.add(action.container_id)
+        path = specs.field_path(pod.pod, action.name)
+        pod.events.record(normal("Killing", _why(action), field_path=path))
+
+    async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
+        spec = _spec(pod, action.name)
+        resources = self._provisions.resources(pod.pod, spec)
+        await self._runtime.update_resources(action.container_id, resources)
+        known = pod.facts.container(action.name)
+        if known is not None and known.id == action.container_id:
+            resized = replace(known, resources=spec.get("resources") or {})
+            pod.facts = pod.facts.with_container(action.name, resized)
+
+    async def _look(self, pod: LivePod, sandbox_id: str) -> None:
+        if sandbox_id:
+            await self._observer.inspect(pod.uid, sandbox_id)
+            pod.sandboxes = await self._observer.look(pod.uid)
+
+    def _trouble(self, pod: LivePod, action: Action, error: KubetideError) -> None:
+        self._observer.changed(pod.uid)
+        before = pod.troubles.get(action.slot)
+        failures = (before.failures if before else 0) + 1
+        delay = error.delay if isinstance(error, TemporaryError) else None
+        if delay is None:
+            delay = min(_FIRST_RETRY * 2**failures, _MOST_RETRY)
+        reason = "" if isinstance(error, RuntimeAway) else _reason(action, error)
+        trouble = Trouble(reason, str(error), self._clock.monotonic() + delay, failures)
+        pod.troubles[action.slot] = trouble
+        log.warning(
+            "action failed",
+            pod_uid=pod.uid,
+            action=action.slot,
+            error=str(error),
+            retry_in=round(delay, 1),
+        )
+        self._tell(pod, action, error)
+
+    def _tell(self, pod: LivePod, action: Action, error: KubetideError) -> None:
+        path = specs.field_path(pod.pod, getattr(action, "name", ""))
+        if isinstance(error, PodTrouble):
+            if error.event:
+                words = str(error) if error.event != "Failed" else f"Error: {error}"
+                pod.events.record(warning(error.event, words, field_path=path))
+        elif isinstance(error, RuntimeAway):
+            return
+        elif isinstance(action, StartSandbox):
+            words = f"Failed to create pod sandbox: {error}"
+            pod.events.record(warning("FailedCreatePodSandBox", words))
+        elif isinstance(action, StartContainer):
+            pod.events.record(warning("Failed", f"Error: {error}", field_path=path))
+
+
+def _reason(action: Action, error: KubetideError) -> str:
+    if isinstance(error, PodTrouble):
+        return error.reason
+    if isinstance(action, StartContainer):
+        return "CreateContainerError"
+    return "ContainerCreating"
+
+
+def _why(action: StopContainer) -> str:
+    name = action.name
+    if action.cause in ("liveness", "startup"):
+        return f"Container {name} failed {action.cause} probe, will be restarted"
+    if action.cause in restarting.REPLACED:
+        return f"Container {name} definition changed, will be restarted"
+    if action.cause == "hook":
+        return "FailedPostStartHook"
+    return f"Stopping container {name}"
+
+
+def _spec(pod: LivePod, name: str) -> Json:
+    """A container that the pod no longer names can still be stopped."""
+    return specs.container_named(pod.pod, name) or {"name": name}
+
+
+def _home(pod: LivePod, container_id: str) -> str:
+    """The sandbox that a container is in; empty when it is not seen any more."""
+    for sandbox in pod.sandboxes:
+        if any(one.id == container_id for one in sandbox.containers):
+            return sandbox.id
+    return ""

@@ -1,0 +1,109 @@
+"""The pod conditions that a kubelet owns, with their reasons and transition times. Pure.
+
+PodScheduled is the scheduler's and is never reported. A transition time changes when the status
+of a condition changes and at no other time; it is kept in the facts, across agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeagent.pods import specs, stamps
+from edgeagent.pods.facts import Condition
+from edgeagent.pods.view import Moment, PodView
+from shared.objects import Json
+
+Verdict = tuple[bool, str, str]
+"""Status, reason, message."""
+
+_ORDER = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
+
+
+def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[str, Verdict]:
+    containers_ready = _containers_ready(view.pod, statuses, phase)
+    return {
+        "PodReadyToStartContainers": (_has_network(view), "", ""),
+        "Initialized": _initialized(view.pod, statuses, phase),
+        "Ready": _ready(view.pod, containers_ready),
+        "ContainersReady": containers_ready,
+    }
+
+
+def tracked(
+    before: Mapping[str, Condition], found: Mapping[str, Verdict], now: Moment
+) -> dict[str, Condition]:
+    """The conditions with the times of their last transitions."""
+    after = {}
+    for name, (status, _, _) in found.items():
+        known = before.get(name)
+        same = known is not None and known.status == status
+        after[name] = known if known and same else Condition(status, int(now.wall))
+    return after
+
+
+def as_json(found: Mapping[str, Verdict], times: Mapping[str, Condition]) -> list[Json]:
+    listed = []
+    for name in _ORDER:
+        status, reason, message = found[name]
+        condition: Json = {
+            "type": name,
+            "status": "True" if status else "False",
+            "lastProbeTime": None,
+            "lastTransitionTime": stamps.of_seconds(times[name].since),
+        }
+        if reason:
+            condition["reason"] = reason
+        if message:
+            condition["message"] = message
+        listed.append(condition)
+    return listed
+
+
+def _has_network(view: PodView) -> bool:
+    sandbox = view.sandbox
+    if sandbox is None or view.facts.final is not None:
+        return False
+    return bool(sandbox.ips) or specs.on_host_network(view.pod)
+
+
+def _initialized(pod: Json, statuses: Mapping[str, Json], phase: str) -> Verdict:
+    if phase == "Succeeded":
+        return True, "PodCompleted", ""
+    incomplete = [
+        one["name"]
+        for one in specs.inits(pod)
+        if not statuses[one["name"]]["started" if specs.is_sidecar(one) else "ready"]
+    ]
+    if not incomplete or any(_began(statuses[one["name"]]) for one in specs.mains(pod)):
+        return True, "", ""
+    message = f"containers with incomplete status: {_list(incomplete)}"
+    return False, "ContainersNotInitialized", message
+
+
+def _containers_ready(pod: Json, statuses: Mapping[str, Json], phase: str) -> Verdict:
+    if phase in ("Succeeded", "Failed"):
+        return False, "PodCompleted" if phase == "Succeeded" else "PodFailed", ""
+    counted = [*specs.sidecars(pod), *specs.mains(pod)]
+    unready = [one["name"] for one in counted if not statuses[one["name"]]["ready"]]
+    if not unready:
+        return True, "", ""
+    return False, "ContainersNotReady", f"containers with unready status: {_list(unready)}"
+
+
+def _ready(pod: Json, containers_ready: Verdict) -> Verdict:
+    gates = [gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ()]
+    if not containers_ready[0] or not gates:
+        return containers_ready
+    # The conditions behind the gates are written in the API by others; the hub knows them.
+    messages = (
+        f'corresponding condition of pod readiness gate "{gate}" does not exist.' for gate in gates
+    )
+    return False, "ReadinessGatesNotReady", ", ".join(messages)
+
+
+def _began(status: Json) -> bool:
+    return "waiting" not in status["state"] or bool(status["lastState"])
+
+
+def _list(names: list[str]) -> str:
+    return f"[{' '.join(names)}]"

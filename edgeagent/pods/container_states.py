@@ -1,0 +1,126 @@
+"""v1.ContainerStatus of each container, as a kubelet would report it. Pure.
+
+Owns the mapping of facts, back-offs and troubles to state, lastState and waiting reasons. The
+other parts of a pod's status (phase, conditions) are computed from these.
+"""
+
+from __future__ import annotations
+
+from edgeagent.pods import restarting, specs, stamps
+from edgeagent.pods.facts import ContainerFacts, Termination
+from edgeagent.pods.view import Moment, PodView, Trouble
+from shared.objects import Json
+
+
+def container_statuses(view: PodView, containers: list[Json], now: Moment) -> list[Json]:
+    return [_status(view, container, now) for container in containers]
+
+
+def _status(view: PodView, container: Json, now: Moment) -> Json:
+    name = container["name"]
+    known = view.facts.container(name)
+    state = _state(view, container, now)
+    status: Json = {
+        "name": name,
+        "state": state,
+        "lastState": _last_state(view, known, state),
+        "ready": _is_ready(view, container, state),
+        "restartCount": known.attempt if known else 0,
+        "image": (known.image if known else "") or container.get("image", ""),
+        "imageID": known.image_id if known else "",
+        "started": "running" in state and known is not None and known.started,
+    }
+    if known is not None:
+        status["containerID"] = f"{view.node.runtime_name}://{known.id}"
+        status.update(_resources(known, state))
+    return status
+
+
+def _state(view: PodView, container: Json, now: Moment) -> Json:
+    known = view.facts.container(container["name"])
+    trouble = _trouble(view, container["name"])
+    if known is not None and known.ended is None:
+        if f"start/{container['name']}" in view.live.slots and view.facts.stopping is None:
+            return _not_yet(view)
+        return {"running": {"startedAt": stamps.of_nanoseconds(known.started_at)}}
+    if known is not None and known.ended is not None:
+        if view.facts.stopping is None and restarting.restarts(view.pod, container, known):
+            return _restarting(view, known, now, trouble=trouble)
+        return {"terminated": _terminated(view, known.ended)}
+    return _waiting(trouble) if trouble else _not_yet(view)
+
+
+def _restarting(
+    view: PodView, known: ContainerFacts, now: Moment, *, trouble: Trouble | None
+) -> Json:
+    assert known.ended is not None
+    if trouble is not None:
+        return _waiting(trouble)
+    if restarting.due_at(view, known, now.monotonic) > now.monotonic:
+        return {"waiting": {"reason": "CrashLoopBackOff", "message": _back_off(view, known)}}
+    return {"terminated": _terminated(view, known.ended)}
+
+
+def _back_off(view: PodView, known: ContainerFacts) -> str:
+    name = next(name for name, one in view.facts.containers.items() if one is known)
+    wait = restarting.duration_words(known.backoff)
+    pod = specs.title(view.pod)
+    return f"back-off {wait} restarting failed container={name} pod={pod}"
+
+
+def _trouble(view: PodView, name: str) -> Trouble | None:
+    troubles = view.live.troubles
+    shown = (troubles.get(f"{slot}/{name}") for slot in ("start", "image"))
+    return next((trouble for trouble in shown if trouble and trouble.reason), None)
+
+
+def _waiting(trouble: Trouble) -> Json:
+    return {"waiting": {"reason": trouble.reason, "message": trouble.message}}
+
+
+def _not_yet(view: PodView) -> Json:
+    reason = "PodInitializing" if specs.inits(view.pod) else "ContainerCreating"
+    return {"waiting": {"reason": reason}}
+
+
+def _last_state(view: PodView, known: ContainerFacts | None, state: Json) -> Json:
+    """What is not in ``state``: the end before a wait, or the end of the container before."""
+    if known is None:
+        return {}
+    last = known.ended if known.ended and "waiting" in state else known.previous
+    return {"terminated": _terminated(view, last)} if last else {}
+
+
+def _terminated(view: PodView, ended: Termination) -> Json:
+    state: Json = {
+        "exitCode": ended.exit_code,
+        "reason": ended.reason,
+        "startedAt": stamps.of_nanoseconds(ended.started_at),
+        "finishedAt": stamps.of_nanoseconds(ended.finished_at),
+    }
+    if ended.message:
+        state["message"] = ended.message
+    if ended.container_id:
+        state["containerID"] = f"{view.node.runtime_name}://{ended.container_id}"
+    return state
+
+
+def _is_ready(view: PodView, container: Json, state: Json) -> bool:
+    if any(container is one for one in specs.inits(view.pod)) and not specs.is_sidecar(container):
+        return "terminated" in state and state["terminated"]["exitCode"] == 0
+    if any(container is one for one in specs.ephemerals(view.pod)):
+        return False
+    known = view.facts.container(container["name"])
+    stopping = view.facts.stopping is not None
+    return "running" in state and not stopping and known is not None and known.ready
+
+
+def _resources(known: ContainerFacts, state: Json) -> Json:
+    """What the container was given, while it runs; nothing when nothing was asked for."""
+    if "running" not in state or not known.resources:
+        return {}
+    requests = known.resources.get("requests")
+    resources = {
+        key: known.resources[key] for key in ("limits", "requests") if key in known.resources
+    }
+    return {"resources": resources, **({"allocatedResources": requests} if requests else {})}

@@ -1,0 +1,96 @@
+"""When a pod as a whole stops running, and when it has ended. Pure.
+
+Owns the list of legitimate causes: refused at admission, being deleted, certainly not desired any
+more, past its deadline, or done by its own restart policy. Nothing else ever stops a pod.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgeagent.pods import restarting, specs, status
+from edgeagent.pods.actions import StartContainer, StartSandbox
+from edgeagent.pods.facts import PodFacts, Stopping
+from edgeagent.pods.view import Moment, PodView, Wanted
+from shared.objects import Json
+
+DEADLINE_REASON = "DeadlineExceeded"
+DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
+
+
+def decided(view: PodView, now: Moment) -> PodFacts:
+    """The facts with a stop begun or shortened, or with the final status, when it is time."""
+    facts = view.facts
+    if facts.stopping and facts.stopping.gone and view.wanted is Wanted.RUN:
+        facts = replace(facts, stopping=None, final=None)
+        view = replace(view, facts=facts)
+    if facts.final is not None:
+        return facts
+    if view.refusal is not None and not facts.admitted and view.wanted is Wanted.RUN:
+        return _refused(view, now)
+    facts = replace(facts, admitted=facts.admitted or view.wanted is Wanted.RUN)
+    facts = replace(facts, stopping=_stopping(replace(view, facts=facts), now))
+    if facts.stopping is None or _something_lives(view):
+        return facts
+    final = status.final_status(replace(view, facts=facts), now, facts.stopping)
+    return replace(facts, final=final)
+
+
+def _refused(view: PodView, now: Moment) -> PodFacts:
+    assert view.refusal is not None
+    stopping = Stopping(0, now.wall, "Failed", view.refusal.reason, view.refusal.message)
+    refused = replace(view.facts, stopping=stopping)
+    return replace(refused, final=status.refused_status(view, now, stopping))
+
+
+def _stopping(view: PodView, now: Moment) -> Stopping | None:
+    before = view.facts.stopping
+    if view.wanted in (Wanted.DELETE, Wanted.GONE):
+        grace = specs.grace_of(view.pod) if view.grace is None else view.grace
+        if before is None:
+            return Stopping(grace, now.wall, gone=view.wanted is Wanted.GONE)
+        return replace(before, grace=grace, at=now.wall) if grace < before.grace else before
+    if before is not None:
+        return before
+    if _overdue(view, now):
+        grace = specs.grace_of(view.pod)
+        return Stopping(grace, now.wall, "Failed", DEADLINE_REASON, DEADLINE_MESSAGE)
+    if _init_failed(view):
+        return Stopping(specs.grace_of(view.pod), now.wall, "Failed")
+    if all(_is_done(view, one) for one in specs.mains(view.pod)):
+        return Stopping(specs.grace_of(view.pod), now.wall)
+    return None
+
+
+def _overdue(view: PodView, now: Moment) -> bool:
+    deadline = specs.deadline_of(view.pod)
+    return deadline is not None and now.monotonic >= view.live.since + deadline
+
+
+def _is_done(view: PodView, container: Json) -> bool:
+    known = view.facts.container(container["name"])
+    if known is None or known.ended is None:
+        return False
+    return not restarting.restarts(view.pod, container, known)
+
+
+def _init_failed(view: PodView) -> bool:
+    return any(
+        known is not None
+        and known.ended is not None
+        and known.ended.exit_code != 0
+        and not restarting.restarts(view.pod, one, known)
+        and not _main_began(view)
+        for one in specs.inits(view.pod)
+        for known in (view.facts.container(one["name"]),)
+    )
+
+
+def _main_began(view: PodView) -> bool:
+    return any(view.facts.container(one["name"]) for one in specs.mains(view.pod))
+
+
+def _something_lives(view: PodView) -> bool:
+    """Whatever is being started counts: it must be seen and stopped before the end."""
+    starting = any(isinstance(one, (StartContainer, StartSandbox)) for one in view.live.under_way)
+    return starting or bool(view.running())

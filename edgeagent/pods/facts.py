@@ -1,0 +1,127 @@
+"""What must outlive the agent about one pod: ``PodFacts``, stored as one JSON record.
+
+Owns the record; ``absorbing.py`` merges it with what the runtime shows. Everything here was
+observed or decided, never guessed; the runtime's word about a container beats the record.
+A record that cannot be read counts as absent: the pod is then adopted from the runtime alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from shared.objects import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How a container ended. Times are wall-clock nanoseconds, 0 = not known."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    started_at: int = 0
+    finished_at: int = 0
+    container_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """The newest container of one name that was ever started."""
+
+    attempt: int
+    """Also its restart count."""
+    id: str
+    sandbox: str
+    image: str = ""
+    image_id: str = ""
+    started_at: int = 0
+    """Nanoseconds."""
+    ended: Termination | None = None
+    """None while it runs."""
+    previous: Termination | None = None
+    """How the one before it ended."""
+    backoff: int = 0
+    """Seconds to wait after its next end; 0 = start again at once."""
+    killed: str = ""
+    """Why we stopped it, when that decides about its restart: liveness, startup, spec …"""
+    started: bool = False
+    """The startup probe succeeded, or there is none."""
+    ready: bool = False
+    resources: Json = field(default_factory=dict)
+    """As it was started or last resized with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The whole pod is being stopped, and why."""
+
+    grace: int
+    at: float
+    """Wall clock; how long ago is measured by the monotonic one (``view.Live``)."""
+    phase: str = ""
+    """Decided already (Failed by a deadline), or empty: what the exit codes say."""
+    reason: str = ""
+    message: str = ""
+    gone: bool = False
+    """Because nobody wanted it any more: should it be wanted again, it runs again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    status: bool
+    since: int
+    """Unix seconds of the last transition."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    pod: Json = field(default_factory=dict)
+    """The pod as last desired: what is needed to stop it well when it is gone from there."""
+    started_at: float = 0.0
+    """When the agent first took it up: status.startTime."""
+    admitted: bool = False
+    containers: Mapping[str, ContainerFacts] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    sandbox_attempt: int = -1
+    ips: tuple[str, ...] = ()
+    stopping: Stopping | None = None
+    final: Json | None = None
+    """The last status: set when everything has ended, and nothing is started ever after."""
+
+    def container(self, name: str) -> ContainerFacts | None:
+        return self.containers.get(name)
+
+    def with_container(self, name: str, facts: ContainerFacts) -> PodFacts:
+        return replace(self, containers={**self.containers, name: facts})
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Json) -> PodFacts:
+        """Raises TypeError, KeyError, ValueError or AttributeError for what is no such record."""
+        facts = _known(cls, record)
+        facts["containers"] = {name: _container(one) for name, one in record["containers"].items()}
+        facts["conditions"] = {
+            name: Condition(**_known(Condition, one)) for name, one in record["conditions"].items()
+        }
+        facts["ips"] = tuple(record["ips"])
+        if record["stopping"] is not None:
+            facts["stopping"] = Stopping(**_known(Stopping, record["stopping"]))
+        return cls(**facts)
+
+
+def _container(record: Json) -> ContainerFacts:
+    facts = _known(ContainerFacts, record)
+    for name in ("ended", "previous"):
+        if record[name] is not None:
+            facts[name] = Termination(**_known(Termination, record[name]))
+    return ContainerFacts(**facts)
+
+
+def _known(cls: type[Any], record: Json) -> Json:
+    """Without the fields of a newer agent: going back to an older one must not lose the rest."""
+    names = {one.name for one in fields(cls)}
+    return {name: value for name, value in record.items() if name in names}

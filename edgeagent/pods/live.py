@@ -1,0 +1,135 @@
+"""One pod as this process holds it: facts, operations under way, troubles, Events.
+
+Owns the mutable half of a pod. Everything in here either is stored with the facts or may be lost
+with the process; ``view`` freezes it for the planner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from edgeagent.pods.eventing import EventLog
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.operations import Operations
+from edgeagent.pods.planning import Plan
+from edgeagent.pods.view import Live, Moment, PodView, Refusal, Trouble, Wanted
+from edgeagent.runtime.port import ContainerState, Image, Sandbox
+from shared.clock import Clock
+from shared.objects import Json
+
+_CLOCK_WAS_SET = 1_600_000_000.0
+"""Before that second (2020) a wall clock is one that was never set."""
+_NANO = 1e9
+
+
+class LivePod:
+    def __init__(
+        self, uid: str, *, facts: PodFacts | None, clock: Clock, wake: Callable[[], None]
+    ) -> None:
+        self.uid = uid
+        self.facts = facts or PodFacts()
+        self.saved = facts
+        self.pod: Json = self.facts.pod
+        self.refusal: Refusal | None = None
+        self.sandboxes: tuple[Sandbox, ...] = ()
+        self.wake = wake
+        self.operations = Operations(wake)
+        self.events = EventLog(clock)
+        self.troubles: dict[str, Trouble] = {}
+        self.images: dict[str, Image] = {}
+        self.volumes_ready = False
+        self.volumes_stale = False
+        self.cleaned: set[str] = set()
+        self.startup: dict[str, bool] = {}
+        self.readiness: dict[str, bool] = {}
+        self.unhealthy: dict[str, str] = {}
+        self.announced: set[str] = set()
+        """Containers whose stop, or whose back-off, was told as an Event already."""
+        self.reported: tuple[Json, bool] | None = None
+        now = Moment(clock.now(), clock.monotonic())
+        self._since = _moment(self.facts.started_at, now)
+        self._stopping = self.facts.stopping
+        self._stopping_since = _moment(self._stopping.at, now) if self._stopping else 0.0
+        self._exits: dict[str, float] = {}
+
+    def view(self, wanted: Wanted, *, grace: int | None, node: NodeFacts, now: Moment) -> PodView:
+        self._note_exits(now)
+        return PodView(
+            pod=self.pod,
+            wanted=wanted,
+            facts=self.facts,
+            sandboxes=self.sandboxes,
+            live=self._live(),
+            grace=grace,
+            refusal=self.refusal,
+            node=node,
+        )
+
+    def take_body(self, body: Json, *, refusal: Callable[[Json], Refusal | None]) -> None:
+        """The pod as it is desired now."""
+        if body == self.pod:
+            return
+        self.pod = body
+        self.facts = replace(self.facts, pod=body)
+        self.volumes_stale = True
+        self.refusal = None if self.facts.admitted else refusal(body)
+
+    def take(self, plan: Plan, now: Moment) -> None:
+        """The facts of a plan become the pod's; a stop that was decided just now begins now."""
+        if plan.facts.started_at != self.facts.started_at:
+            self._since = now.monotonic
+        if plan.facts.stopping != self._stopping:
+            self._stopping = plan.facts.stopping
+            self._stopping_since = now.monotonic
+        self.facts = plan.facts
+
+    def forgive(self) -> None:
+        """Something that a failing action may have waited for has changed: try at once.
+
+        Not the pulls: what they wait for is a registry.
+        """
+        for slot, trouble in self.troubles.items():
+            if not slot.startswith("image/"):
+                self.troubles[slot] = replace(trouble, retry_at=0.0)
+
+    def _live(self) -> Live:
+        return Live(
+            under_way=self.operations.under_way(),
+            volumes_ready=self.volumes_ready,
+            volumes_stale=self.volumes_stale,
+            images=frozenset(self.images),
+            troubles=dict(self.troubles),
+            since=self._since,
+            stopping_since=self._stopping_since,
+            exits=dict(self._exits),
+            startup=dict(self.startup),
+            readiness=dict(self.readiness),
+            unhealthy=dict(self.unhealthy),
+            cleaned=frozenset(self.cleaned),
+        )
+
+    def _note_exits(self, now: Moment) -> None:
+        ended = {
+            one.id: one.finished_at
+            for sandbox in self.sandboxes
+            for one in sandbox.containers
+            if one.state is ContainerState.EXITED
+        }
+        self._exits = {
+            one: self._exits.get(one) or _moment(finished / _NANO, now)
+            for one, finished in ended.items()
+        }
+        self._drop_verdicts(ended)
+
+    def _drop_verdicts(self, ended: Iterable[str]) -> None:
+        for container_id in ended:
+            for verdicts in (self.startup, self.readiness, self.unhealthy):
+                verdicts.pop(container_id, None)
+
+
+def _moment(wall: float, now: Moment) -> float:
+    """A wall-clock stamp on the monotonic clock; now, for a stamp that cannot be trusted."""
+    passed = now.wall - wall if wall > _CLOCK_WAS_SET else 0.0
+    return now.monotonic - max(passed, 0.0)

@@ -1,0 +1,80 @@
+"""The pod machine's mind: what to do next for one pod. Pure.
+
+``plan`` looks at everything that is known about a pod at one moment and answers with the facts
+as they are now, the actions that should be under way, those that must be given up, and when to
+look again though nothing happens. It never acts, never waits, and may be asked any number of
+times: the same view gives the same plan.
+
+A pod moves one way only: it runs (``planning_start``), then it stops (``planning_stop``), then it
+has ended and is cleaned up (``planning_clean``). What is not known for certain stops nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgeagent.pods import endings, planning_clean, planning_start, planning_stop
+from edgeagent.pods.absorbing import absorb
+from edgeagent.pods.actions import Action, StopContainer
+from edgeagent.pods.draft import Draft
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.restarting import KILLED_BY_PROBE, REPLACED
+from edgeagent.pods.status import current
+from edgeagent.pods.view import Moment, PodView, Wanted
+from shared.objects import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    facts: PodFacts
+    """To be stored before any of the actions is begun."""
+    actions: tuple[Action, ...] = ()
+    """To be begun unless they are under way."""
+    abandon: tuple[Action, ...] = ()
+    """Under way, and to be given up."""
+    due: float | None = None
+    """Monotonic moment of the next look; None = only when something happens."""
+    status: Json | None = None
+    """v1.PodStatus at this moment; None when nothing can be said."""
+
+
+def plan(view: PodView, now: Moment) -> Plan:
+    if view.wanted is Wanted.UNKNOWN:
+        return Plan(view.facts)
+    facts = absorb(view)
+    view = replace(view, facts=replace(facts, started_at=facts.started_at or now.wall))
+    view = _with(view, endings.decided(view, now), now)
+    draft = Draft(view, now)
+    if view.facts.final is not None:
+        planning_clean.clean(draft)
+    elif view.facts.stopping is not None:
+        planning_stop.stop(draft)
+    else:
+        planning_start.start(draft)
+    facts, status = _with_status(view, now)
+    facts = _with_causes(facts, draft.actions)
+    return Plan(facts, tuple(draft.actions), tuple(draft.abandon), draft.due, status)
+
+
+def _with_status(view: PodView, now: Moment) -> tuple[PodFacts, Json]:
+    if view.facts.final is not None:
+        return view.facts, view.facts.final
+    status, conditions = current(view, now)
+    return replace(view.facts, conditions=conditions), status
+
+
+def _with(view: PodView, facts: PodFacts, now: Moment) -> PodView:
+    """The view after a decision; the clock of a stop starts when the stop was decided."""
+    if facts.stopping is None or facts.stopping == view.facts.stopping:
+        return replace(view, facts=facts)
+    return replace(view, facts=facts, live=replace(view.live, stopping_since=now.monotonic))
+
+
+def _with_causes(facts: PodFacts, actions: list[Action]) -> PodFacts:
+    """Why a container is stopped decides later whether it is started again."""
+    for action in actions:
+        if isinstance(action, StopContainer) and action.cause in KILLED_BY_PROBE | REPLACED:
+            known = facts.container(action.name)
+            if known is not None and known.id == action.container_id:
+                facts = facts.with_container(action.name, replace(known, killed=action.cause))
+    return facts

@@ -1,0 +1,237 @@
+"""Planning for a pod that should run: sandbox, volumes, init containers in order, containers.
+
+Owns the order of starting and the legitimate causes to stop one container of a running pod: its
+probe failed, its spec changed, or its sandbox is gone. Called by ``planning.plan`` only.
+"""
+
+from __future__ import annotations
+
+from edgeagent.pods import restarting, specs
+from edgeagent.pods.actions import (
+    EnsureImage,
+    PrepareVolumes,
+    RefreshVolumes,
+    RemoveContainer,
+    RemoveSandbox,
+    ResizeContainer,
+    StartContainer,
+    StartSandbox,
+    StopSandbox,
+)
+from edgeagent.pods.draft import Draft
+from edgeagent.pods.facts import ContainerFacts
+from edgeagent.pods.view import PodView, is_running
+from edgeagent.runtime.port import Container, ContainerState, SandboxState
+from shared.objects import Json
+
+IDENTITY_ANNOTATION = "io.kubernetes.container.hash"
+
+
+def start(draft: Draft) -> None:
+    if _leave_old_sandboxes(draft):
+        return
+    _tend_running(draft)
+    _prepare(draft)
+    for container in specs.ephemerals(draft.view.pod):
+        _tend(draft, container)
+    if _initialize(draft):
+        _run_mains(draft)
+    _collect_dead(draft)
+
+
+def _prepare(draft: Draft) -> None:
+    view = draft.view
+    if view.sandbox is None:
+        failed = view.live.troubles.get("sandbox")
+        # A failed attempt may have left its name behind in the runtime.
+        skipped = failed.failures if failed else 0
+        draft.act(StartSandbox(view.facts.sandbox_attempt + 1 + skipped))
+    if not view.live.volumes_ready:
+        draft.act(PrepareVolumes())
+    elif view.live.volumes_stale:
+        draft.act(RefreshVolumes())
+
+
+def _leave_old_sandboxes(draft: Draft) -> bool:
+    """Empty and unplug every sandbox but the current one; True while something lives in one."""
+    current = draft.view.sandbox
+    lives = False
+    for sandbox in draft.view.sandboxes:
+        if current is not None and sandbox.id == current.id:
+            continue
+        running = [one for one in sandbox.containers if is_running(one)]
+        for one in running:
+            _stop(draft, one, "sandbox")
+            lives = True
+        if not running and sandbox.id not in draft.view.live.cleaned:
+            draft.act(StopSandbox(sandbox.id))
+            # Its host ports must be free before the next sandbox asks for them.
+            lives = lives or (current is None and specs.has_host_ports(draft.view.pod))
+    return lives
+
+
+def _tend_running(draft: Draft) -> None:
+    """Stop what is unhealthy or not what the spec says any more; resize what may be resized."""
+    for spec in specs.every_container(draft.view.pod):
+        known = draft.view.runs(spec["name"])
+        observed = draft.view.newest(spec["name"])
+        if known is None or observed is None or observed.id != known.id:
+            continue
+        if draft.busy(f"start/{spec['name']}"):
+            continue
+        cause = _cause_to_stop(draft.view, observed, spec=spec, known=known)
+        if cause:
+            _stop(draft, observed, cause)
+        elif known.resources != (spec.get("resources") or {}):
+            draft.act(ResizeContainer(spec["name"], observed.id))
+
+
+def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: ContainerFacts) -> str:
+    if observed.state is ContainerState.UNKNOWN:
+        return "unknown"
+    if known.killed in restarting.REPLACED:
+        return known.killed
+    ran_as = observed.annotations.get(IDENTITY_ANNOTATION)
+    if ran_as and ran_as != specs.identity(spec):
+        return "spec"
+    if known.resources != (spec.get("resources") or {}) and _resize_restarts(spec, known):
+        return "resize"
+    return view.live.unhealthy.get(observed.id) or known.killed
+
+
+def _resize_restarts(spec: Json, known: ContainerFacts) -> bool:
+    """Whether a resource that changed has the resize policy RestartContainer."""
+    new = spec.get("resources") or {}
+    policies = {
+        one.get("resourceName"): one.get("restartPolicy") for one in spec.get("resizePolicy") or ()
+    }
+    return any(
+        (new.get(kind) or {}).get(name) != (known.resources.get(kind) or {}).get(name)
+        for kind in ("requests", "limits")
+        for name, policy in policies.items()
+        if policy == "RestartContainer"
+    )
+
+
+def _stop(draft: Draft, one: Container, cause: str) -> None:
+    pod = draft.view.pod
+    grace = float(specs.grace_of(pod))
+    spec = specs.container_named(pod, one.name) or {}
+    if cause in ("liveness", "startup"):
+        grace = _probe_grace(spec.get(f"{cause}Probe") or {}, grace)
+    draft.stop(one, since=draft.now.monotonic, grace=grace, cause=cause)
+
+
+def _probe_grace(probe: Json, otherwise: float) -> float:
+    own = probe.get("terminationGracePeriodSeconds")
+    return otherwise if own is None else float(own)
+
+
+def _initialize(draft: Draft) -> bool:
+    """Start what is next of the init containers; True when all of them let the others start.
+
+    Sidecars are kept running from their turn on, for as long as the pod runs.
+    """
+    view = draft.view
+    initialized = _main_began_here(view)
+    for container in specs.inits(view.pod):
+        if specs.is_sidecar(container):
+            running = _tend(draft, container)
+            if not initialized and not (running and running.started):
+                return False
+        elif not initialized and not _succeeded_here(view, container):
+            _tend(draft, container)
+            return False
+    return True
+
+
+def _main_began_here(view: PodView) -> bool:
+    sandbox = view.sandbox
+    return sandbox is not None and any(
+        known is not None and known.sandbox == sandbox.id
+        for known in (view.facts.container(one["name"]) for one in specs.mains(view.pod))
+    )
+
+
+def _succeeded_here(view: PodView, init: Json) -> bool:
+    """In this sandbox: a new sandbox means that the init containers run again."""
+    known = view.facts.container(init["name"])
+    sandbox = view.sandbox
+    return (
+        known is not None
+        and sandbox is not None
+        and known.sandbox == sandbox.id
+        and known.ended is not None
+        and known.ended.exit_code == 0
+    )
+
+
+def _run_mains(draft: Draft) -> None:
+    """In their order, one start at a time: a postStart hook holds up the containers after it."""
+    for container in specs.mains(draft.view.pod):
+        name = container["name"]
+        _tend(draft, container)
+        if draft.busy(f"start/{name}") or draft.busy(f"image/{name}"):
+            return
+
+
+def _tend(draft: Draft, container: Json) -> ContainerFacts | None:
+    """Start the container when it is its time; the facts of the one that runs, if one does."""
+    view = draft.view
+    running = view.runs(container["name"])
+    if running is not None:
+        return running if not draft.busy(f"start/{container['name']}") else None
+    known = view.facts.container(container["name"])
+    if known is None:
+        _begin(draft, container, attempt=0)
+    elif _starts_again(view, container, known):
+        due = restarting.due_at(view, known, draft.now.monotonic)
+        if due > draft.now.monotonic:
+            draft.at(due)
+        else:
+            _begin(draft, container, attempt=known.attempt + 1)
+    return None
+
+
+def _starts_again(view: PodView, container: Json, known: ContainerFacts) -> bool:
+    if known.ended is None:
+        return False
+    sandbox = view.sandbox
+    elsewhere = sandbox is None or known.sandbox != sandbox.id
+    regular_init = any(container is one for one in specs.inits(view.pod))
+    return (regular_init and elsewhere) or restarting.restarts(view.pod, container, known)
+
+
+def _begin(draft: Draft, container: Json, *, attempt: int) -> None:
+    """What a start needs, all at once; then the start itself."""
+    view, name = draft.view, container["name"]
+    leftovers = [
+        one for one in view.containers() if one.name == name and one.state is ContainerState.CREATED
+    ]
+    if draft.busy(f"start/{name}"):
+        return
+    for one in leftovers:
+        draft.act(RemoveContainer(one.id))
+    if name not in view.live.images:
+        draft.act(EnsureImage(name))
+    needs = leftovers or not view.live.volumes_ready or name not in view.live.images
+    if view.sandbox is not None and not needs:
+        draft.act(StartContainer(name, attempt, view.sandbox.id))
+
+
+def _collect_dead(draft: Draft) -> None:
+    """Keep the newest container of each name and the one before it, for its logs."""
+    view = draft.view
+    for name in {one.name for one in view.containers()}:
+        dead = [
+            one
+            for one in view.containers()
+            if one.name == name and one.state is ContainerState.EXITED
+        ]
+        dead.sort(key=lambda one: one.attempt, reverse=True)
+        for one in dead[2 if view.runs(name) is None else 1 :]:
+            draft.act(RemoveContainer(one.id))
+    for sandbox in view.sandboxes:
+        unplugged = sandbox.state is SandboxState.NOT_READY and sandbox.id in view.live.cleaned
+        if unplugged and not sandbox.containers:
+            draft.act(RemoveSandbox(sandbox.id))

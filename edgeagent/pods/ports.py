@@ -1,0 +1,115 @@
+"""What the pod machine needs from its neighbours: desired set, stores, and what pods are made of.
+
+Owns the Protocols and no behaviour; ``edgeagent/app.py`` passes the real things in, tests their
+own. The container runtime and the clock have ports of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from edgeagent.pods.podevents import Record
+from edgeagent.pods.view import Refusal
+from edgeagent.runtime.port import ContainerConfig, Image, Resources, SandboxConfig
+from shared.messages import ReportedEvent
+from shared.objects import Json, ObjectKey
+
+
+class WantedPod(Protocol):
+    """One pod of the desired set."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def key(self) -> ObjectKey: ...
+    @property
+    def pod(self) -> Json: ...
+    @property
+    def grace(self) -> int | None:
+        """Seconds it may take to stop when it is being deleted; None = it should run."""
+        ...
+
+
+class Desired(Protocol):
+    """The newest valid inventory and the bodies that are here."""
+
+    def pods(self) -> Mapping[str, WantedPod]:
+        """By uid: every pod whose body is here."""
+        ...
+
+    def may_stop(self, uid: str, key: ObjectKey) -> bool:
+        """Whether it is certain that the pod should not be here."""
+        ...
+
+
+class FactStore(Protocol):
+    """One JSON record per pod uid; durable when the call returns."""
+
+    async def load_all(self) -> Mapping[str, Json]: ...
+    async def save(self, uid: str, record: Json) -> None: ...
+    async def delete(self, uid: str) -> None: ...
+
+
+class Reports(Protocol):
+    """Takes the newest status and the new Events of an object, and sends them within seconds."""
+
+    async def put(
+        self,
+        key: ObjectKey,
+        *,
+        uid: str,
+        status: Json | None,
+        events: Sequence[ReportedEvent],
+        finished: bool,
+        within: float,
+    ) -> None: ...
+
+
+class Provisions(Protocol):
+    """Configurations, files and images of pods.
+
+    Raises ``PodTrouble`` (with the waiting reason) for what may pass, ``PermanentError`` for what
+    cannot.
+    """
+
+    def refusal(self, pod: Json) -> Refusal | None:
+        """Why this pod can never run here."""
+        ...
+
+    async def prepare(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+        """Make every volume; what is there stays."""
+        ...
+
+    async def refresh(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+        """Bring the contents of volumes up to date."""
+        ...
+
+    async def remove(self, pod: Json) -> None:
+        """Volumes and everything else of the pod on disk but its logs."""
+        ...
+
+    async def remove_logs(self, pod: Json) -> None: ...
+
+    async def image(self, pod: Json, container: Json, record: Record) -> Image:
+        """By the pull policy; tells its own Events."""
+        ...
+
+    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig: ...
+
+    async def container(
+        self,
+        pod: Json,
+        container: Json,
+        *,
+        attempt: int,
+        image: Image,
+        ips: tuple[str, ...],
+        record: Record,
+    ) -> ContainerConfig: ...
+
+    def resources(self, pod: Json, container: Json) -> Resources: ...
+
+    async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
+        """What the container left at its termination message path; empty for nothing."""
+        ...

@@ -1,0 +1,30 @@
+"""How urgent a changed status is: what people wait for goes at once, the rest waits for company.
+
+Pure. A pod's life should cost few messages: "still creating" seldom matters, because "running"
+follows within the second.
+"""
+
+from __future__ import annotations
+
+from shared.objects import Json
+
+AT_ONCE = 0.02
+SOON = 1.0
+"""Seconds that a change may wait for others to join it."""
+
+
+def within(before: Json | None, after: Json, *, finished: bool) -> float:
+    if finished:
+        return AT_ONCE
+    if after.get("phase") == "Pending" or _gist(before) == _gist(after):
+        return SOON
+    return AT_ONCE
+
+
+def _gist(status: Json | None) -> object:
+    if status is None:
+        return None
+    ready = [one["status"] for one in status.get("conditions", ()) if one["type"] == "Ready"]
+    restarts = [one["restartCount"] for one in status.get("containerStatuses", ())]
+    states = [sorted(one["state"]) for one in status.get("containerStatuses", ())]
+    return status.get("phase"), ready, restarts, states

@@ -1,0 +1,88 @@
+"""Whether an ended container starts again, and after how long. Pure.
+
+The kubelet's rules: restartPolicy of the pod, or of the container where it has one with its exit
+code rules; back-off of 10 s doubling to 5 min, forgotten after 10 min of running. What ended with
+its sandbox (a device that lost power) did not crash and does not wait.
+"""
+
+from __future__ import annotations
+
+from edgeagent.pods import specs
+from edgeagent.pods.facts import ContainerFacts, Termination
+from edgeagent.pods.view import PodView
+from shared.objects import Json
+
+FIRST_BACKOFF = 10
+MOST_BACKOFF = 300
+GOOD_RUN_SECONDS = 600
+
+KILLED_BY_PROBE = frozenset({"liveness", "startup", "hook"})
+REPLACED = frozenset({"spec", "resize"})
+"""Stopped by us in order to be started anew, whatever the policy."""
+
+
+def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
+    """Whether this container, which has ended, is to be started again."""
+    assert known.ended is not None
+    if any(container["name"] == one["name"] for one in specs.ephemerals(pod)):
+        return False
+    if known.killed in REPLACED:
+        return True
+    ruled = _by_rule(container, known.ended)
+    if ruled is not None:
+        return ruled
+    policy = container.get("restartPolicy") or specs.restart_policy(pod)
+    if policy == "Never":
+        return False
+    if known.killed in KILLED_BY_PROBE:
+        return True
+    once = policy == "OnFailure" or any(one is container for one in specs.inits(pod))
+    if once and not specs.is_sidecar(container):
+        return known.ended.exit_code != 0
+    return True
+
+
+def _by_rule(container: Json, ended: Termination) -> bool | None:
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        listed = ended.exit_code in (codes.get("values") or ())
+        if listed == (codes.get("operator") == "In"):
+            return bool(rule.get("action") == "Restart")
+    return None
+
+
+def delay_after(view: PodView, known: ContainerFacts) -> int:
+    """Seconds between the end of the container and its next start."""
+    sandbox = view.sandbox
+    lost_with_sandbox = sandbox is None or sandbox.id != known.sandbox
+    if lost_with_sandbox or known.killed in REPLACED or _ran_well(known):
+        return 0
+    return known.backoff
+
+
+def next_backoff(known: ContainerFacts, *, same_sandbox: bool) -> int:
+    """The back-off of the container that follows ``known``: what its own end will wait for."""
+    if known.killed in REPLACED:
+        return 0
+    if not same_sandbox:
+        return known.backoff
+    if known.backoff == 0 or _ran_well(known):
+        return FIRST_BACKOFF
+    return min(known.backoff * 2, MOST_BACKOFF)
+
+
+def due_at(view: PodView, known: ContainerFacts, now: float) -> float:
+    """Monotonic moment at which the container may start again."""
+    return view.live.exits.get(known.id, now) + delay_after(view, known)
+
+
+def _ran_well(known: ContainerFacts) -> bool:
+    ended = known.ended
+    if ended is None or not ended.started_at or not ended.finished_at:
+        return False
+    return ended.finished_at - ended.started_at >= GOOD_RUN_SECONDS * 10**9
+
+
+def duration_words(seconds: int) -> str:
+    """10 → 10s, 80 → 1m20s, 300 → 5m0s: the way these are written everywhere in Kubernetes."""
+    return f"{seconds // 60}m{seconds % 60}s" if seconds >= 60 else f"{seconds}s"

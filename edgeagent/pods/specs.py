@@ -1,0 +1,106 @@
+"""Reading a v1.Pod: the few questions that planning and status ask again and again.
+
+Pure. A pod is the API's JSON as it came; whether it can run at all was decided at admission
+(``admission.py``), so that nothing here meets a list where a map should be.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from shared.objects import Json
+
+DEFAULT_GRACE = 30
+
+
+def name_of(pod: Json) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def namespace_of(pod: Json) -> str:
+    return str(pod["metadata"].get("namespace") or "default")
+
+
+def uid_of(pod: Json) -> str:
+    return str(pod["metadata"].get("uid") or "")
+
+
+def title(pod: Json) -> str:
+    """How a kubelet names a pod in its messages."""
+    return f"{name_of(pod)}_{namespace_of(pod)}({uid_of(pod)})"
+
+
+def mains(pod: Json) -> list[Json]:
+    return pod["spec"].get("containers") or []
+
+
+def inits(pod: Json) -> list[Json]:
+    """Init containers in order, the restartable ones (sidecars) among them."""
+    return pod["spec"].get("initContainers") or []
+
+
+def ephemerals(pod: Json) -> list[Json]:
+    return pod["spec"].get("ephemeralContainers") or []
+
+
+def sidecars(pod: Json) -> list[Json]:
+    return [one for one in inits(pod) if is_sidecar(one)]
+
+
+def is_sidecar(init: Json) -> bool:
+    return init.get("restartPolicy") == "Always"
+
+
+def every_container(pod: Json) -> Iterator[Json]:
+    yield from inits(pod)
+    yield from mains(pod)
+    yield from ephemerals(pod)
+
+
+def container_named(pod: Json, name: str) -> Json | None:
+    return next((one for one in every_container(pod) if one["name"] == name), None)
+
+
+def restart_policy(pod: Json) -> str:
+    return pod["spec"].get("restartPolicy") or "Always"
+
+
+def grace_of(pod: Json) -> int:
+    grace = pod["spec"].get("terminationGracePeriodSeconds")
+    return DEFAULT_GRACE if grace is None else max(int(grace), 0)
+
+
+def deadline_of(pod: Json) -> int | None:
+    deadline = pod["spec"].get("activeDeadlineSeconds")
+    return None if deadline is None else int(deadline)
+
+
+def has_host_ports(pod: Json) -> bool:
+    return any(
+        port.get("hostPort") for one in every_container(pod) for port in one.get("ports", ())
+    )
+
+
+def on_host_network(pod: Json) -> bool:
+    return bool(pod["spec"].get("hostNetwork"))
+
+
+def field_path(pod: Json, name: str) -> str:
+    """Where an Event about a container points to."""
+    for field, containers in (
+        ("containers", mains(pod)),
+        ("initContainers", inits(pod)),
+        ("ephemeralContainers", ephemerals(pod)),
+    ):
+        if any(one["name"] == name for one in containers):
+            return f"spec.{field}{{{name}}}"
+    return ""
+
+
+def identity(container: Json) -> str:
+    """Changes when a running container no longer is what the spec asks for (as on a kubelet)."""
+    named: dict[str, Any] = {"name": container["name"], "image": container.get("image", "")}
+    return f"{zlib.crc32(json.dumps(named, sort_keys=True).encode()):08x}"

@@ -1,0 +1,85 @@
+"""v1.PodStatus exactly as a kubelet would report it. Pure.
+
+Owns how the parts go together; container states, phase and conditions have modules of their own.
+``PodScheduled`` and ``nominatedNodeName`` are not a kubelet's to write and never appear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgeagent.pods import specs, stamps
+from edgeagent.pods.conditions import as_json, tracked, verdicts
+from edgeagent.pods.container_states import container_statuses
+from edgeagent.pods.facts import Condition, Stopping
+from edgeagent.pods.phases import phase_of
+from edgeagent.pods.resources import qos_class
+from edgeagent.pods.view import Moment, PodView
+from shared.objects import Json
+
+
+def current(view: PodView, now: Moment) -> tuple[Json, dict[str, Condition]]:
+    """The status now, and its conditions for the facts."""
+    return _status(view, now, stopping=view.facts.stopping, terminal=False)
+
+
+def final_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
+    """The last status of a pod in which nothing runs any more, and nothing ever will."""
+    view = replace(view, facts=replace(view.facts, stopping=stopping))
+    return _status(view, now, stopping=stopping, terminal=True)[0]
+
+
+def refused_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
+    """Of a pod that was never admitted: it has no containers and no conditions."""
+    return {**_head(view, now, stopping), "phase": "Failed"}
+
+
+def _status(
+    view: PodView, now: Moment, *, stopping: Stopping | None, terminal: bool
+) -> tuple[Json, dict[str, Condition]]:
+    pod = view.pod
+    inits = container_statuses(view, specs.inits(pod), now)
+    mains = container_statuses(view, specs.mains(pod), now)
+    ephemerals = container_statuses(view, specs.ephemerals(pod), now)
+    by_name = {one["name"]: one for one in (*inits, *mains)}
+    phase = (stopping.phase if stopping and terminal else "") or phase_of(
+        pod, by_name, terminal=terminal
+    )
+    found = verdicts(view, by_name, phase)
+    times = tracked(view.facts.conditions, found, now)
+    status = {
+        **_head(view, now, stopping),
+        "phase": phase,
+        "conditions": as_json(found, times),
+        **_addresses(view),
+        "containerStatuses": mains,
+    }
+    if inits:
+        status["initContainerStatuses"] = inits
+    if ephemerals:
+        status["ephemeralContainerStatuses"] = ephemerals
+    return status, times
+
+
+def _head(view: PodView, now: Moment, stopping: Stopping | None) -> Json:
+    head: Json = {
+        "startTime": stamps.of_seconds(view.facts.started_at or now.wall),
+        "qosClass": qos_class(view.pod),
+    }
+    if generation := view.pod["metadata"].get("generation"):
+        head["observedGeneration"] = generation
+    if stopping and stopping.reason:
+        head.update(reason=stopping.reason, message=stopping.message)
+    return head
+
+
+def _addresses(view: PodView) -> Json:
+    addresses: Json = {}
+    ips = view.node.ips if specs.on_host_network(view.pod) else view.facts.ips
+    if view.node.ips:
+        addresses["hostIP"] = view.node.ips[0]
+        addresses["hostIPs"] = [{"ip": ip} for ip in view.node.ips]
+    if ips and view.facts.sandbox_attempt >= 0:
+        addresses["podIP"] = ips[0]
+        addresses["podIPs"] = [{"ip": ip} for ip in ips]
+    return addresses

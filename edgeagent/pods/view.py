@@ -1,0 +1,134 @@
+"""All that the planner knows about one pod at one moment, as values.
+
+Owns the vocabulary of planning: what is wanted, what was observed, what was remembered
+(``facts.py``) and what only this process knows (``Live``). Frozen, so that a plan cannot act.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgeagent.pods.actions import Action
+from edgeagent.pods.facts import ContainerFacts, PodFacts
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
+from shared.objects import Json
+
+
+class Wanted(enum.Enum):
+    RUN = "run"
+    DELETE = "delete"
+    """Desired, and being deleted: stop it and say when it is done."""
+    GONE = "gone"
+    """Certainly no longer desired."""
+    UNKNOWN = "unknown"
+    """Nobody can say: leave everything as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    wall: float
+    """Seconds since 1970, for stamps."""
+    monotonic: float
+    """For durations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an action did not work, in a kubelet's words, and when it is tried again."""
+
+    reason: str
+    """The waiting reason; empty when the pod has nothing to do with it."""
+    message: str
+    retry_at: float
+    """Monotonic."""
+    failures: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a pod can never run on this device."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What this process knows beyond facts and observations. Moments are monotonic seconds."""
+
+    under_way: tuple[Action, ...] = ()
+    volumes_ready: bool = False
+    volumes_stale: bool = False
+    """Something that a volume is made of may have changed."""
+    images: frozenset[str] = frozenset()
+    """Containers whose image is at hand for their next start."""
+    troubles: Mapping[str, Trouble] = field(default_factory=dict)
+    """By slot of the action."""
+    since: float = 0.0
+    """When the pod became active."""
+    stopping_since: float = 0.0
+    exits: Mapping[str, float] = field(default_factory=dict)
+    """By container id: when it ended."""
+    startup: Mapping[str, bool] = field(default_factory=dict)
+    """By container id: what the startup probe decided; absent = nothing yet."""
+    readiness: Mapping[str, bool] = field(default_factory=dict)
+    unhealthy: Mapping[str, str] = field(default_factory=dict)
+    """By container id: the probe that says it must be restarted, ``liveness`` or ``startup``."""
+    cleaned: frozenset[str] = frozenset()
+    """Sandboxes whose network was given back."""
+
+    @property
+    def slots(self) -> frozenset[str]:
+        return frozenset(action.slot for action in self.under_way)
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    pod: Json
+    wanted: Wanted
+    facts: PodFacts = field(default_factory=PodFacts)
+    sandboxes: tuple[Sandbox, ...] = ()
+    """Of this pod uid and made by us, newest attempt first."""
+    live: Live = field(default_factory=Live)
+    grace: int | None = None
+    """What the deletion asks for."""
+    refusal: Refusal | None = None
+    node: NodeFacts = field(default_factory=lambda: NodeFacts(""))
+
+    @property
+    def sandbox(self) -> Sandbox | None:
+        """The one that containers run in: ready, and newest."""
+        ready = [one for one in self.sandboxes if one.state is SandboxState.READY]
+        occupied = [one for one in ready if any(map(is_running, one.containers))]
+        return next(iter(occupied or ready), None)
+
+    def containers(self) -> list[Container]:
+        return [one for sandbox in self.sandboxes for one in sandbox.containers]
+
+    def newest(self, name: str) -> Container | None:
+        """The newest container of that name which was ever started."""
+        started = [
+            one
+            for one in self.containers()
+            if one.name == name and one.state is not ContainerState.CREATED
+        ]
+        return max(started, key=lambda one: (one.attempt, one.created_at), default=None)
+
+    def running(self) -> list[Container]:
+        return [one for one in self.containers() if is_running(one)]
+
+    def runs(self, name: str) -> ContainerFacts | None:
+        """The facts of a container that runs in the current sandbox."""
+        facts = self.facts.container(name)
+        sandbox = self.sandbox
+        if facts is None or sandbox is None or facts.ended or facts.sandbox != sandbox.id:
+            return None
+        return facts
+
+
+def is_running(container: Container) -> bool:
+    """A container of unknown state may run, and is stopped before it is replaced."""
+    return container.state in (ContainerState.RUNNING, ContainerState.UNKNOWN)

@@ -1,0 +1,241 @@
+"""The pods of this device: one sequential worker per pod, adoption at the start, the watch.
+
+``Pods.run`` is a root task of the agent: it reads the stored facts, looks at what the runtime
+already has, and from then on works on every pod that is wanted, remembered or running. A worker
+runs when its pod may have changed (desired set, runtime, an operation that ended, a due time)
+and costs nothing otherwise. While the runtime does not answer, everything waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from edgeagent.pods import planning, reporting, specs
+from edgeagent.pods.acting import Acting
+from edgeagent.pods.actions import Forget
+from edgeagent.pods.adoption import pod_of, recovered
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.observing import Observer
+from edgeagent.pods.planning import Plan
+from edgeagent.pods.ports import Desired, FactStore, Provisions, Reports
+from edgeagent.pods.view import Moment, Wanted
+from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
+from shared.backoff import Backoff
+from shared.clock import Clock
+from shared.errors import TemporaryError
+from shared.objects import Json, ObjectKey
+from shared.tasks import KeyedWorkers
+
+log = structlog.get_logger()
+
+RELIST_SECONDS = 300.0
+"""Every pod is looked at this often, should the runtime's events ever miss something."""
+
+
+class Pods:
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        desired: Desired,
+        provisions: Provisions,
+        facts: FactStore,
+        reports: Reports,
+        clock: Clock,
+        node: NodeFacts,
+    ) -> None:
+        self._runtime = runtime
+        self._desired = desired
+        self._provisions = provisions
+        self._store = facts
+        self._reports = reports
+        self._clock = clock
+        self._node = node
+        self._observer = Observer(runtime, node=node.name)
+        self._acting = Acting(
+            runtime=runtime, provisions=provisions, observer=self._observer, clock=clock
+        )
+        self._pods: dict[str, LivePod] = {}
+        self._remembered: dict[str, PodFacts] = {}
+        self._workers = KeyedWorkers(self._work, clock=clock, name="pod")
+        self._recovered = False
+        self._fenced = False
+
+    async def run(self) -> None:
+        self._remembered = recovered(await self._store.load_all())
+        self._recovered = True
+        try:
+            await asyncio.gather(self._follow(), self._relist())
+        finally:
+            await self._close()
+
+    def changed(self, keys: Iterable[ObjectKey]) -> None:
+        """The desired set changed in these keys."""
+        named = frozenset(keys)
+        for uid, wanted in self._desired.pods().items():
+            if wanted.key in named or _mentions(wanted.pod, wanted.key.namespace, named):
+                if uid in self._pods:
+                    self._pods[uid].volumes_stale = True
+                    self._pods[uid].forgive()
+                self._wake(uid)
+        for uid in self._pods:
+            if uid not in self._desired.pods():
+                self._wake(uid)
+
+    def statuses(self) -> Mapping[str, tuple[Json, Json]]:
+        """By uid: each pod and the status last reported, for the device's own commands."""
+        return {
+            uid: (pod.pod, pod.reported[0])
+            for uid, pod in self._pods.items()
+            if pod.reported is not None
+        }
+
+    async def fence(self) -> None:
+        """Stop acting for good, and touch nothing: another agent has this node's name."""
+        self._fenced = True
+        await self._stop_working()
+
+    # Waking
+
+    def _wake(self, uid: str) -> None:
+        if self._recovered and not self._fenced:
+            self._workers.wake(uid)
+
+    def _wake_all(self) -> None:
+        for uid in sorted({*self._pods, *self._remembered, *self._desired.pods()}):
+            self._wake(uid)
+
+    async def _follow(self) -> None:
+        """The runtime's events; when they break, everything is looked at again afterwards."""
+        backoff = Backoff(0.2, 2.0)
+        while True:
+            try:
+                await self._runtime.info()
+                self._observer.changed_all()
+                self._wake_all()
+                async for uid in self._runtime.events():
+                    backoff.reset()
+                    self._observer.changed(uid)
+                    self._wake(uid)
+            except TemporaryError as error:
+                delay = backoff.next()
+                log.warning("runtime events broke", error=str(error), retry_in=round(delay, 1))
+                await self._clock.sleep(delay)
+
+    async def _relist(self) -> None:
+        while True:
+            await self._clock.sleep(RELIST_SECONDS)
+            self._observer.changed_all()
+            self._wake_all()
+
+    # One pod
+
+    async def _work(self, uid: str) -> float | None:
+        try:
+            sandboxes = await self._observer.look(uid)
+        except RuntimeAway:
+            # Nothing is known now; whoever follows the events wakes everybody when it is back.
+            return None
+        pod = self._live(uid)
+        pod.sandboxes = sandboxes
+        wanted, grace = self._wanted(pod)
+        if not pod.pod:
+            self._pods.pop(uid)
+            self._observer.forget(uid)
+            return None
+        now = Moment(self._clock.now(), self._clock.monotonic())
+        plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
+        pod.take(plan, now)
+        await self._carry_out(pod, plan, wanted)
+        return None if plan.due is None else max(plan.due - self._clock.monotonic(), 0.0)
+
+    def _live(self, uid: str) -> LivePod:
+        if uid not in self._pods:
+            self._pods[uid] = LivePod(
+                uid,
+                facts=self._remembered.pop(uid, None),
+                clock=self._clock,
+                wake=lambda: self._wake(uid),
+            )
+        return self._pods[uid]
+
+    def _wanted(self, pod: LivePod) -> tuple[Wanted, int | None]:
+        """Also brings the pod's body up to date; what it was is kept for stopping it well."""
+        desired = self._desired.pods().get(pod.uid)
+        if desired is not None:
+            pod.take_body(desired.pod, refusal=self._provisions.refusal)
+            return (Wanted.RUN if desired.grace is None else Wanted.DELETE), desired.grace
+        if not pod.pod and pod.sandboxes:
+            pod.pod = pod_of(pod.sandboxes)
+        if not pod.pod:
+            return Wanted.UNKNOWN, None
+        key = ObjectKey.of("Pod", pod.pod)
+        gone = self._desired.may_stop(pod.uid, key)
+        return (Wanted.GONE if gone else Wanted.UNKNOWN), None
+
+    async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:
+        """Facts first: an action may rely on them after a crash."""
+        if plan.facts != pod.saved and wanted is not Wanted.UNKNOWN:
+            await self._store.save(pod.uid, plan.facts.to_json())
+            pod.saved = plan.facts
+        for action in plan.abandon:
+            pod.operations.abandon(action)
+        under_way = pod.operations.under_way()
+        for action in plan.actions:
+            if isinstance(action, Forget):
+                await self._forget(pod)
+            elif action not in under_way:
+                self._acting.begin(pod, action)
+        if plan.status is not None and wanted in (Wanted.RUN, Wanted.DELETE):
+            await self._report(pod, plan.status, deleting=wanted is Wanted.DELETE)
+
+    async def _report(self, pod: LivePod, status: Json, *, deleting: bool) -> None:
+        finished = deleting and pod.facts.final is not None and _has_let_go(pod)
+        before, events = pod.reported, pod.events.pending()
+        if not events and before == (status, finished):
+            return
+        await self._reports.put(
+            ObjectKey.of("Pod", pod.pod),
+            uid=pod.uid,
+            status=status,
+            events=events,
+            finished=finished,
+            within=reporting.within(before[0] if before else None, status, finished=finished),
+        )
+        pod.reported = (status, finished)
+        pod.events.told(events)
+
+    async def _forget(self, pod: LivePod) -> None:
+        await self._provisions.remove_logs(pod.pod)
+        await self._store.delete(pod.uid)
+        self._observer.forget(pod.uid)
+        self._pods.pop(pod.uid, None)
+
+    async def _stop_working(self) -> None:
+        await self._workers.stop()
+        for pod in self._pods.values():
+            await pod.operations.close()
+
+    async def _close(self) -> None:
+        self._fenced = True
+        await self._stop_working()
+        await self._observer.close()
+
+
+def _has_let_go(pod: LivePod) -> bool:
+    """Nothing is held that a new pod of the same name could need: host ports, above all."""
+    if not specs.has_host_ports(pod.pod):
+        return True
+    return all(
+        one.id in pod.cleaned or one.state is SandboxState.NOT_READY for one in pod.sandboxes
+    )
+
+
+def _mentions(pod: Json, namespace: str, keys: frozenset[ObjectKey]) -> bool:
+    """Whether one of the objects may be named by the pod; only a few are ever asked about."""
+    return any(key.kind != "Pod" and key.namespace == namespace for key in keys)

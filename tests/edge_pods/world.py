@@ -1,0 +1,307 @@
+"""A device in virtual time: the pod machine over the runtime in memory, everything else recorded.
+
+Excluded: files and images by pull policy (they have tests of their own), the link, the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeagent.pods import specs
+from edgeagent.pods.containers import HASH
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.podevents import Record
+from edgeagent.pods.sandboxes import LABEL_NODE
+from edgeagent.pods.view import Refusal
+from edgeagent.pods.workers import Pods
+from edgeagent.runtime.memory import MemoryRuntime
+from edgeagent.runtime.memory_device import Behaviour, MemoryDevice, Process
+from edgeagent.runtime.port import (
+    LABEL_POD_UID,
+    Container,
+    ContainerConfig,
+    ContainerState,
+    ExecResult,
+    Image,
+    Resources,
+    SandboxConfig,
+)
+from shared.errors import KubetideError
+from shared.messages import ReportedEvent
+from shared.objects import Json, ObjectKey
+from simulator.clock import SimClock
+
+NODE = NodeFacts("edge-1", ips=("192.0.2.7",))
+
+
+def a_container(name: str = "main", **fields: Any) -> Json:
+    return {"name": name, "image": "app:1", **fields}
+
+
+def a_pod(name: str = "web", *containers: Json, uid: str = "", **spec: Any) -> Json:
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": uid or f"uid-{name}"},
+        "spec": {"containers": list(containers or [a_container()]), **spec},
+    }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    uid: str
+    key: ObjectKey
+    pod: Json
+    grace: int | None = None
+
+
+class DesiredPods:
+    def __init__(self) -> None:
+        self.known = True
+        self.wanted: dict[str, Wanted] = {}
+
+    def pods(self) -> Mapping[str, Wanted]:
+        return self.wanted
+
+    def may_stop(self, uid: str, key: ObjectKey) -> bool:
+        return self.known and uid not in self.wanted
+
+
+@dataclass
+class MemoryFacts:
+    """JSON in, JSON out; what an agent stored outlives it."""
+
+    records: dict[str, Json] = field(default_factory=dict)
+
+    async def load_all(self) -> Mapping[str, Json]:
+        return dict(self.records)
+
+    async def save(self, uid: str, record: Json) -> None:
+        self.records[uid] = record
+
+    async def delete(self, uid: str) -> None:
+        self.records.pop(uid, None)
+
+
+@dataclass
+class Reported:
+    status: Json = field(default_factory=dict)
+    finished: bool = False
+    events: list[ReportedEvent] = field(default_factory=list)
+    within: float = 0.0
+    history: list[Json] = field(default_factory=list)
+
+
+class RecordedReports:
+    def __init__(self) -> None:
+        self.by_uid: dict[str, Reported] = {}
+
+    async def put(
+        self,
+        key: ObjectKey,
+        *,
+        uid: str,
+        status: Json | None,
+        events: Sequence[ReportedEvent],
+        finished: bool,
+        within: float,
+    ) -> None:
+        reported = self.by_uid.setdefault(uid, Reported())
+        reported.status = status or reported.status
+        reported.finished, reported.within = finished, within
+        reported.events.extend(events)
+        reported.history.append(reported.status)
+
+
+class PlainProvisions:
+    """The least that the runtime in memory needs; what fails is the test's to say."""
+
+    def __init__(self, device: MemoryDevice) -> None:
+        self.device = device
+        self.refused: Refusal | None = None
+        self.failures: dict[str, KubetideError] = {}
+        self.calls: list[str] = []
+        self.pull_seconds = 0.0
+
+    def refusal(self, pod: Json) -> Refusal | None:
+        return self.refused
+
+    async def prepare(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+        self._called("prepare", pod)
+
+    async def refresh(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+        self._called("refresh", pod)
+
+    async def remove(self, pod: Json) -> None:
+        self._called("remove", pod)
+
+    async def remove_logs(self, pod: Json) -> None:
+        self._called("remove_logs", pod)
+
+    async def image(self, pod: Json, container: Json, record: Record) -> Image:
+        self._called("image", pod)
+        if self.pull_seconds:
+            await self.device.clock.sleep(self.pull_seconds)
+        return self.device.add_image(container["image"])
+
+    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig:
+        return SandboxConfig(
+            name=specs.name_of(pod),
+            namespace=specs.namespace_of(pod),
+            uid=specs.uid_of(pod),
+            attempt=attempt,
+            hostname=specs.name_of(pod),
+            log_directory="/logs",
+            labels={LABEL_NODE: NODE.name, LABEL_POD_UID: specs.uid_of(pod)},
+        )
+
+    async def container(
+        self,
+        pod: Json,
+        container: Json,
+        *,
+        attempt: int,
+        image: Image,
+        ips: tuple[str, ...],
+        record: Record,
+    ) -> ContainerConfig:
+        self._called("container", pod)
+        return ContainerConfig(
+            name=container["name"],
+            attempt=attempt,
+            image=image.id,
+            user_image=container["image"],
+            annotations={HASH: specs.identity(container)},
+        )
+
+    def resources(self, pod: Json, container: Json) -> Resources:
+        return Resources(memory_limit_bytes=1)
+
+    async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
+        return ""
+
+    def _called(self, name: str, pod: Json) -> None:
+        self.calls.append(name)
+        if name in self.failures:
+            raise self.failures[name]
+
+
+class World:
+    """``async with World() as world``: an agent that runs until the end of the block."""
+
+    def __init__(self) -> None:
+        self.clock = SimClock(asyncio.get_running_loop())
+        self.behaviours: dict[str, Behaviour] = {}
+        self.exec_results: dict[str, Callable[[], ExecResult]] = {}
+        self.device = MemoryDevice(self.clock, behaviour=self._behaves, execute=self._executes)
+        self.desired = DesiredPods()
+        self.facts = MemoryFacts()
+        self.reports = RecordedReports()
+        self.provisions = PlainProvisions(self.device)
+        self.pods: Pods | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> World:
+        self.start_agent()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.kill_agent()
+        await self.device.close()
+
+    def start_agent(self) -> None:
+        self.pods = Pods(
+            runtime=MemoryRuntime(self.device),
+            desired=self.desired,
+            provisions=self.provisions,
+            facts=self.facts,
+            reports=self.reports,
+            clock=self.clock,
+            node=NODE,
+        )
+        self._task = asyncio.create_task(self.pods.run())
+
+    async def kill_agent(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        self._task = self.pods = None
+
+    async def restart_agent(self) -> None:
+        await self.kill_agent()
+        self.start_agent()
+
+    def apply(self, pod: Json, *, grace: int | None = None) -> str:
+        uid = specs.uid_of(pod)
+        key = ObjectKey.of("Pod", pod)
+        self.desired.wanted[uid] = Wanted(uid, key, pod, grace)
+        self._tell(key)
+        return uid
+
+    def delete(self, uid: str, *, grace: int = 30) -> None:
+        """As ``kubectl delete``: desired still, with a grace period."""
+        self.apply(self.desired.wanted[uid].pod, grace=grace)
+
+    def drop(self, uid: str) -> None:
+        """It is not in the inventory any more."""
+        self._tell(self.desired.wanted.pop(uid).key)
+
+    async def passes(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def status(self, uid: str) -> Json:
+        return self.reports.by_uid[uid].status
+
+    def phase(self, uid: str) -> str:
+        return str(self.status(uid).get("phase"))
+
+    def container(self, uid: str, name: str = "main") -> Json:
+        groups = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+        every = [one for group in groups for one in self.status(uid).get(group, ())]
+        return next(one for one in every if one["name"] == name)
+
+    def condition(self, uid: str, name: str) -> Json:
+        return next(one for one in self.status(uid)["conditions"] if one["type"] == name)
+
+    def reasons(self, uid: str) -> list[str]:
+        return [event.reason for event in self.reports.by_uid[uid].events]
+
+    def messages(self, uid: str, reason: str) -> list[str]:
+        return [one.message for one in self.reports.by_uid[uid].events if one.reason == reason]
+
+    def processes(self, uid: str = "") -> list[Process]:
+        return [
+            process
+            for pod in self.device.pods.values()
+            for process in pod.containers.values()
+            if uid in ("", pod.seen.uid)
+        ]
+
+    def running(self, uid: str = "") -> list[str]:
+        return [one.seen.name for one in self.processes(uid) if _runs(one.seen)]
+
+    def crash(self, uid: str, name: str = "main", *, exit_code: int = 1) -> None:
+        for process in self.processes(uid):
+            if process.seen.name == name and _runs(process.seen):
+                self.device.kill(process.seen.id, exit_code=exit_code)
+
+    def starts(self, name: str = "") -> list[str]:
+        return [call for call in self.device.calls("start_container") if call.endswith(name)]
+
+    def _tell(self, key: ObjectKey) -> None:
+        if self.pods is not None:
+            self.pods.changed({key})
+
+    def _behaves(self, config: ContainerConfig) -> Behaviour:
+        return self.behaviours.get(config.name, Behaviour())
+
+    def _executes(self, config: ContainerConfig, command: Sequence[str]) -> ExecResult:
+        answer = self.exec_results.get(command[0])
+        return answer() if answer else ExecResult(0, b"", b"")
+
+
+def _runs(container: Container) -> bool:
+    return container.state is ContainerState.RUNNING
