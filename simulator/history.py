@@ -1,0 +1,80 @@
+"""What users did to pods, by uid: the evidence against which every act of an agent is judged.
+
+Written by a watch of its own that is never broken or late, so it always knows at least as much as
+any hub or agent can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from cloudhub.kube.memory import MemoryKube
+from cloudhub.kube.port import PODS, Change, WatchEvent
+from shared.objects import Json
+
+
+@dataclass(slots=True)
+class PodStory:
+    namespace: str
+    name: str
+    node: str
+    policy: str
+    images: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    """By container: since when the API has said which image."""
+    doomed: float | None = None
+    """When the pod was marked for deletion or removed."""
+    phases: list[str] = field(default_factory=list)
+
+    def replaced_since(self, container: str, image: str, started: float) -> bool:
+        """Whether the API has named another image after it last named this one."""
+        said = self.images.get(container, [])
+        before = [at for at, name in said if name == image and at <= started]
+        since = before[-1] if before else started
+        return any(name != image and at >= since for at, name in said)
+
+
+class History:
+    def __init__(self, server: MemoryKube, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self.pods: dict[str, PodStory] = {}
+
+    async def run(self) -> None:
+        async for event in self._server.watch(PODS):
+            self._take(event)
+
+    def _take(self, event: WatchEvent) -> None:
+        for pod in event.objects:
+            self._note(pod)
+        if event.change is Change.SET:
+            self._note(event.object)
+        elif event.change is Change.DELETED:
+            self._note(event.object)
+            self._doom(event.object)
+
+    def _note(self, pod: Json) -> None:
+        metadata, spec = pod["metadata"], pod["spec"]
+        story = self.pods.get(metadata["uid"])
+        if story is None:
+            story = self.pods[metadata["uid"]] = PodStory(
+                namespace=metadata["namespace"],
+                name=metadata["name"],
+                node="",
+                policy=spec.get("restartPolicy", "Always"),
+            )
+        story.node = spec.get("nodeName", "")
+        for container in spec["containers"]:
+            said = story.images.setdefault(container["name"], [])
+            if not said or said[-1][1] != container["image"]:
+                said.append((self._loop.time(), container["image"]))
+        phase = (pod.get("status") or {}).get("phase", "")
+        if not story.phases or story.phases[-1] != phase:
+            story.phases.append(phase)
+        if metadata.get("deletionTimestamp"):
+            self._doom(pod)
+
+    def _doom(self, pod: Json) -> None:
+        story = self.pods[pod["metadata"]["uid"]]
+        if story.doomed is None:
+            story.doomed = self._loop.time()
