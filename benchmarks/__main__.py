@@ -19,8 +19,9 @@ from benchmarks import device, hub, link, pods
 from benchmarks.floor import Floor
 from benchmarks.rows import Row, table
 from devcluster.apiserver import ApiServer
+from devcluster.containerd import Containerd
 from tests.parts import certificates, images
-from tests.parts.containerd import Containerd, new_containerd
+from tests.parts.containerd import new_containerd
 from tests.parts.kubernetes import find_assets, start_kube_apiserver
 from tests.parts.mosquitto import Mosquitto, Settings
 from tests.parts.system import System, running_system

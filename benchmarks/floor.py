@@ -7,10 +7,10 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 
+from devcluster.containerd import Containerd
 from edgeagent.runtime.cri import CriRuntime
 from edgeagent.runtime.port import ContainerConfig, SandboxConfig
 from tests.parts import images
-from tests.parts.containerd import Containerd
 
 
 class Floor:

@@ -1,206 +1,16 @@
-"""A private containerd with its own folders, socket, bridge and subnet; nothing shared.
-
-``start``/``kill``/``restart`` are for tests that want a runtime which dies; state stays on disk
-and the containers go on (their shims are processes of their own). ``close`` leaves nothing: pods,
-shims, mounts, network, folder.
-"""
+"""The private containerd of ``devcluster`` as fixtures, with the test images in it."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import secrets
 import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from edgeagent.runtime.cri import CriRuntime
+from devcluster.containerd import PACKAGES, PROGRAMS, Containerd
 from tests.parts import images
-from tests.parts.missing import need, need_root, search_path
-
-PACKAGES = "containerd runc containernetworking-plugins iptables"
-CNI_PLUGINS = next((p for p in ("/usr/lib/cni", "/opt/cni/bin") if os.path.isdir(p)), "")
-CAP_SYS_RESOURCE = 24
-
-_CONFIG = """
-version = 2
-root = "{root}/root"
-state = "{root}/state"
-disabled_plugins = [
-  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
-]
-
-[grpc]
-  address = "{root}/containerd.sock"
-
-[ttrpc]
-  address = "{root}/containerd.sock.ttrpc"
-
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{root}/opt"
-
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
-  restrict_oom_score_adj = {restrict}
-  netns_mounts_under_state_dir = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{plugins}"
-    conf_dir = "{root}/net.d"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "{snapshotter}"
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "{root}/certs.d"
-"""
-
-
-class Containerd:
-    """One containerd process over one folder."""
-
-    def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="ktc-"))
-        self.socket = self.root / "containerd.sock"
-        self.address = f"unix://{self.socket}"
-        self.log = self.root / "containerd.log"
-        self.bridge = f"kt{secrets.token_hex(4)}"
-        self.subnet = f"10.{secrets.randbelow(50) + 200}.{secrets.randbelow(256)}.0/24"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._write_settings()
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Returns when it answers; it dies with the test run, whatever ends that."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "containerd", "--config", self._settings],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PATH": search_path()},
-            )
-        deadline = time.monotonic() + 30
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"containerd did not start: {self.log.read_text()[-3000:]}")
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """As a crash would: SIGKILL, containers go on."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
-
-    def ctr(self, *arguments: str) -> str:
-        command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    def import_images(self, archive: Path) -> None:
-        self.ctr("images", "import", str(archive))
-
-    def tag_image(self, source: str, name: str) -> None:
-        self.ctr("images", "tag", "--force", source, name)
-
-    def close(self) -> None:
-        if self._process is None:
-            self.start()
-        try:
-            self._remove_pods()
-        finally:
-            self.kill()
-            self._kill_shims()
-            self._unmount()
-            subprocess.run(["ip", "link", "delete", self.bridge], capture_output=True, check=False)
-            shutil.rmtree(self.root)
-
-    @property
-    def _settings(self) -> Path:
-        return self.root / "config.toml"
-
-    def _write_settings(self) -> None:
-        config = _CONFIG.format(
-            root=self.root,
-            pause=images.PAUSE,
-            restrict=str(not _may_lower_oom_score()).lower(),
-            plugins=CNI_PLUGINS,
-            snapshotter="native" if _on_overlay(self.root) else "overlayfs",
-        )
-        self._settings.write_text(config)
-        network = self.root / "net.d" / "10-test.conflist"
-        network.parent.mkdir()
-        network.write_text(json.dumps(self._network()))
-
-    def _network(self) -> dict[str, object]:
-        addresses = {
-            "type": "host-local",
-            "dataDir": str(self.root / "addresses"),
-            "ranges": [[{"subnet": self.subnet}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
-        }
-        bridge = {"type": "bridge", "bridge": self.bridge, "isGateway": True, "ipam": addresses}
-        ports = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
-        return {"cniVersion": "0.4.0", "name": self.bridge, "plugins": [bridge, ports]}
-
-    def _answers(self) -> bool:
-        command = ["ctr", "--address", str(self.socket), "--timeout", "1s", "version"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    def _remove_pods(self) -> None:
-        """In a thread: the caller may be in a loop of its own."""
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, _remove_pods(self.address)).result()
-
-    def _kill_shims(self) -> None:
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"containerd-shim" in command and os.fsencode(self.socket) in command:
-                os.kill(int(folder.name), signal.SIGKILL)
-
-    def _unmount(self) -> None:
-        table = Path("/proc/self/mountinfo").read_text().splitlines()
-        for line in reversed(table):
-            target = line.split()[4]
-            if target.startswith(f"{self.root}/"):
-                subprocess.run(["umount", "--lazy", target], check=True)
-
-
-async def _remove_pods(address: str) -> None:
-    runtime = CriRuntime(address)
-    for sandbox in await runtime.list_sandboxes():
-        await runtime.remove_sandbox(sandbox.id)
-    await runtime.close()
-
-
-def _may_lower_oom_score() -> bool:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
-    return False
-
-
-def _on_overlay(folder: Path) -> bool:
-    """overlayfs does not stack on itself, which is what a CI job in a container would need."""
-    command = ["findmnt", "--noheadings", "--output", "FSTYPE", "--target", str(folder)]
-    kind = subprocess.run(command, capture_output=True, check=True, text=True).stdout
-    return "overlay" in kind
+from tests.parts.missing import need, need_root
 
 
 @pytest.fixture(scope="session")
@@ -212,7 +22,7 @@ def image_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_containerd(archive: Path) -> Containerd:
     """Started, with the test images; the caller closes it."""
     need_root("containerd")
-    need("containerd", "containerd", "ctr", "runc", "iptables", "setpriv", packages=PACKAGES)
+    need("containerd", *PROGRAMS, packages=PACKAGES)
     private = Containerd()
     try:
         private.start()

@@ -11,7 +11,11 @@ import shutil
 
 import pytest
 
+from devcluster.containerd import search_path
+
 MUST_HAVE_IN_CI = {"mosquitto", "containerd", "test images"}
+
+__all__ = ["need", "need_root", "refuse", "search_path"]
 
 
 def need(part: str, *programs: str, packages: str) -> None:
@@ -30,11 +34,6 @@ def refuse(part: str, reason: str) -> None:
     if os.environ.get("CI") == "true" and part in MUST_HAVE_IN_CI:
         pytest.fail(f"CI must have {part}: {reason}", pytrace=False)
     pytest.skip(f"no {part}: {reason}")
-
-
-def search_path() -> str:
-    """Daemons live in sbin, which an ordinary user's PATH may lack."""
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -22,12 +22,12 @@ from pathlib import Path
 from cloudhub.kube.access import open_access
 from cloudhub.kube.client import KubeClient
 from cloudhub.kube.port import PODS, Resource
+from devcluster.containerd import Containerd
 from devcluster.processes import Program
 from devcluster.switch import Switch
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.parts import images
-from tests.parts.containerd import Containerd
 from tests.parts.mosquitto import Mosquitto, free_port
 from tests.parts.view import View, is_ready, ready_of
 
@@ -217,7 +217,7 @@ async def _end(system: System) -> None:
                     PODS, metadata["namespace"], metadata["name"], uid=metadata["uid"], grace=0
                 )
     await system.kube.close()
-    await asyncio.to_thread(system.containerd._remove_pods)
+    await asyncio.to_thread(system.containerd.remove_pods)
     if not os.environ.get("KUBETIDE_KEEP"):
         _unmount_below(system.folder)
         shutil.rmtree(system.folder, ignore_errors=True)
