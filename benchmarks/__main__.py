@@ -11,18 +11,19 @@ import datetime
 import platform
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from benchmarks import device, hub, link, pods
 from benchmarks.floor import Floor
 from benchmarks.rows import Row, table
-from devcluster.apiserver import ApiServer
 from devcluster.containerd import Containerd
 from tests.parts import certificates, images
 from tests.parts.containerd import new_containerd
-from tests.parts.kubernetes import find_assets, start_kube_apiserver
+from tests.parts.kubernetes import assets_folder, start_embedded, start_kube_apiserver
 from tests.parts.mosquitto import Mosquitto, Settings
 from tests.parts.system import System, running_system
 
@@ -59,19 +60,23 @@ async def _group(group: str, containerd: Containerd, folder: Path) -> list[Row]:
     broker = Mosquitto(Settings(tls=tls, limits={"max_queued_messages": "100000"}))
     broker.start()
     try:
-        async with (
-            _api(folder, embedded=group.startswith("hub")) as kubeconfig,
-            running_system(
-                kubeconfig=kubeconfig,
-                broker=broker,
-                containerd=containerd,
-                direct=group.startswith("link"),
-            ) as system,
-        ):
-            await system.node_is("True")
-            return await _measure(group, system, containerd)
+        with _api(folder, embedded=group.startswith("hub")) as kubeconfig:
+            return await _on_system(group, kubeconfig, broker, containerd)
     finally:
         broker.close()
+
+
+async def _on_system(
+    group: str, kubeconfig: str, broker: Mosquitto, containerd: Containerd
+) -> list[Row]:
+    async with running_system(
+        kubeconfig=kubeconfig,
+        broker=broker,
+        containerd=containerd,
+        direct=group.startswith("link"),
+    ) as system:
+        await system.node_is("True")
+        return await _measure(group, system, containerd)
 
 
 async def _measure(group: str, system: System, containerd: Containerd) -> list[Row]:
@@ -88,27 +93,25 @@ async def _measure(group: str, system: System, containerd: Containerd) -> list[R
     return await (hub.restart_rows(system) if group == "hub-restart" else hub.cost_rows(system))
 
 
-@asynccontextmanager
-async def _api(folder: Path, *, embedded: bool) -> AsyncIterator[str]:
+@contextmanager
+def _api(folder: Path, *, embedded: bool) -> Iterator[str]:
     """A kubeconfig of a running API server: a real one where there is one."""
-    assets = None if embedded else find_assets()
-    if assets is not None:
-        real = await asyncio.to_thread(
-            start_kube_apiserver, assets, Path(tempfile.mkdtemp(dir=folder))
-        )
-        try:
-            yield str(real.kubeconfig_path)
-        finally:
-            await asyncio.to_thread(real.stop)
-        return
-    server = ApiServer(scheduler=False)
-    await server.start()
-    path = folder / "kubeconfig"
-    path.write_text(server.kubeconfig())
+    home = Path(tempfile.mkdtemp(dir=folder))
+    if embedded or not _has_real_api():
+        cluster = start_embedded(home)
+    else:
+        cluster = start_kube_apiserver(assets_folder(), home)
     try:
-        yield str(path)
+        yield str(cluster.kubeconfig_path)
     finally:
-        await server.stop()
+        cluster.stop()
+
+
+def _has_real_api() -> bool:
+    try:
+        return bool(assets_folder())
+    except pytest.skip.Exception:
+        return False
 
 
 def document(rows: Sequence[Row]) -> str:
@@ -117,7 +120,7 @@ def document(rows: Sequence[Row]) -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     )
-    api = "a real kube-apiserver" if find_assets() else "the embedded API server"
+    api = "a real kube-apiserver" if _has_real_api() else "the embedded API server"
     return f"""# Benchmarks
 
 `make bench` makes this page. Times are no tests and depend on the machine; the ratio to the bare
