@@ -38,6 +38,8 @@ class NodeFacts:
     """Address and port of the ``kubernetes`` Service, where pods can reach it."""
     recursive_readonly: bool = False
     """Whether the runtime can mount recursively read-only."""
+    strict_groups: bool = False
+    """Whether the runtime knows supplementalGroupsPolicy Strict."""
     apparmor: bool = False
     selinux: bool = False
     seccomp_default: bool = False

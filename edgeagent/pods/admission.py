@@ -1,0 +1,167 @@
+"""Whether this device takes a pod up at all, decided once, before anything is made for it.
+
+Pure. The reasons and words are a kubelet's. A pod that was taken up is never asked again: nothing
+that runs is stopped for what this module says. What is not known about the node refuses nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from fractions import Fraction
+
+from edgeagent.pods import nodeaffinity, quantities, resources, specs
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.supported import unsupported
+from edgeagent.pods.view import Refusal
+from shared.objects import Json
+
+SAFE_SYSCTLS = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    }
+)
+
+_LIMITED = ("cpu", "memory", "ephemeral-storage")
+
+
+def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | None:
+    """Why the pod cannot run here; ``others`` are the active pods of this device without it."""
+    kept = list(others)
+    return (
+        _not_supported(pod)
+        or _operating_system(pod)
+        or _sysctls(pod)
+        or _security(pod, node)
+        or _room(pod, kept, node)
+        or _place(pod, node)
+        or _ports(pod, kept)
+    )
+
+
+def _not_supported(pod: Json) -> Refusal | None:
+    """First of all: what comes after relies on every field having the type it should."""
+    fatal = [one for one in unsupported(pod) if one.fatal]
+    if not fatal:
+        return None
+    words = "; ".join(f"{one.field}: {one.message}" for one in fatal[:5])
+    return Refusal("UnsupportedPodField", words)
+
+
+def _operating_system(pod: Json) -> Refusal | None:
+    spec = pod["spec"]
+    if (spec.get("os") or {}).get("name", "linux") != "linux":
+        words = "Failed to admit pod as the OS field doesn't match node OS"
+        return Refusal("PodOSNotSupported", words)
+    if (spec.get("nodeSelector") or {}).get("kubernetes.io/os", "linux") != "linux":
+        words = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+        return Refusal("PodOSSelectorNodeLabelDoesNotMatch", words)
+    return None
+
+
+def _sysctls(pod: Json) -> Refusal | None:
+    for one in (pod["spec"].get("securityContext") or {}).get("sysctls") or ():
+        name = one["name"].replace("/", ".")
+        if name not in SAFE_SYSCTLS:
+            return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
+        if name.startswith("net.") and specs.on_host_network(pod):
+            words = f'forbidden sysctl: "{name}" not allowed with host net enabled'
+            return Refusal("SysctlForbidden", words)
+        if name.startswith("kernel.shm") and pod["spec"].get("hostIPC"):
+            words = f'forbidden sysctl: "{name}" not allowed with host ipc enabled'
+            return Refusal("SysctlForbidden", words)
+    return None
+
+
+def _security(pod: Json, node: NodeFacts) -> Refusal | None:
+    """What the runtime or the kernel would leave out without a word."""
+    context = pod["spec"].get("securityContext") or {}
+    if context.get("supplementalGroupsPolicy") == "Strict" and not node.strict_groups:
+        words = "SupplementalGroupsPolicy=Strict is not supported in this node"
+        return Refusal("SupplementalGroupsPolicyNotSupported", words)
+    own = [one.get("securityContext") or {} for one in specs.every_container(pod)]
+    profiles = [one.get("appArmorProfile") or {} for one in (context, *own)]
+    if any(one.get("type") == "Localhost" for one in profiles) and not node.apparmor:
+        words = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+        return Refusal("AppArmor", words)
+    return None
+
+
+def _room(pod: Json, others: list[Json], node: NodeFacts) -> Refusal | None:
+    room = node.allocatable
+    if "pods" in room and len(others) + 1 > room["pods"]:
+        return _out_of("pods", Fraction(1), Fraction(len(others)), capacity=room["pods"])
+    used: Counter[str] = Counter()
+    for other in others:
+        for name, amount in resources.pod_total(other).items():
+            used[name] += amount  # type: ignore[assignment]
+    for name, amount in resources.pod_total(pod).items():
+        taken = Fraction(used[name])
+        if name in room and amount > 0 and amount + taken > room[name]:
+            return _out_of(name, amount, taken, capacity=room[name])
+        if name not in room and name not in _LIMITED and amount > 0:
+            return _out_of(name, amount, taken, capacity=Fraction(0))
+    return None
+
+
+def _out_of(name: str, requested: Fraction, used: Fraction, *, capacity: Fraction) -> Refusal:
+    """cpu in thousandths, as a kubelet counts it."""
+    shown = quantities.milli if name == "cpu" else quantities.whole
+    words = (
+        f"Node didn't have enough resource: {name}, requested: {shown(requested)},"
+        f" used: {shown(used)}, capacity: {shown(capacity)}"
+    )
+    return Refusal(f"OutOf{name}", words)
+
+
+def _place(pod: Json, node: NodeFacts) -> Refusal | None:
+    wanted = pod["spec"].get("nodeName")
+    if wanted and wanted != node.name:
+        words = "Predicate NodeName failed: node(s) didn't match the requested node name"
+        return Refusal("NodeName", words)
+    if node.labels is not None and not nodeaffinity.fits(pod, node.labels, name=node.name):
+        words = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+        return Refusal("NodeAffinity", words)
+    return None
+
+
+_ANY_ADDRESS = ("", "0.0.0.0", "::")
+
+
+def _ports(pod: Json, others: list[Json]) -> Refusal | None:
+    taken = [one for other in others for one in _host_ports(other)]
+    for protocol, port, address in _host_ports(pod):
+        for its_protocol, its_port, its_address in taken:
+            overlap = address == its_address or _ANY_ADDRESS[0] in (address, its_address)
+            if overlap and (protocol, port) == (its_protocol, its_port):
+                words = (
+                    "Predicate NodePorts failed: node(s) didn't have free ports for the requested"
+                    " pod ports"
+                )
+                return Refusal("NodePorts", words)
+    return None
+
+
+def _host_ports(pod: Json) -> list[tuple[str, int, str]]:
+    """Protocol, port and address; every spelling of "all addresses" is empty."""
+    return [
+        (port.get("protocol") or "TCP", port["hostPort"], _address(port.get("hostIP")))
+        for container in (*specs.sidecars(pod), *specs.mains(pod))
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    ]
+
+
+def _address(text: str | None) -> str:
+    return "" if (text or "") in _ANY_ADDRESS else str(text)

@@ -1,0 +1,213 @@
+"""A pod made material: everything its worker asks for before it asks the runtime.
+
+Puts the pure parts, the files and the images together (the ``Materials`` port of ``ports.py``).
+Owns no state but what is on disk. Raises ``PodTrouble`` for what may pass and ``PermanentError``
+for what cannot; Events go to ``record``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeagent.pods import admission, envfiles, hosts, naming, resources, specs
+from edgeagent.pods.containers import Prepared, container_config, termination_path
+from edgeagent.pods.environment import Surroundings, environment
+from edgeagent.pods.errors import ConfigError
+from edgeagent.pods.images import Images
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import Record, warning
+from edgeagent.pods.sandboxes import sandbox_config
+from edgeagent.pods.sources import Sources, find
+from edgeagent.pods.supported import unsupported
+from edgeagent.pods.view import Refusal
+from edgeagent.pods.volumes import subpaths
+from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private
+from edgeagent.pods.volumes.mounts import mounts
+from edgeagent.runtime.port import ContainerConfig, Image, Mount, Resources, SandboxConfig
+from shared.objects import Json
+
+NODE_HOSTS = Path("/etc/hosts")
+_HOSTS = "/etc/hosts"
+_LONGEST_MESSAGE = 4096
+"""Bytes of a termination message that a status carries, as on a kubelet."""
+
+
+class PodMaterials:
+    """``others`` names the active pods of the device, for what they take from one another."""
+
+    def __init__(
+        self,
+        *,
+        paths: PodPaths,
+        volumes: Volumes,
+        images: Images,
+        sources: Sources,
+        node: NodeFacts,
+        others: Callable[[], Iterable[Json]],
+        offload: Offload = asyncio.to_thread,
+    ) -> None:
+        self._paths = paths
+        self._volumes = volumes
+        self._images = images
+        self._sources = sources
+        self._node = node
+        self._others = others
+        self._offload = offload
+
+    def refusal(self, pod: Json) -> Refusal | None:
+        uid = (pod.get("metadata") or {}).get("uid")
+        others = [one for one in self._others() if specs.uid_of(one) != uid]
+        return admission.refusal(pod, others, self._node)
+
+    # Volumes and logs
+
+    async def prepare(self, pod: Json) -> None:
+        await self._volumes.prepare(pod, self._sources, self._node)
+
+    async def refresh(self, pod: Json) -> None:
+        await self._volumes.refresh(pod, self._sources, self._node)
+
+    async def remove(self, pod: Json) -> None:
+        await self._volumes.remove(specs.uid_of(pod))
+        self._images.forget(specs.uid_of(pod))
+
+    async def remove_logs(self, pod: Json) -> None:
+        folder = self._paths.log_directory(pod)
+        await self._offload(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+    async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
+        uid = specs.uid_of(pod)
+        file = self._paths.termination_log(uid, container["name"], attempt=attempt)
+        return str(await self._offload(lambda: _beginning(file)))
+
+    # What the runtime is asked for
+
+    async def image(self, pod: Json, container: Json, record: Record) -> Image:
+        wanted = [one["name"] for one in pod["spec"].get("imagePullSecrets") or () if one["name"]]
+        namespace = specs.namespace_of(pod)
+        found = {
+            name: find(self._sources, "Secret", namespace=namespace, name=name) for name in wanted
+        }
+        return await self._images.ensure(
+            pod,
+            container,
+            secrets=[secret for secret in found.values() if secret is not None],
+            missing_secrets=[name for name, secret in found.items() if secret is None],
+            record=record,
+        )
+
+    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig:
+        """Also tells what the pod runs without."""
+        config, events = sandbox_config(
+            pod, self._node, attempt=attempt, paths=self._paths, seen=seen
+        )
+        for left_out in unsupported(pod):
+            record(warning("UnsupportedField", f"{left_out.field}: {left_out.message}"))
+        for event in events:
+            record(event)
+        return config
+
+    async def container(
+        self,
+        pod: Json,
+        container: Json,
+        *,
+        attempt: int,
+        image: Image,
+        ips: tuple[str, ...],
+        record: Record,
+    ) -> ContainerConfig:
+        """The configuration of the container's ``attempt``; all its files are in place then."""
+        making = _Making(self._paths, pod, container, self._node, ips, self._volumes.located(pod))
+        around = Surroundings(pod, self._node, self._sources, making.ips, making.env_file)
+        found = environment(container, around)
+        for event in found.events:
+            record(event)
+        prepared = await self._offload(
+            lambda: making.prepared(image, found.variables, attempt=attempt)
+        )
+        return container_config(pod, container, attempt=attempt, node=self._node, prepared=prepared)
+
+    def resources(self, pod: Json, container: Json) -> Resources:
+        return resources.container_resources(pod, container, self._node)
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """One container's mounts and files; blocking."""
+
+    paths: PodPaths
+    pod: Json
+    container: Json
+    node: NodeFacts
+    sandbox_ips: tuple[str, ...]
+    volumes: Mapping[str, Volume]
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """On the host's network the node's addresses are the pod's."""
+        return self.node.ips if specs.on_host_network(self.pod) else self.sandbox_ips
+
+    def env_file(self, name: str, path: str) -> dict[str, str]:
+        volume = self.volumes.get(name)
+        if volume is None:
+            raise ConfigError(f'cannot find the volume "{name}" referenced by FileKeyRef')
+        data = subpaths.read(Path(volume.path), path, most=envfiles.MOST_BYTES)
+        if len(data) > envfiles.MOST_BYTES:
+            raise envfiles.BadEnvFile("the file is too large")
+        return envfiles.parse(data.decode(errors="surrogateescape"))
+
+    def prepared(self, image: Image, variables: Mapping[str, str], *, attempt: int) -> Prepared:
+        make_private(self.paths.pod(specs.uid_of(self.pod)), below=self.paths.data)
+        made = mounts(
+            self.pod,
+            self.container,
+            volumes=self.volumes,
+            environment=variables,
+            node=self.node,
+            paths=self.paths,
+        )
+        taken = {one.container_path for one in made}
+        file = self._termination_file(attempt)
+        made.append(self._own(file, termination_path(self.container)))
+        if _HOSTS not in taken and (self.ips or specs.on_host_network(self.pod)):
+            made.append(self._own(self._hosts_file(), _HOSTS))
+        return Prepared(image, variables, made, str(file))
+
+    def _own(self, source: Path, path: str) -> Mount:
+        return Mount(str(source), path, selinux_relabel=self.node.selinux)
+
+    def _termination_file(self, attempt: int) -> Path:
+        """Writable by whoever the container runs as."""
+        uid = specs.uid_of(self.pod)
+        file = self.paths.termination_log(uid, self.container["name"], attempt=attempt)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        file.chmod(0o666)
+        return file
+
+    def _hosts_file(self) -> Path:
+        """Written in place: containers that run already have this very file mounted."""
+        file = self.paths.hosts(specs.uid_of(self.pod))
+        aliases = self.pod["spec"].get("hostAliases") or ()
+        if specs.on_host_network(self.pod):
+            text = hosts.for_host_network(NODE_HOSTS.read_text(errors="replace"), aliases)
+        else:
+            name = naming.hostname(self.pod, self.node)
+            text = hosts.for_pod(self.ips, name.short, domain=name.domain, aliases=aliases)
+        file.write_text(text)
+        file.chmod(0o644)
+        return file
+
+
+def _beginning(file: Path) -> str:
+    """A container can put a link or a pipe where its file was: only a plain file is read."""
+    if file.is_symlink() or not file.is_file():
+        return ""
+    with file.open("rb") as found:
+        return found.read(_LONGEST_MESSAGE).decode(errors="replace")

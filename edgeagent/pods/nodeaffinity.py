@@ -1,0 +1,64 @@
+"""Whether a node's labels are what a pod's nodeSelector and required affinity ask for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.objects import Json
+
+_FIELDS = {"metadata.name"}
+
+
+def fits(pod: Json, labels: Mapping[str, str], *, name: str) -> bool:
+    selector = pod["spec"].get("nodeSelector") or {}
+    if any(labels.get(key) != value for key, value in selector.items()):
+        return False
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if required is None:
+        return True
+    terms = required.get("nodeSelectorTerms") or ()
+    return any(_term(term, labels, name=name) for term in terms)
+
+
+def _term(term: Json, labels: Mapping[str, str], *, name: str) -> bool:
+    """All of its requirements; a term without any selects nothing."""
+    expressions = term.get("matchExpressions") or ()
+    fields = term.get("matchFields") or ()
+    known = {"metadata.name": name}
+    return (
+        bool(expressions or fields)
+        and all(_holds(one, labels) for one in expressions)
+        and all(one.get("key") in _FIELDS and _holds(one, known) for one in fields)
+    )
+
+
+def _holds(requirement: Json, values: Mapping[str, str]) -> bool:
+    value = values.get(str(requirement.get("key")))
+    wanted = requirement.get("values") or []
+    match requirement.get("operator"):
+        case "In":
+            return value in wanted
+        case "NotIn":
+            return value not in wanted
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt":
+            return _number(value) is not None and _above(value, wanted)
+        case "Lt":
+            return _number(value) is not None and _above(next(iter(wanted), None), [value])
+    return False
+
+
+def _above(value: object, others: list[object]) -> bool:
+    number, other = _number(value), _number(next(iter(others), None))
+    return number is not None and other is not None and number > other
+
+
+def _number(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None

@@ -1,0 +1,185 @@
+"""What stands in the files of configMap, secret, downwardAPI and projected volumes.
+
+Pure: from a volume and the objects it names to ``Files``; nothing is written here. Raises
+``ValueError`` or ``Missing`` with a kubelet's words when something is not there that is not
+optional. Paths are checked again although the API server did: they become paths on this device.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from edgeagent.pods import fieldrefs, sources, specs
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.sources import Missing, Sources
+from shared.objects import Json
+
+DEFAULT_MODE = 0o644
+TOKEN_LIFE = 3600
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    data: bytes
+    mode: int
+    owner: int | None = None
+    """Uid, where only one user may read it."""
+
+
+Files = Mapping[str, File]
+
+
+class Tokens(Protocol):
+    """Service account tokens of pods, as the hub delivered them."""
+
+    def token(self, pod: Json, *, audience: str, seconds: int) -> bytes:
+        """A token that is valid now; raises ``Missing`` with the reason when there is none."""
+        ...
+
+
+class NoTokens:
+    """For an agent that no hub gives tokens."""
+
+    def token(self, pod: Json, *, audience: str, seconds: int) -> bytes:
+        account = pod["spec"].get("serviceAccountName") or "default"
+        raise Missing(
+            f'failed to fetch token: this node gets no tokens for service account "{account}" yet;'
+            " a pod that needs none says automountServiceAccountToken: false"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Everything that the contents of a volume may quote."""
+
+    pod: Json
+    node: NodeFacts
+    sources: Sources
+    tokens: Tokens
+
+
+def files_of(kind: str, volume: Json, origin: Origin) -> dict[str, File]:
+    """``volume`` is the part below ``configMap:``, ``secret:``, ``downwardAPI:``, ``projected:``"""
+    mode = _mode(volume.get("defaultMode"), DEFAULT_MODE)
+    if kind == "projected":
+        files: dict[str, File] = {}
+        for source in volume.get("sources") or ():
+            files.update(_projected(source, origin, mode=mode))
+        return files
+    return _single(kind, volume, origin, mode=mode)
+
+
+def _projected(source: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+    for kind, part in source.items():
+        if part is not None:
+            return _single(kind, part, origin, mode=mode)
+    return {}
+
+
+def _single(kind: str, part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+    if kind == "configMap":
+        return _keys("ConfigMap", part, origin, mode=mode)
+    if kind == "secret":
+        return _keys("Secret", part, origin, mode=mode)
+    if kind == "downwardAPI":
+        return _downward(part, origin, mode=mode)
+    if kind == "serviceAccountToken":
+        return _token(part, origin, mode=mode)
+    raise ValueError(f"projected source {kind} is not supported on this node")
+
+
+def _keys(kind: str, part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+    name = part.get("secretName") or part.get("name") or ""
+    namespace = specs.namespace_of(origin.pod)
+    optional = bool(part.get("optional"))
+    found = sources.find(origin.sources, kind, namespace=namespace, name=name)
+    if found is None and not optional:
+        raise Missing(f'{kind.lower()} "{name}" not found')
+    data = sources.contents(kind, found or {})
+    if not part.get("items"):
+        return {_key(key): File(value, mode) for key, value in data.items()}
+    return _items(kind, part["items"], data, mode=mode, optional=optional)
+
+
+def _items(
+    kind: str, items: Iterable[Json], data: Mapping[str, bytes], *, mode: int, optional: bool
+) -> dict[str, File]:
+    files: dict[str, File] = {}
+    for item in items:
+        if item["key"] in data:
+            own = _mode(item.get("mode"), mode)
+            files[checked(item["path"])] = File(data[item["key"]], own)
+        elif not optional:
+            what = "configmap references non-existent config key"
+            secret = "references non-existent secret key"
+            raise ValueError(f"{what if kind == 'ConfigMap' else secret}: {item['key']}")
+    return files
+
+
+def _downward(part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+    return {
+        checked(item["path"]): File(_field(item, origin).encode(), _mode(item.get("mode"), mode))
+        for item in part.get("items") or ()
+    }
+
+
+def _field(item: Json, origin: Origin) -> str:
+    if (ref := item.get("fieldRef")) is not None:
+        path = str(ref.get("fieldPath"))
+        return fieldrefs.field_value(origin.pod, path, node=origin.node, ips=())
+    ref = item.get("resourceFieldRef") or {}
+    container = specs.container_named(origin.pod, ref.get("containerName", ""))
+    if container is None:
+        raise ValueError(f"container {ref.get('containerName')} not found")
+    return fieldrefs.resource_value(ref, container, node=origin.node)
+
+
+def _token(part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+    """Readable by the one user all containers run as, else by the pod's group, else as declared."""
+    token = origin.tokens.token(
+        origin.pod,
+        audience=part.get("audience") or "",
+        seconds=int(part.get("expirationSeconds") or TOKEN_LIFE),
+    )
+    context = origin.pod["spec"].get("securityContext") or {}
+    owner = _only_user(origin.pod)
+    private = owner is not None or context.get("fsGroup") is not None
+    return {checked(part["path"]): File(token, 0o600 if private else mode, owner)}
+
+
+def _only_user(pod: Json) -> int | None:
+    default = (pod["spec"].get("securityContext") or {}).get("runAsUser")
+    users = {
+        (one.get("securityContext") or {}).get("runAsUser", default)
+        for one in specs.every_container(pod)
+    }
+    only = users.pop() if len(users) == 1 else None
+    return None if only is None else int(only)
+
+
+def _mode(value: Any, default: int) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, int) or not 0 <= value <= 0o777:
+        raise ValueError(f"{value!r:.20} is not a file mode")
+    return value
+
+
+def _key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r:.80} is not a valid key")
+    return checked(key)
+
+
+def checked(path: str) -> str:
+    """A relative path that stays inside its volume and apart from the ``..`` names used there."""
+    parts = path.split("/")
+    if not path or path.startswith("/") or "\0" in path or parts[0].startswith(".."):
+        raise ValueError(f"invalid path: {path!r:.200}")
+    if any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"invalid path: {path!r:.200}")
+    return path

@@ -1,0 +1,220 @@
+"""The volumes of all pods on this device: made, kept up to date, mounted, and taken away.
+
+Owns ``<data>/pods/<uid>``. Volumes are made from the pod and the objects it names and nothing
+else, so preparing twice changes nothing, and after any crash preparing again repairs. Everything
+that touches a disk runs through ``offload``, because disks can be slow. Called by the pod's own
+worker only, one call per pod at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeagent.pods import quantities, resources, specs
+from edgeagent.pods.errors import MountError
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.sources import Missing, Sources
+from edgeagent.pods.volumes import atomic, contents, hostpath, mounting, removing
+from edgeagent.pods.volumes.contents import NoTokens, Origin, Tokens
+from shared.clock import Clock
+from shared.errors import PermanentError
+from shared.objects import Json
+
+Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs blocking work away from the loop; a simulator runs it on the spot."""
+
+WRITTEN = ("configMap", "secret", "downwardAPI", "projected")
+"""Kinds whose files are written here and follow their objects; containers only read them."""
+_IN_MEMORY = ("secret", "downwardAPI", "projected")
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume that is ready to be mounted into containers."""
+
+    name: str
+    kind: str
+    path: str
+    readonly: bool = False
+
+
+class Volumes:
+    def __init__(
+        self,
+        paths: PodPaths,
+        clock: Clock,
+        *,
+        tokens: Tokens | None = None,
+        offload: Offload = asyncio.to_thread,
+    ) -> None:
+        self._paths = paths
+        self._clock = clock
+        self._tokens = tokens or NoTokens()
+        self._offload = offload
+
+    async def prepare(self, pod: Json, sources: Sources, node: NodeFacts) -> dict[str, Volume]:
+        """All volumes of the pod by name; raises the MountError of the first that fails."""
+        origin = Origin(pod, node, sources, self._tokens)
+        return await self._offload(lambda: self._prepare(origin))  # type: ignore[no-any-return]
+
+    def located(self, pod: Json) -> dict[str, Volume]:
+        """Where the volumes of a prepared pod are; looks at nothing."""
+        return {volume["name"]: self._located(pod, volume) for volume in _volumes(pod)}
+
+    async def refresh(self, pod: Json, sources: Sources, node: NodeFacts) -> tuple[str, ...]:
+        """Bring written volumes in step with their objects; the names of those that changed.
+
+        What is missing now stays as it is: a running container keeps what it has.
+        """
+        origin = Origin(pod, node, sources, self._tokens)
+        return await self._offload(lambda: self._refresh(origin))  # type: ignore[no-any-return]
+
+    async def remove(self, uid: str) -> None:
+        """Unmount and delete all that the pod had here; idempotent. hostPaths stay untouched."""
+        await self._offload(lambda: removing.remove(self._paths.pod(uid)))
+
+    async def orphans(self, known: Iterable[str]) -> tuple[str, ...]:
+        """Uids that have a folder here but are not among the ``known`` ones."""
+        kept = set(known)
+        return await self._offload(lambda: self._strangers(kept))  # type: ignore[no-any-return]
+
+    def _strangers(self, known: set[str]) -> tuple[str, ...]:
+        if not self._paths.pods.is_dir():
+            return ()
+        return tuple(sorted(name for name in os.listdir(self._paths.pods) if name not in known))
+
+    def _prepare(self, origin: Origin) -> dict[str, Volume]:
+        make_private(self._paths.volumes(specs.uid_of(origin.pod)), below=self._paths.data)
+        made = (self._make(volume, origin) for volume in _volumes(origin.pod))
+        return {volume.name: volume for volume in made}
+
+    def _refresh(self, origin: Origin) -> tuple[str, ...]:
+        changed = []
+        for volume in _volumes(origin.pod):
+            kind = kind_of(volume)
+            if kind not in WRITTEN:
+                continue
+            folder = self._paths.volume(specs.uid_of(origin.pod), volume["name"])
+            if folder.is_dir() and self._write(folder, kind, volume, origin=origin):
+                changed.append(volume["name"])
+        return tuple(changed)
+
+    def _make(self, volume: Json, origin: Origin) -> Volume:
+        name, kind = volume["name"], kind_of(volume)
+        try:
+            return self._made(name, kind, volume, origin=origin)
+        except (ValueError, Missing, PermanentError) as error:
+            raise MountError(name, str(error)) from error
+        except OSError as error:
+            raise MountError(name, f"{error.strerror or error}") from error
+
+    def _located(self, pod: Json, volume: Json) -> Volume:
+        name, kind = volume["name"], kind_of(volume)
+        if kind == "hostPath":
+            return Volume(name, kind, str(volume[kind].get("path")))
+        folder = self._paths.volume(specs.uid_of(pod), name)
+        return Volume(name, kind, str(folder), readonly=kind in WRITTEN)
+
+    def _made(self, name: str, kind: str, volume: Json, *, origin: Origin) -> Volume:
+        if kind == "hostPath":
+            return Volume(name, kind, hostpath.prepare(volume[kind]))
+        folder = self._paths.volume(specs.uid_of(origin.pod), name)
+        if kind == "emptyDir":
+            _empty_dir(folder, volume[kind], origin)
+            return Volume(name, kind, str(folder))
+        if kind not in WRITTEN:
+            raise ValueError(f"volumes of kind {kind} are not supported on this node")
+        _written_dir(folder, in_memory=kind in _IN_MEMORY)
+        try:
+            self._write(folder, kind, volume, origin=origin)
+        except MountError:
+            # A pod that ran with its files does not lose them because an object is gone.
+            if not atomic.is_written(folder):
+                raise
+        return Volume(name, kind, str(folder), readonly=True)
+
+    def _write(self, folder: Path, kind: str, volume: Json, *, origin: Origin) -> bool:
+        try:
+            files = contents.files_of(kind, volume[kind], origin)
+            return atomic.write(folder, files, now=self._clock.now(), group=_group(origin.pod))
+        except (ValueError, Missing, OSError) as error:
+            raise MountError(volume["name"], str(error)) from error
+
+
+def _volumes(pod: Json) -> list[Json]:
+    return pod["spec"].get("volumes") or []
+
+
+def kind_of(volume: Json) -> str:
+    """The one field beside the name; a volume that says nothing is an emptyDir."""
+    return next(
+        (field for field, value in volume.items() if field != "name" and value is not None),
+        "emptyDir",
+    )
+
+
+def make_private(folder: Path, *, below: Path) -> None:
+    """Folders of the agent's own, closed to other users whatever the umask; mounts open them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while folder != below:
+        folder.chmod(0o700)
+        folder = folder.parent
+
+
+def _group(pod: Json) -> int | None:
+    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return None if group is None else int(group)
+
+
+def _written_dir(folder: Path, *, in_memory: bool) -> None:
+    """Secrets stay off the disk where this process can mount; else in a closed folder on it."""
+    folder.mkdir(exist_ok=True)
+    if in_memory and mounting.may_mount() and not mounting.is_mounted(folder):
+        mounting.tmpfs(folder)
+    folder.chmod(0o777)
+
+
+def _empty_dir(folder: Path, source: Json | None, origin: Origin) -> None:
+    """Empty when it is made; kept with what is in it for as long as the pod is here."""
+    group = _group(origin.pod)
+    if _medium(source or {}) != "Memory":
+        if not folder.is_dir():
+            _whole(folder, group)
+        return
+    if not mounting.may_mount():
+        raise ValueError("an emptyDir in memory needs an agent that runs as root")
+    folder.mkdir(exist_ok=True)
+    if not mounting.is_mounted(folder):
+        size = memory_size(source or {}, origin.pod, origin.node)
+        mounting.tmpfs(folder, size=size, group=group)
+
+
+def _whole(folder: Path, group: int | None) -> None:
+    """Appears with its final owner and mode or not at all; later both belong to the pod."""
+    new = folder.with_name(f".{folder.name}.new")
+    new.mkdir(exist_ok=True)
+    if group is not None:
+        os.chown(new, -1, group)
+    new.chmod(0o777 if group is None else 0o2777)
+    new.rename(folder)
+
+
+def _medium(source: Json) -> str:
+    medium = str(source.get("medium") or "")
+    if medium not in ("", "Memory"):
+        raise ValueError(f"emptyDir medium {medium:.40} is not supported on this node")
+    return medium
+
+
+def memory_size(source: Json, pod: Json, node: NodeFacts) -> int:
+    """The smallest of sizeLimit, the pod's memory limit and what the node can give; 0 = none."""
+    limit = quantities.whole(quantities.parse(source.get("sizeLimit") or 0))
+    whole_node = quantities.whole(node.allocatable.get("memory", quantities.parse(0)))
+    known = [size for size in (limit, resources.memory_limit(pod), whole_node) if size > 0]
+    return min(known, default=0)

@@ -1,0 +1,77 @@
+"""Mounting and unmounting, by the C library's own calls; no program is started.
+
+Only root can; ``may_mount`` says so, and callers decide what a volume is without it. Unmounting
+is lazy, so that a process which still looks into a volume can never hold a pod's end up, and
+never follows a link.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import re
+from pathlib import Path
+
+_BIND, _RECURSIVE = 0x1000, 0x4000
+_DETACH, _NO_FOLLOW = 2, 8
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def may_mount() -> bool:
+    return os.geteuid() == 0
+
+
+def tmpfs(target: Path, *, size: int = 0, group: int | None = None) -> None:
+    """Memory, kept out of swap where the kernel can; ``size`` 0 = the kernel's default limit."""
+    options = ["mode=0777" if group is None else f"mode=2777,gid={group}"]
+    if size:
+        options.append(f"size={size}")
+    try:
+        _mount("tmpfs", target, kind="tmpfs", options=",".join([*options, "noswap"]))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _mount("tmpfs", target, kind="tmpfs", options=",".join(options))
+
+
+def bind(source: str, target: Path) -> None:
+    _mount(source, target, flags=_BIND | _RECURSIVE)
+
+
+def is_mounted(target: Path) -> bool:
+    return os.path.realpath(target) in mount_points()
+
+
+def unmount_below(folder: Path) -> None:
+    """Everything that is mounted at or below ``folder``, the deepest first."""
+    top = os.path.realpath(folder)
+    below = [point for point in mount_points() if point == top or point.startswith(top + "/")]
+    for point in sorted(below, key=len, reverse=True):
+        _unmount(point)
+
+
+def mount_points() -> list[str]:
+    """Of this process's mount namespace, in mount order; a point may appear more than once."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        return [_OCTAL.sub(lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in lines]
+
+
+def _unmount(point: str) -> None:
+    if _libc().umount2(os.fsencode(point), _DETACH | _NO_FOLLOW) != 0:
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOENT):
+            raise OSError(code, os.strerror(code), point)
+
+
+def _mount(source: str, target: Path, *, kind: str = "", flags: int = 0, options: str = "") -> None:
+    words = [os.fsencode(source), os.fsencode(target), kind.encode() or None]
+    if _libc().mount(*words, ctypes.c_ulong(flags), options.encode() or None) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(target))
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,101 @@
+"""From a container's volumeMounts to what the runtime mounts, subPaths made safe on the way.
+
+Raises ``ConfigError`` with a kubelet's words. Details about the device's files are left out of
+messages that a pod's author sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from edgeagent.pods import specs
+from edgeagent.pods.errors import ConfigError
+from edgeagent.pods.expansion import expand, missing
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.volumes import subpaths
+from edgeagent.pods.volumes.making import Volume
+from edgeagent.runtime.port import Mount
+from shared.objects import Json
+
+log = structlog.get_logger()
+
+
+def mounts(
+    pod: Json,
+    container: Json,
+    *,
+    volumes: Mapping[str, Volume],
+    environment: Mapping[str, str],
+    node: NodeFacts,
+    paths: PodPaths,
+) -> list[Mount]:
+    """Blocking: binds subPaths."""
+    made = []
+    for index, wanted in enumerate(container.get("volumeMounts") or ()):
+        volume = _volume(wanted, container, volumes)
+        path = _sub_path(wanted, environment)
+        at = paths.subpath(specs.uid_of(pod), volume.name, container=container["name"], index=index)
+        source = _exposed(volume, path, at=at, container=container) if path else volume.path
+        made.append(_mount(wanted, volume, source=source, node=node))
+    return made
+
+
+def _mount(wanted: Json, volume: Volume, *, source: str, node: NodeFacts) -> Mount:
+    path = str(wanted["mountPath"])
+    return Mount(
+        host_path=source,
+        container_path=path if path.startswith("/") else f"/{path}",
+        readonly=bool(wanted.get("readOnly")) or volume.readonly,
+        propagation=wanted.get("mountPropagation") or "None",
+        selinux_relabel=node.selinux and volume.kind != "hostPath",
+        recursive_readonly=_recursive_readonly(wanted, node),
+    )
+
+
+def _volume(wanted: Json, container: Json, volumes: Mapping[str, Volume]) -> Volume:
+    volume = volumes.get(wanted["name"])
+    if volume is None:
+        name = container["name"]
+        raise ConfigError(f'cannot find volume "{wanted["name"]}" to mount into container "{name}"')
+    return volume
+
+
+def _sub_path(wanted: Json, environment: Mapping[str, str]) -> str:
+    expression = wanted.get("subPathExpr") or ""
+    if unknown := missing(expression, environment):
+        raise ConfigError(f'missing value for "{unknown[0]}"')
+    try:
+        return subpaths.check(expand(expression, environment) or wanted.get("subPath") or "")
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _exposed(volume: Volume, path: str, *, at: Path, container: Json) -> str:
+    try:
+        return subpaths.expose(Path(volume.path), path, at=at)
+    except (OSError, ValueError) as error:
+        log.warning("subPath refused", volume=volume.name, error=str(error))
+        name = container["name"]
+        raise ConfigError(
+            f'failed to prepare subPath for volumeMount "{volume.name}" of container "{name}"'
+        ) from error
+
+
+def _recursive_readonly(wanted: Json, node: NodeFacts) -> bool:
+    mode = wanted.get("recursiveReadOnly") or "Disabled"
+    if mode == "Disabled":
+        return False
+    if not wanted.get("readOnly") or wanted.get("mountPropagation") not in (None, "None"):
+        raise ConfigError(
+            "failed to resolve recursive read-only mode: it needs readOnly and no propagation"
+        )
+    if mode == "Enabled" and not node.recursive_readonly:
+        raise ConfigError(
+            f'failed to resolve recursive read-only mode: volume "{wanted["name"]}" requested'
+            " recursive read-only mode, but it is not supported by the runtime"
+        )
+    return node.recursive_readonly
