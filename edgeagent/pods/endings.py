@@ -26,7 +26,7 @@ def decided(view: PodView, now: Moment) -> PodFacts:
         view = replace(view, facts=facts)
     if facts.final is not None:
         return facts
-    if view.refusal is not None and not facts.admitted and view.wanted is Wanted.RUN:
+    if view.refusal is not None and not _was_taken_up(view):
         return _refused(view, now)
     facts = replace(facts, admitted=facts.admitted or view.wanted is Wanted.RUN)
     facts = replace(facts, stopping=_stopping(replace(view, facts=facts), now))
@@ -34,6 +34,11 @@ def decided(view: PodView, now: Moment) -> PodFacts:
         return facts
     final = status.final_status(replace(view, facts=facts), now, facts.stopping)
     return replace(facts, final=final)
+
+
+def _was_taken_up(view: PodView) -> bool:
+    """Also by an agent whose facts are lost: what has a sandbox was admitted once."""
+    return view.facts.admitted or bool(view.sandboxes) or view.wanted is not Wanted.RUN
 
 
 def _refused(view: PodView, now: Moment) -> PodFacts:

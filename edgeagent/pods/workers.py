@@ -23,6 +23,7 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning import Plan
 from edgeagent.pods.ports import Desired, FactStore, Provisions, Reports
+from edgeagent.pods.probing import Prober
 from edgeagent.pods.view import Moment, Wanted
 from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
 from shared.backoff import Backoff
@@ -61,6 +62,7 @@ class Pods:
             runtime=runtime, provisions=provisions, observer=self._observer, clock=clock
         )
         self._pods: dict[str, LivePod] = {}
+        self._probers: dict[str, Prober] = {}
         self._remembered: dict[str, PodFacts] = {}
         self._workers = KeyedWorkers(self._work, clock=clock, name="pod")
         self._recovered = False
@@ -145,13 +147,14 @@ class Pods:
         pod.sandboxes = sandboxes
         wanted, grace = self._wanted(pod)
         if not pod.pod:
-            self._pods.pop(uid)
-            self._observer.forget(uid)
+            self._drop(uid)
             return None
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
         pod.take(plan, now)
         await self._carry_out(pod, plan, wanted)
+        if prober := self._probers.get(uid):
+            prober.follow(self._node.ips)
         return None if plan.due is None else max(plan.due - self._clock.monotonic(), 0.0)
 
     def _live(self, uid: str) -> LivePod:
@@ -162,6 +165,7 @@ class Pods:
                 clock=self._clock,
                 wake=lambda: self._wake(uid),
             )
+            self._probers[uid] = Prober(self._pods[uid], runtime=self._runtime, clock=self._clock)
         return self._pods[uid]
 
     def _wanted(self, pod: LivePod) -> tuple[Wanted, int | None]:
@@ -197,7 +201,7 @@ class Pods:
     async def _report(self, pod: LivePod, status: Json, *, deleting: bool) -> None:
         finished = deleting and pod.facts.final is not None and _has_let_go(pod)
         before, events = pod.reported, pod.events.pending()
-        if not events and before == (status, finished):
+        if not pod.events.has_news and before == (status, finished):
             return
         await self._reports.put(
             ObjectKey.of("Pod", pod.pod),
@@ -213,11 +217,17 @@ class Pods:
     async def _forget(self, pod: LivePod) -> None:
         await self._provisions.remove_logs(pod.pod)
         await self._store.delete(pod.uid)
-        self._observer.forget(pod.uid)
-        self._pods.pop(pod.uid, None)
+        self._drop(pod.uid)
+
+    def _drop(self, uid: str) -> None:
+        self._observer.forget(uid)
+        self._pods.pop(uid, None)
+        self._probers.pop(uid, None)
 
     async def _stop_working(self) -> None:
         await self._workers.stop()
+        for prober in self._probers.values():
+            await prober.close()
         for pod in self._pods.values():
             await pod.operations.close()
 
