@@ -101,11 +101,9 @@ class Handler:
             timeout=parameters.watch_seconds(),
             stopping=self._stopping,
         )
-        first = await anext(batches)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         try:
-            await response.write(answers.events(first, place.resource))
             async for events in batches:
                 await response.write(answers.events(events, place.resource))
             await response.write_eof()

@@ -13,7 +13,7 @@ from devcluster.apiserver.objects import Objects
 from devcluster.apiserver.resources import NODES, PODS
 from devcluster.apiserver.stamps import time_text
 from devcluster.apiserver.status import Json
-from devcluster.apiserver.store import Change
+from devcluster.apiserver.store import Change, Key
 from devcluster.apiserver.subresources import bind, conditions_with, target_of
 
 SCHEDULER = "default-scheduler"
@@ -62,10 +62,12 @@ class Scheduler:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._due = asyncio.Event()
+        self._waiting: set[Key] = set()
 
     async def run(self) -> None:
         unlisten = self._objects.store.listen(self._changed)
-        self._due.set()
+        for pod in self._objects.store.list(PODS.storage):
+            self._note(target_of(PODS, pod).key, pod)
         try:
             while True:
                 await self._due.wait()
@@ -75,13 +77,23 @@ class Scheduler:
             unlisten()
 
     def _changed(self, change: Change) -> None:
-        if change.key.storage in (PODS.storage, NODES.storage):
+        if change.key.storage == PODS.storage:
+            self._note(change.key, change.after)
+        elif change.key.storage == NODES.storage and self._waiting:
+            self._due.set()
+
+    def _note(self, key: Key, pod: Json | None) -> None:
+        if pod is None or not _is_waiting(pod):
+            self._waiting.discard(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
             self._due.set()
 
     def _place_waiting(self) -> None:
         nodes = self._objects.store.list(NODES.storage)
-        for pod in self._objects.store.list(PODS.storage):
-            if _is_waiting(pod):
+        for key in sorted(self._waiting, key=lambda key: (key.namespace, key.name)):
+            pod = self._objects.store.get(key)
+            if pod is not None:
                 self._place(pod, nodes)
 
     def _place(self, pod: Json, nodes: Sequence[Json]) -> None:

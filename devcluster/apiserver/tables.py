@@ -174,7 +174,7 @@ def _volume(volume: Json, now: float) -> list[Any]:
         _modes(spec),
         spec.get("persistentVolumeReclaimPolicy", ""),
         status.get("phase", ""),
-        f"{claim['namespace']}/{claim['name']}" if claim else "",
+        f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
         *(spec.get("storageClassName", ""), status.get("reason", ""), _age(volume, now)),
     ]
 

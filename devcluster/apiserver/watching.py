@@ -108,8 +108,8 @@ async def stream(
 ) -> AsyncGenerator[list[Event]]:
     """Batches of events until ``timeout`` seconds are over or the server stops.
 
-    The first batch comes at once (it may be empty); its ``ApiError`` is the caller's to answer,
-    later ones become an ERROR event.
+    The first batch comes at once (it may be empty). A version that the history does not reach
+    ends the watch with an ERROR event, at its start too, as a real server does.
     """
     watch = Watch(store, query)
     changed = asyncio.Event()
@@ -126,8 +126,6 @@ async def stream(
             if quiet and query.bookmarks:
                 yield [watch.bookmark()]
     except ApiError as error:
-        if watch.version == query.version:
-            raise
         yield [Event("ERROR", error.as_json())]
     finally:
         unlisten()

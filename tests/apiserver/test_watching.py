@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.apiserver.api import Api, config_map, pod
-from tests.parts.kubernetes import Cluster
 
 
 async def test_a_watch_from_a_version_gives_every_change_after_it(api: Api) -> None:
@@ -120,17 +119,3 @@ async def test_events_of_one_object_come_in_both_groups(api: Api) -> None:
     for selector in ("involvedObject.name=web", "reason=Pulled,type=Normal", "source=edge"):
         assert (await api.get("events", fieldSelector=selector)).names == ["web.1"], selector
     assert (await api.get("events", fieldSelector="involvedObject.kind=Node")).names == []
-
-
-async def test_a_watch_that_cannot_be_continued_is_told_so(
-    api: Api, kubernetes: Cluster, request: pytest.FixtureRequest
-) -> None:
-    if request.node.callspec.params["kubernetes"] == "real":
-        pytest.skip("a real server forgets after five minutes")
-    for n in range(4100):
-        await api.put("configmaps/x", config_map("x", n=str(n))) if n else await api.created(
-            "configmaps", config_map("x")
-        )
-    answer = await api.get("configmaps", watch="1", resourceVersion="2")
-    assert answer.refusal == (410, "Expired")
-    assert "too old resource version" in answer["message"]
