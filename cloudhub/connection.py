@@ -1,0 +1,197 @@
+"""The hub's one MQTT connection: kept up, subscribed to the owned slots, announced to all.
+
+Clean start and no session, because retained messages are all that a hub needs. Slots are
+subscribed one after the other, so that a start does not ask the broker for everything at once.
+The presence topic says ``online`` while any replica lives: who sees ``offline`` there and lives,
+says ``online`` again. What arrives goes to the ``Listener`` and is then acknowledged: the hub keeps
+no state, so what it loses comes again as a retained message. Owned by ``sync.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from shared.backoff import Backoff
+from shared.clock import Clock
+from shared.errors import LinkError, PermanentError, TemporaryError, WireError
+from shared.link import Connection, ConnectOptions, Link, Message, Subscription, Will
+from shared.messages import HubPresence
+from shared.tasks import run_together
+from shared.topics import Topics
+
+log = structlog.get_logger()
+
+KEEP_ALIVE = 30
+RECEIVE_MAXIMUM = 1000
+STABLE = 10.0
+"""Seconds that a connection must live before the next failure counts as the first."""
+FAREWELL = 1.0
+"""Seconds that a stopping hub waits for the acknowledgement of its ``offline``."""
+
+
+class Listener(Protocol):
+    def link_up(self) -> None: ...
+
+    def slot_up(self, slot: int) -> None:
+        """The slot is subscribed; its retained messages are coming."""
+        ...
+
+    def slot_down(self, slot: int) -> None:
+        """The slot is not ours any more."""
+        ...
+
+    def link_down(self) -> None:
+        """Also means that every slot is down."""
+        ...
+
+    def received(self, message: Message) -> None: ...
+
+
+class HubConnection:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        topics: Topics,
+        replica: str,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._link = link
+        self._topics = topics
+        self._replica = replica
+        self._clock = clock
+        self._rng = rng
+        self._since = int(clock.now())
+        self._owned: frozenset[int] = frozenset()
+        self._subscribed: set[int] = set()
+        self._slots_changed = asyncio.Event()
+        self._connection: Connection | None = None
+
+    # -- what others use
+
+    @property
+    def up(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every owned slot is subscribed."""
+        return self.up and self._owned == self._subscribed
+
+    def own(self, slots: Iterable[int]) -> None:
+        self._owned = frozenset(slots)
+        self._slots_changed.set()
+
+    def has(self, slot: int) -> bool:
+        return slot in self._subscribed
+
+    def publish(self, topic: str, payload: bytes) -> Awaitable[None]:
+        """Retained; see ``shared.link.Connection.publish``. Raises LinkError while it is down."""
+        if self._connection is None:
+            raise LinkError("the hub is not connected to the broker")
+        return self._connection.publish(topic, payload, retain=True)
+
+    # -- running
+
+    async def run(self, listener: Listener) -> None:
+        backoff = Backoff(0.2, 30, self._rng)
+        while True:
+            at_least: float | None = None
+            opened = self._clock.monotonic()
+            try:
+                async with self._link.connect(self._options()) as connection:
+                    opened = self._clock.monotonic()
+                    await self._serve(connection, listener)
+            except TemporaryError as error:
+                at_least = error.delay
+                log.warning("broker connection ended", error=str(error))
+            except PermanentError as error:
+                at_least = 5.0
+                log.error("broker refused the hub; look at its access rules", error=str(error))
+            if self._clock.monotonic() - opened > STABLE:
+                backoff.reset()
+            await self._clock.sleep(backoff.next(at_least=at_least))
+
+    def _options(self) -> ConnectOptions:
+        return ConnectOptions(
+            client_id=f"kubetide-hub.{self._replica}",
+            clean_start=True,
+            session_expiry=0,
+            keep_alive=KEEP_ALIVE,
+            receive_maximum=RECEIVE_MAXIMUM,
+            will=Will(self._topics.hub(), self._presence(online=False), delay=0),
+        )
+
+    def _presence(self, *, online: bool) -> bytes:
+        return HubPresence(online, self._replica, self._since).encode()
+
+    async def _serve(self, connection: Connection, listener: Listener) -> None:
+        log.info("connected to the broker")
+        self._connection = connection
+        self._slots_changed.set()
+        listener.link_up()
+        try:
+            await run_together(
+                reading=self._read(connection, listener),
+                subscribing=self._subscribe_forever(connection, listener),
+            )
+        except asyncio.CancelledError:
+            await self._say_goodbye(connection)
+            raise
+        finally:
+            self._connection = None
+            self._subscribed.clear()
+            listener.link_down()
+
+    async def _say_goodbye(self, connection: Connection) -> None:
+        with suppress(LinkError, PermanentError, TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                offline = self._presence(online=False)
+                await connection.publish(self._topics.hub(), offline, retain=True)
+
+    async def _read(self, connection: Connection, listener: Listener) -> None:
+        async for message in connection.messages():
+            if message.topic == self._topics.hub():
+                self._mind_presence(connection, message)
+            else:
+                listener.received(message)
+            connection.ack(message)
+
+    def _mind_presence(self, connection: Connection, message: Message) -> None:
+        try:
+            online = bool(message.payload) and HubPresence.decode(message.payload).online
+        except WireError:
+            online = False
+        if not online:
+            connection.publish(self._topics.hub(), self._presence(online=True), retain=True)
+
+    async def _subscribe_forever(self, connection: Connection, listener: Listener) -> None:
+        hub = self._topics.hub()
+        connection.publish(hub, self._presence(online=True), retain=True)
+        await connection.subscribe([Subscription(hub, retain_handling=2, no_local=True)])
+        while True:
+            await self._slots_changed.wait()
+            self._slots_changed.clear()
+            await self._let_slots_go(connection, listener)
+            await self._take_slots(connection, listener)
+
+    async def _take_slots(self, connection: Connection, listener: Listener) -> None:
+        """One after the other; a slot that is lost meanwhile is the next round's business."""
+        for slot in sorted(self._owned - self._subscribed):
+            filters = self._topics.slot_filters(slot)
+            await connection.subscribe([Subscription(one, no_local=True) for one in filters])
+            self._subscribed.add(slot)
+            listener.slot_up(slot)
+
+    async def _let_slots_go(self, connection: Connection, listener: Listener) -> None:
+        for slot in sorted(self._subscribed - self._owned):
+            self._subscribed.discard(slot)
+            listener.slot_down(slot)
+            await connection.unsubscribe(self._topics.slot_filters(slot))

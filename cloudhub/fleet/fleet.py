@@ -1,0 +1,287 @@
+"""What every managed node should have: its own pods and the objects that those name.
+
+Holds pods of managed nodes and referenced objects, nothing else. Every input answers with its
+``Effects``; nothing here reads, waits or sends. Invariants: a node is never said to want a list
+before all its pods were listed, and an object that was not fetched yet is ``pending``, which is
+not absence. Inputs come from ``pod_feed.py`` and ``object_feed.py``; ``downlink.py`` reads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cloudhub.fleet.pods import PodRecord, is_mirror, node_of, record_of
+from cloudhub.fleet.trimming import Body, body_of
+from shared.errors import WireError
+from shared.messages import Entry
+from shared.objects import Json, ObjectKey
+
+
+@dataclass(slots=True)
+class Effects:
+    """What an input changed."""
+
+    dirty: set[str] = field(default_factory=set)
+    """Nodes whose wanted list may differ now."""
+    fetch: set[ObjectKey] = field(default_factory=set)
+    """Objects that are named now and were not before."""
+    pods: set[ObjectKey] = field(default_factory=set)
+    """Pods of which the API said something new, gone ones included."""
+    gone: list[PodRecord] = field(default_factory=list)
+    """The last state of pods that the API no longer has."""
+    listed: set[str] = field(default_factory=set)
+    """Nodes whose pods are all known from now on."""
+    unfit: list[tuple[Json, WireError]] = field(default_factory=list)
+    """Pods that no message can carry."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    entries: dict[ObjectKey, Entry]
+    pending: frozenset[ObjectKey]
+    """Named, but not fetched yet: what the node has of them stays."""
+
+
+@dataclass(slots=True)
+class _Node:
+    pods: dict[ObjectKey, PodRecord] = field(default_factory=dict)
+    listed: bool = False
+    touched: set[ObjectKey] = field(default_factory=set)
+    """Pods that the watch told of since the node is managed: newer than a list asked for then."""
+    wanted: Wanted | None = None
+
+
+@dataclass(slots=True)
+class _Referenced:
+    users: Counter[str] = field(default_factory=Counter)
+    """Pods that name it, by node."""
+    known: bool = False
+    body: Body | None = None
+    version: str = ""
+
+
+class Fleet:
+    def __init__(self) -> None:
+        self._nodes: dict[str, _Node] = {}
+        self._pods: dict[ObjectKey, PodRecord] = {}
+        self._objects: dict[ObjectKey, _Referenced] = {}
+
+    # -- what others ask
+
+    def nodes(self) -> Collection[str]:
+        return self._nodes.keys()
+
+    def listed(self, node: str) -> bool:
+        found = self._nodes.get(node)
+        return found is not None and found.listed
+
+    def wanted(self, node: str) -> Wanted | None:
+        """None while it is not known: not managed, or its pods are not listed."""
+        found = self._nodes.get(node)
+        if found is None or not found.listed:
+            return None
+        if found.wanted is None:
+            found.wanted = self._wanted(found)
+        return found.wanted
+
+    def body(self, key: ObjectKey) -> Body | None:
+        if key.kind == "Pod":
+            pod = self._pods.get(key)
+            return pod.body if pod else None
+        found = self._objects.get(key)
+        return found.body if found else None
+
+    def pod(self, key: ObjectKey) -> PodRecord | None:
+        return self._pods.get(key)
+
+    def pods(self, node: str) -> Iterator[PodRecord]:
+        found = self._nodes.get(node)
+        return iter(found.pods.values() if found else ())
+
+    def referenced(self) -> Collection[ObjectKey]:
+        return self._objects.keys()
+
+    def version(self, key: ObjectKey) -> str | None:
+        """Of a referenced object; empty when the API has none, None when that is not known."""
+        found = self._objects.get(key)
+        return found.version if found is not None and found.known else None
+
+    def is_referenced(self, key: ObjectKey) -> bool:
+        return key in self._objects
+
+    # -- nodes
+
+    def manage(self, node: str) -> bool:
+        """Whether the node is new here: then its pods must be listed."""
+        if node in self._nodes:
+            return False
+        self._nodes[node] = _Node()
+        return True
+
+    def unmanage(self, node: str) -> None:
+        """Forget the node and its pods; nothing is published because of that."""
+        found = self._nodes.pop(node, None)
+        for record in found.pods.values() if found else ():
+            del self._pods[record.key]
+            self._release(record, record.references)
+
+    def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
+        """The answer to a list that was asked for after ``manage``."""
+        effects = Effects()
+        found = self._nodes.get(node)
+        if found is None or found.listed:
+            return effects
+        touched, found.listed = found.touched, True
+        for pod in pods:
+            if ObjectKey.of("Pod", pod) not in touched:
+                self._put(pod, effects)
+        found.touched = set()
+        effects.listed.add(node)
+        return effects
+
+    # -- pods
+
+    def list_pods(self, pods: Iterable[Json]) -> Effects:
+        """A complete list: what is not in it is gone."""
+        effects = Effects()
+        keys = set()
+        for pod in pods:
+            keys.add(ObjectKey.of("Pod", pod))
+            self._put(pod, effects)
+        for key in sorted(self._pods.keys() - keys):
+            self._drop(key, effects)
+        for name, node in self._nodes.items():
+            if not node.listed:
+                effects.listed.add(name)
+            node.listed, node.touched = True, set()
+        return effects
+
+    def put_pod(self, pod: Json) -> Effects:
+        effects = Effects()
+        self._put(pod, effects)
+        return effects
+
+    def drop_pod(self, pod: Json) -> Effects:
+        effects = Effects()
+        key = ObjectKey.of("Pod", pod)
+        self._touch(key, node_of(pod))
+        self._drop(key, effects)
+        return effects
+
+    def _put(self, pod: Json, effects: Effects) -> None:
+        key, name = ObjectKey.of("Pod", pod), node_of(pod)
+        old = self._pods.get(key)
+        node = self._nodes.get(name)
+        if node is None or is_mirror(pod):
+            self._drop(key, effects)
+            return
+        self._touch(key, name)
+        if old is not None and _same_version(old, pod):
+            return
+        try:
+            record = record_of(key, pod, old)
+        except WireError as error:
+            effects.unfit.append((pod, error))
+            return
+        if old is not None and (old.node != name or old.uid != record.uid):
+            self._drop(key, effects)
+            old = None
+        self._pods[key] = node.pods[key] = record
+        effects.pods.add(key)
+        self._note_change(node, old, record, effects)
+
+    def _note_change(
+        self, node: _Node, old: PodRecord | None, record: PodRecord, effects: Effects
+    ) -> None:
+        if old is None or old.entry != record.entry:
+            node.wanted = None
+            effects.dirty.add(record.node)
+        before = old.references if old else frozenset()
+        if before != record.references:
+            self._claim(record, record.references - before, effects)
+            self._release(record, before - record.references)
+
+    def _drop(self, key: ObjectKey, effects: Effects) -> None:
+        record = self._pods.pop(key, None)
+        if record is None:
+            return
+        node = self._nodes[record.node]
+        del node.pods[key]
+        node.wanted = None
+        self._release(record, record.references)
+        effects.dirty.add(record.node)
+        effects.pods.add(key)
+        effects.gone.append(record)
+
+    def _touch(self, key: ObjectKey, name: str) -> None:
+        node = self._nodes.get(name)
+        if node is not None and not node.listed:
+            node.touched.add(key)
+
+    # -- referenced objects
+
+    def put_object(self, key: ObjectKey, obj: Json | None) -> Effects:
+        """What a fetch found; None = the API has no such object."""
+        effects = Effects()
+        found = self._objects.get(key)
+        if found is None:
+            return effects
+        body = body_of(key, obj) if obj is not None else None
+        same = found.known and _digest(found.body) == _digest(body)
+        found.known = True
+        found.version = obj["metadata"]["resourceVersion"] if obj is not None else ""
+        if same:
+            return effects
+        found.body = body
+        for name in found.users:
+            self._nodes[name].wanted = None
+            effects.dirty.add(name)
+        return effects
+
+    def users(self, key: ObjectKey) -> Iterator[PodRecord]:
+        """The pods that name this object, or the pod itself."""
+        if key.kind == "Pod":
+            pod = self._pods.get(key)
+            return iter((pod,) if pod else ())
+        found = self._objects.get(key)
+        nodes = found.users if found else ()
+        return (pod for name in nodes for pod in self.pods(name) if key in pod.references)
+
+    def _claim(self, record: PodRecord, keys: Iterable[ObjectKey], effects: Effects) -> None:
+        for key in keys:
+            found = self._objects.get(key)
+            if found is None:
+                found = self._objects[key] = _Referenced()
+                effects.fetch.add(key)
+            found.users[record.node] += 1
+
+    def _release(self, record: PodRecord, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
+            users = self._objects[key].users
+            users[record.node] -= 1
+            if not users[record.node]:
+                del users[record.node]
+            if not users:
+                del self._objects[key]
+
+    def _wanted(self, node: _Node) -> Wanted:
+        entries = {key: record.entry for key, record in node.pods.items()}
+        pending = set()
+        for key in {key for record in node.pods.values() for key in record.references}:
+            found = self._objects[key]
+            if not found.known:
+                pending.add(key)
+            elif found.body is not None:
+                entries[key] = Entry(found.body.digest)
+        return Wanted(entries, frozenset(pending))
+
+
+def _same_version(old: PodRecord, pod: Json) -> bool:
+    metadata = pod["metadata"]
+    return (old.uid, old.version) == (metadata["uid"], metadata["resourceVersion"])
+
+
+def _digest(body: Body | None) -> bytes:
+    return body.digest if body else b""

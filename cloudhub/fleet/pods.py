@@ -1,0 +1,71 @@
+"""One pod of a managed node, as the hub remembers it: packed, because there are many. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloudhub.fleet.references import references_of
+from cloudhub.fleet.trimming import Body, body_of
+from shared import codec
+from shared.errors import WireError
+from shared.messages import Entry
+from shared.objects import Json, ObjectKey
+
+MIRROR = "kubernetes.io/config.mirror"
+"""Annotation of the API's copy of a static pod: the device has the original."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PodRecord:
+    key: ObjectKey
+    uid: str
+    version: str
+    node: str
+    grace: int | None
+    """Seconds the pod may take to stop; None while it is not being deleted."""
+    body: Body
+    references: frozenset[ObjectKey]
+    packed_status: bytes
+
+    @property
+    def entry(self) -> Entry:
+        return Entry(self.body.digest, self.grace)
+
+    @property
+    def status(self) -> Json:
+        status: Json = codec.unpack(self.packed_status)
+        return status
+
+
+def is_mirror(pod: Json) -> bool:
+    return MIRROR in (pod["metadata"].get("annotations") or {})
+
+
+def node_of(pod: Json) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
+    """Raises WireError for a pod that no message can carry. Shares what ``old`` has already."""
+    metadata = pod["metadata"]
+    body = body_of(key, pod)
+    if old is not None and old.body.digest == body.digest:
+        body, references = old.body, old.references
+    else:
+        references = references_of(pod)
+    try:
+        status = codec.pack(pod.get("status") or {})
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise WireError("bad-body", f"{key}: {error}") from error
+    return PodRecord(
+        *(key, metadata["uid"], metadata["resourceVersion"], node_of(pod), _grace(metadata)),
+        body=body,
+        references=references,
+        packed_status=status,
+    )
+
+
+def _grace(metadata: Json) -> int | None:
+    if not metadata.get("deletionTimestamp"):
+        return None
+    return max(0, int(metadata.get("deletionGracePeriodSeconds") or 0))

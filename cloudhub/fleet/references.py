@@ -1,0 +1,46 @@
+"""Which ConfigMaps and Secrets a pod names: all that its node may see. Pure.
+
+Optional ones count as well; names that no object can have are left out. What else a pod could
+name (claims, service accounts, objects of storage drivers) does not travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.objects import Json, ObjectKey, is_name
+
+CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+
+
+def references_of(pod: Json) -> frozenset[ObjectKey]:
+    namespace = pod["metadata"]["namespace"]
+    named = _named(pod.get("spec") or {})
+    return frozenset(ObjectKey(kind, namespace, str(name)) for kind, name in named if is_name(name))
+
+
+def _named(spec: Json) -> Iterator[tuple[str, object]]:
+    for secret in spec.get("imagePullSecrets") or ():
+        yield "Secret", secret.get("name")
+    for container in (one for kind in CONTAINERS for one in spec.get(kind) or ()):
+        yield from _named_by_container(container)
+    for volume in spec.get("volumes") or ():
+        yield from _named_by_volume(volume)
+
+
+def _named_by_container(container: Json) -> Iterator[tuple[str, object]]:
+    for variable in container.get("env") or ():
+        source = variable.get("valueFrom") or {}
+        yield "ConfigMap", (source.get("configMapKeyRef") or {}).get("name")
+        yield "Secret", (source.get("secretKeyRef") or {}).get("name")
+    for source in container.get("envFrom") or ():
+        yield "ConfigMap", (source.get("configMapRef") or {}).get("name")
+        yield "Secret", (source.get("secretRef") or {}).get("name")
+
+
+def _named_by_volume(volume: Json) -> Iterator[tuple[str, object]]:
+    yield "ConfigMap", (volume.get("configMap") or {}).get("name")
+    yield "Secret", (volume.get("secret") or {}).get("secretName")
+    for source in (volume.get("projected") or {}).get("sources") or ():
+        yield "ConfigMap", (source.get("configMap") or {}).get("name")
+        yield "Secret", (source.get("secret") or {}).get("name")

@@ -1,0 +1,91 @@
+"""What must be written so that a pod's status in the API says what its device reported. Pure.
+
+A strategic merge patch with the least in it, or None. The report is hostile: only the fields that
+a node owns are taken from it, and of the conditions only the node's own; scheduler, readiness
+gates and eviction keep theirs. Fields that the report has no more are removed. A finished phase is
+never taken back. While the node is away its pods are not called ready again: that they are not
+was written by Kubernetes itself. Called by ``reporting.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.objects import Json
+
+OWNED = (
+    *("phase", "reason", "message", "startTime", "observedGeneration", "resize"),
+    *("hostIP", "hostIPs", "podIP", "podIPs", "resources", "allocatedResources"),
+    *("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"),
+)
+MERGED_BY_KEY = ("hostIPs", "podIPs")
+"""Lists that a strategic patch would merge instead of replacing."""
+CONDITIONS = frozenset(
+    {
+        *("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready"),
+        *("PodResizePending", "PodResizeInProgress"),
+    }
+)
+"""Conditions that are the node's: set, and removed when the report has them no more."""
+ADDED_CONDITIONS = frozenset({"DisruptionTarget"})
+"""Others may set them too: never removed."""
+PHASES = frozenset({"Pending", "Running", "Succeeded", "Failed", "Unknown"})
+FINISHED = frozenset({"Succeeded", "Failed"})
+
+
+def status_patch(current: Json, report: Json, *, online: bool) -> Json | None:
+    """``current`` and ``report`` are statuses; answers the ``status`` part of a patch."""
+    phase = report.get("phase")
+    if phase not in PHASES:
+        return None
+    if current.get("phase") in FINISHED and phase not in FINISHED:
+        return None
+    before, after = bare(current), bare(report)
+    patch = {name: _field(name, after.get(name)) for name in _differing(before, after)}
+    conditions = _conditions(_by_type(before), _by_type(after), online=online)
+    if conditions:
+        patch["conditions"] = conditions
+    return patch or None
+
+
+def bare(value: Any) -> Any:
+    """Without what JSON of the API leaves out or fills in: null, empty texts, lists and maps."""
+    if isinstance(value, dict):
+        parts = {name: bare(part) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part not in (None, "", [], {})}
+    return [bare(part) for part in value] if isinstance(value, list) else value
+
+
+def _differing(before: Json, after: Json) -> list[str]:
+    return [name for name in OWNED if before.get(name) != after.get(name)]
+
+
+def _field(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {**value, "$patch": "replace"}
+    if name in MERGED_BY_KEY and isinstance(value, list):
+        return [*value, {"$patch": "replace"}]
+    return value
+
+
+def _by_type(status: Json) -> dict[str, Json]:
+    rows = status.get("conditions")
+    return {
+        row["type"]: row
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict) and isinstance(row.get("type"), str)
+    }
+
+
+def _conditions(before: dict[str, Json], after: dict[str, Json], *, online: bool) -> list[Json]:
+    rows = []
+    for kind in sorted(CONDITIONS | ADDED_CONDITIONS):
+        old, new = before.get(kind), after.get(kind)
+        if old == new or (new is None and kind in ADDED_CONDITIONS):
+            continue
+        if new is None:
+            rows.append({"type": kind, "$patch": "delete"})
+        elif not (kind == "Ready" and not online and new.get("status") == "True"):
+            vanished: Json = dict.fromkeys(old or ())
+            rows.append(vanished | new)
+    return rows

@@ -1,0 +1,210 @@
+"""Takes what devices report about pods to the API server: differences only, newest only.
+
+One worker per reported pod, level-triggered: compare the newest report with the API's status,
+patch if they differ, end a finished deletion, clear a report whose pod is gone. Invariants: every
+write names the pod's uid; what a server did not take over is not written again; a report is
+cleared only when the API said that its pod is no more. ``uplink`` gives the reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from cloudhub.fleet.fleet import Fleet
+from cloudhub.fleet.pods import PodRecord
+from cloudhub.fleet.reports import ReportBook
+from cloudhub.kube.port import PODS, Kube
+from cloudhub.metrics import Metrics
+from cloudhub.pod_status import status_patch
+from shared import codec
+from shared.clock import Clock
+from shared.errors import KubeRefused, LinkError, WireError
+from shared.messages import Report
+from shared.objects import Json, ObjectKey
+from shared.tasks import KeyedWorkers
+
+log = structlog.get_logger()
+
+AT_ONCE = 32
+"""Requests under way."""
+MOST_GONE = 4096
+"""Deleted pods that are remembered, for reports that come late."""
+MOST_PATCH = 512 * 1024
+"""Bytes of one patch; a status is a few thousand."""
+
+Reported = tuple[str, ObjectKey]
+"""Node and pod."""
+
+
+class Reporting:
+    def __init__(
+        self,
+        kube: Kube,
+        fleet: Fleet,
+        book: ReportBook,
+        clear: Callable[[str, ObjectKey], Awaitable[None]],
+        *,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """``clear`` empties the topic of a report; it raises LinkError while the link is down."""
+        self._kube = kube
+        self._fleet = fleet
+        self._book = book
+        self._clear_topic = clear
+        self._metrics = metrics
+        self._online: set[str] = set()
+        self._fresh: dict[Reported, Report] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._left: dict[str, bytes] = {}
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._workers = KeyedWorkers(self._settle, clock=clock, name="pod status")
+
+    # -- what others tell
+
+    def reported(self, node: str, report: Report) -> None:
+        """The newest report, as the book has it."""
+        self._fresh[node, report.key] = report
+        self._workers.wake((node, report.key))
+
+    def changed(self, record: PodRecord) -> None:
+        """The API said something new about a pod."""
+        self._wake(record.node, record.key)
+
+    def gone(self, record: PodRecord) -> None:
+        """The API has no such pod any more."""
+        self._gone[record.uid] = None
+        self._left.pop(record.uid, None)
+        if len(self._gone) > MOST_GONE:
+            self._gone.popitem(last=False)
+        self._wake(record.node, record.key)
+
+    def set_online(self, node: str, online: bool) -> None:
+        if online and node not in self._online:
+            self._online.add(node)
+            self.look_at(node)
+        elif not online:
+            self._online.discard(node)
+
+    def all_offline(self) -> None:
+        """Our own link is down: nothing is known about any node."""
+        self._online.clear()
+
+    def is_online(self, node: str) -> bool:
+        return node in self._online
+
+    def look_at(self, node: str) -> None:
+        """Compare all that this node reported."""
+        for key in self._book.keys(node):
+            self._workers.wake((node, key))
+
+    async def stop(self) -> None:
+        await self._workers.stop()
+
+    def _wake(self, node: str, key: ObjectKey) -> None:
+        if self._book.payload(node, key) is not None:
+            self._workers.wake((node, key))
+
+    # -- one reported pod at a time
+
+    async def _settle(self, which: Reported) -> None:
+        node, key = which
+        report = self._fresh.pop(which, None) or self._from_book(which)
+        if report is None or key.kind != "Pod" or not self._fleet.listed(node):
+            return
+        async with self._room:
+            record = self._fleet.pod(key)
+            if record is None or record.uid != report.uid:
+                await self._clear_if_gone(node, report)
+            elif record.node != node:
+                self._metrics.rejected("foreign-pod")
+                log.warning("report about a pod of another node", node=node, pod=str(key))
+            else:
+                await self._take(record, report)
+
+    def _from_book(self, which: Reported) -> Report | None:
+        payload = self._book.payload(*which)
+        return Report.decode(payload) if payload is not None else None
+
+    async def _take(self, record: PodRecord, report: Report) -> None:
+        try:
+            await self._patch(record, report)
+            if report.finished and record.grace is not None:
+                await self._delete(record)
+        except KubeRefused as refused:
+            if refused.status not in (404, 409):
+                raise
+            # Gone, or another pod of that name: the watch will say so.
+        except WireError as error:
+            self._refuse(record, error)
+
+    async def _patch(self, record: PodRecord, report: Report) -> None:
+        online = self.is_online(record.node)
+        patch, mark = _planned(record.status, report, online=online)
+        if patch is None:
+            self._left.pop(record.uid, None)
+            return
+        if mark == self._left.get(record.uid):
+            return
+        try:
+            answer = await self._kube.patch(
+                *(PODS, record.key.namespace, record.key.name),
+                {"metadata": {"uid": record.uid}, "status": patch},
+                subresource="status",
+                patch_type="strategic",
+            )
+        except KubeRefused as refused:
+            if refused.status not in (400, 413, 422):
+                raise
+            self._refuse(record, refused)
+            self._left[record.uid] = mark
+            return
+        left, mark = _planned(answer.get("status") or {}, report, online=online)
+        if left is None:
+            self._left.pop(record.uid, None)
+        else:
+            self._left[record.uid] = mark
+
+    def _refuse(self, record: PodRecord, error: Exception) -> None:
+        self._metrics.rejected("bad-status")
+        log.warning("status refused", pod=str(record.key), error=str(error)[:300])
+
+    async def _delete(self, record: PodRecord) -> None:
+        """The device has stopped it and holds nothing of it: the deletion is complete."""
+        key = record.key
+        await self._kube.delete(PODS, key.namespace, key.name, uid=record.uid, grace=0)
+        log.info("pod deleted", pod=str(key), pod_uid=record.uid, node=record.node)
+
+    async def _clear_if_gone(self, node: str, report: Report) -> None:
+        if report.uid not in self._gone:
+            found = await self._kube.get(PODS, report.key.namespace, report.key.name)
+            if found is not None and found["metadata"]["uid"] == report.uid:
+                # Ours is the older view; the watch brings it.
+                return
+        await self._clear(node, report)
+
+    async def _clear(self, node: str, report: Report) -> None:
+        payload = self._book.payload(node, report.key)
+        if payload is not None and Report.decode(payload).uid != report.uid:
+            return
+        self._book.drop(node, report.key)
+        try:
+            await self._clear_topic(node, report.key)
+        except LinkError as error:
+            log.debug("report not cleared", node=node, pod=str(report.key), error=str(error))
+
+
+def _planned(current: Json, report: Report, *, online: bool) -> tuple[Json | None, bytes]:
+    """The patch and its digest. Raises WireError for a status that cannot be one."""
+    try:
+        patch = status_patch(current, report.status, online=online)
+        packed = codec.pack(patch)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise WireError("bad-status", str(error)) from error
+    if len(packed) > MOST_PATCH:
+        raise WireError("bad-status", f"{len(packed)} bytes")
+    return patch, codec.digest(packed)

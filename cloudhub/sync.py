@@ -1,0 +1,149 @@
+"""The sync engine: the API's pods down to the devices, their reports up to the API.
+
+Builds and wires the parts of both ways, and is what the rest of the hub talks to. The loop:
+``pod_feed`` and ``object_feed`` → ``fleet`` → ``downlink`` → broker → ``uplink`` → ``reporting``
+and ``events`` → API server. Holds no state of its own. Built by ``app.py``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+
+import structlog
+
+from cloudhub.connection import HubConnection
+from cloudhub.downlink import Downlink
+from cloudhub.events import Events
+from cloudhub.fleet.fleet import Effects, Fleet
+from cloudhub.fleet.pods import node_of
+from cloudhub.fleet.reports import ReportBook
+from cloudhub.kube.port import Kube
+from cloudhub.metrics import Metrics, NodeSync
+from cloudhub.object_feed import ObjectFeed
+from cloudhub.pod_feed import PodFeed
+from cloudhub.reporting import Reporting
+from cloudhub.uplink import NodeListener, Uplink
+from shared.clock import Clock
+from shared.errors import WireError
+from shared.link import Link
+from shared.objects import Json, ObjectKey
+from shared.tasks import run_together
+from shared.topics import Topics
+
+log = structlog.get_logger()
+
+
+class Sync:
+    def __init__(
+        self,
+        kube: Kube,
+        link: Link,
+        nodes: NodeListener,
+        *,
+        topics: Topics,
+        replica: str,
+        clock: Clock,
+        rng: random.Random,
+        metrics: Metrics,
+    ) -> None:
+        self._metrics = metrics
+        self._fleet = Fleet()
+        self._book = ReportBook()
+        self._connection = HubConnection(link, topics=topics, replica=replica, clock=clock, rng=rng)
+        self._pods = PodFeed(kube, self._fleet, self._apply, clock=clock, rng=rng)
+        self._objects = ObjectFeed(kube, self._fleet, self._apply, clock=clock, metrics=metrics)
+        self._events = Events(kube, clock=clock)
+        self._downlink = Downlink(
+            *(self._fleet, self._connection),
+            topics=topics,
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
+            warn=self._warn_users,
+        )
+        self._reporting = Reporting(
+            *(kube, self._fleet, self._book, self._clear_report), clock=clock, metrics=metrics
+        )
+        self._uplink = Uplink(
+            *(self._connection, self._fleet, self._book, nodes),
+            *(self._downlink, self._reporting, self._events),
+            topics=topics,
+            clock=clock,
+            metrics=metrics,
+        )
+
+    # -- what the rest of the hub tells
+
+    def manage(self, node: str) -> None:
+        """A Node object of ours is there."""
+        if self._fleet.manage(node):
+            self._pods.manage(node)
+            self._downlink.manage(node)
+
+    def unmanage(self, node: str) -> None:
+        """It is not there any more. What the device has stays as it is."""
+        self._downlink.unmanage(node)
+        self._fleet.unmanage(node)
+
+    def nodes_known(self) -> None:
+        """All Node objects of ours that exist were given to ``manage``."""
+        self._pods.nodes_known()
+
+    def own(self, slots: Iterable[int]) -> None:
+        self._connection.own(slots)
+
+    # -- what the rest of the hub asks
+
+    @property
+    def linked(self) -> bool:
+        """Connected to the broker, and every slot of ours subscribed."""
+        return self._connection.complete
+
+    def nodes(self) -> Iterator[NodeSync]:
+        return self._downlink.nodes(self._reporting.is_online)
+
+    # -- running
+
+    async def run(self) -> None:
+        try:
+            await run_together(
+                connection=self._connection.run(self._uplink),
+                pods=self._pods.run(),
+                objects=self._objects.run(),
+                events=self._events.run(),
+            )
+        finally:
+            await self._downlink.stop()
+            await self._reporting.stop()
+
+    def _apply(self, effects: Effects) -> None:
+        for key in sorted(effects.fetch):
+            self._objects.fetch(key)
+        self._downlink.dirty(effects.dirty | effects.listed)
+        for gone in effects.gone:
+            self._reporting.gone(gone)
+        for key in sorted(effects.pods):
+            if (record := self._fleet.pod(key)) is not None:
+                self._reporting.changed(record)
+        for node in sorted(effects.listed):
+            self._uplink.look_at(node)
+        for pod, error in effects.unfit:
+            self._say_unfit(pod, error)
+
+    def _say_unfit(self, pod: Json, error: WireError) -> None:
+        metadata = pod["metadata"]
+        self._metrics.rejected(error.reason)
+        log.error("pod cannot be sent", pod=str(ObjectKey.of("Pod", pod)), error=str(error))
+        self._events.warn(
+            *(ObjectKey.of("Pod", pod), metadata["uid"], node_of(pod)),
+            reason="NotSendable",
+            message=f"the pod cannot be sent to its node: {error}",
+        )
+
+    def _warn_users(self, key: ObjectKey, reason: str, message: str) -> None:
+        for record in self._fleet.users(key):
+            self._events.warn(record.key, record.uid, record.node, reason=reason, message=message)
+
+    async def _clear_report(self, node: str, key: ObjectKey) -> None:
+        await self._uplink.clear_report(node, key)

@@ -1,0 +1,256 @@
+"""The door for everything that comes from the broker: typed, checked, counted, handed on.
+
+Bytes that are no message of ours are counted by reason, logged now and then, and otherwise do
+nothing. A node speaks for itself only: what a report says must be about the topic's own object,
+that node or a pod bound to it. Sessions go to the Node code, lists to ``downlink``, reports to
+``reporting`` and ``events``. Nothing here waits; ``connection`` acknowledges afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from cloudhub.connection import HubConnection
+from cloudhub.downlink import Downlink
+from cloudhub.event_objects import Involved
+from cloudhub.events import Events
+from cloudhub.fleet.fleet import Fleet
+from cloudhub.fleet.reports import ReportBook
+from cloudhub.metrics import Metrics
+from cloudhub.presence import Heard
+from cloudhub.reporting import Reporting
+from shared.clock import Clock
+from shared.errors import LinkError, PermanentError, WireError
+from shared.link import Message
+from shared.messages import Change, Inventory, Report, Session
+from shared.objects import ObjectKey
+from shared.topics import Topics, key_below, slot_of
+
+log = structlog.get_logger()
+
+MOST_STRANGERS = 20_000
+"""Nodes without a Node object of which something is remembered."""
+SAY_AGAIN = 10.0
+"""Seconds between two log lines about the same reason."""
+FUTURE_MS = 10 * 366 * 86_400_000
+"""A revision this far ahead of the clock is no revision of ours."""
+
+
+class NodeListener(Protocol):
+    """What the Node objects hear of; ``nodes.Nodes`` is it."""
+
+    def heard(self, node: str, session: Session) -> Heard: ...
+
+    def reported(self, node: str, report: Report) -> None: ...
+
+    def linked(self, up: bool) -> None: ...
+
+
+class Uplink:
+    def __init__(
+        self,
+        connection: HubConnection,
+        fleet: Fleet,
+        book: ReportBook,
+        nodes: NodeListener,
+        downlink: Downlink,
+        reporting: Reporting,
+        events: Events,
+        *,
+        topics: Topics,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._connection = connection
+        self._fleet = fleet
+        self._book = book
+        self._nodes = nodes
+        self._downlink = downlink
+        self._reporting = reporting
+        self._events = events
+        self._topics = topics
+        self._clock = clock
+        self._metrics = metrics
+        self._births: dict[str, Session] = {}
+        self._said: dict[str, float] = {}
+        self._branches: dict[str, Callable[[str, str, Message], None]] = {
+            "session": self._session,
+            "inventory": self._inventory,
+            "change": self._change,
+            "reported": self._reported,
+        }
+
+    # -- the connection
+
+    def link_up(self) -> None:
+        self._metrics.connected(True)
+        self._nodes.linked(True)
+
+    def slot_up(self, slot: int) -> None:
+        self._downlink.slot_up(slot)
+
+    def slot_down(self, slot: int) -> None:
+        self._downlink.slot_down(slot)
+        for node in [node for node in self._births if slot_of(node) == slot]:
+            del self._births[node]
+            self._reporting.set_online(node, False)
+        for node in [node for node in self._book.nodes() if slot_of(node) == slot]:
+            self._book.drop_node(node)
+
+    def link_down(self) -> None:
+        self._metrics.connected(False)
+        self._downlink.link_down()
+        self._reporting.all_offline()
+        self._nodes.linked(False)
+
+    def received(self, message: Message) -> None:
+        if message.retained:
+            self._downlink.saw_retained()
+        try:
+            node, rest = self._topics.parse(message.topic)
+            branch = self._branches.get(rest.partition("/")[0])
+            if branch is None:
+                raise WireError("bad-topic", f"{message.topic!r:.200}")
+            self._admit(node)
+            branch(node, rest, message)
+        except WireError as error:
+            self._reject(message.topic, error)
+
+    def _admit(self, node: str) -> None:
+        known = self._downlink.knows(node) or node in self._fleet.nodes()
+        if not known and self._downlink.count() >= MOST_STRANGERS + len(self._fleet.nodes()):
+            raise WireError("too-many-nodes", node)
+
+    def _reject(self, topic: str, error: WireError) -> None:
+        self._metrics.rejected(error.reason)
+        now = self._clock.monotonic()
+        if now - self._said.get(error.reason, -SAY_AGAIN) >= SAY_AGAIN:
+            self._said[error.reason] = now
+            log.warning("message rejected", topic=topic[:300], error=str(error)[:300])
+
+    # -- what comes
+
+    def _session(self, node: str, rest: str, message: Message) -> None:
+        if rest != "session" or not message.payload:
+            return
+        session = Session.decode(message.payload)
+        self._check_revision(session.revision)
+        last = self._births.get(node)
+        if self._nodes.heard(node, session) is Heard.STALE:
+            if last is not None:
+                log.info("a late death was put right", node=node)
+                self._put_back("session", message.topic, last.encode())
+            return
+        if not session.online:
+            self._reporting.set_online(node, False)
+            return
+        if last is not None and _began_anew(last, session):
+            self._book.restarted(node)
+        self._births[node] = session
+        self._downlink.saw_birth(node, session)
+        self._reporting.set_online(node, True)
+
+    def _inventory(self, node: str, rest: str, message: Message) -> None:
+        found: Inventory | None = None
+        try:
+            if message.payload:
+                found = Inventory.decode(message.payload)
+                self._check_revision(found.revision)
+        except WireError:
+            self._downlink.saw_inventory(node, None, retained=message.retained)
+            raise
+        self._downlink.saw_inventory(node, found, retained=message.retained)
+
+    def _change(self, node: str, rest: str, message: Message) -> None:
+        found: Change | None = None
+        try:
+            if message.payload:
+                found = Change.decode(message.payload)
+                self._check_revision(found.revision)
+        except WireError:
+            self._downlink.saw_change(node, None, retained=message.retained)
+            raise
+        self._downlink.saw_change(node, found, retained=message.retained)
+
+    def _reported(self, node: str, rest: str, message: Message) -> None:
+        key = key_below(rest, "reported")
+        if not message.payload:
+            self._book.drop(node, key)
+            return
+        report = Report.decode(message.payload)
+        self._check_report(node, key, report)
+        if not self._book.accept(node, report, message.payload, retained=message.retained):
+            self._answer_old(node, key, message)
+            return
+        self._downlink.saw_applied(node, report.applied)
+        self._hand_on(node, report)
+
+    def _check_report(self, node: str, key: ObjectKey, report: Report) -> None:
+        if report.key != key:
+            raise WireError("foreign-report", f"{report.key} on the topic of {key}")
+        if key.kind not in ("Pod", "Node") or (key.kind == "Node" and key.name != node):
+            raise WireError("foreign-report", f"{node} speaks about {key}")
+        self._check_revision(report.applied)
+
+    def _check_revision(self, revision: int) -> None:
+        if revision > self._clock.now() * 1000 + FUTURE_MS:
+            raise WireError("bad-revision", str(revision))
+
+    def _answer_old(self, node: str, key: ObjectKey, message: Message) -> None:
+        """A broker that went back to an old store gets the newer report again."""
+        kept = self._book.payload(node, key)
+        if message.retained and kept is not None and kept != message.payload:
+            self._put_back("report", message.topic, kept)
+
+    def _hand_on(self, node: str, report: Report) -> None:
+        if report.key.kind == "Node":
+            self._nodes.reported(node, report)
+            self._events.reported(Involved(report.key, node, node), report.events)
+        else:
+            self._reporting.reported(node, report)
+            self._speak(node, report)
+
+    def look_at(self, node: str) -> None:
+        """The pods of the node are known now: judge what it had reported before."""
+        for key in self._book.keys(node):
+            payload = self._book.payload(node, key)
+            if key.kind == "Pod" and payload is not None:
+                report = Report.decode(payload)
+                self._reporting.reported(node, report)
+                self._speak(node, report)
+
+    def _speak(self, node: str, report: Report) -> None:
+        """Events are written about pods that are known to be the node's."""
+        record = self._fleet.pod(report.key)
+        if record is not None and (record.node, record.uid) == (node, report.uid):
+            self._events.reported(Involved(record.key, record.uid, node), report.events)
+
+    # -- what goes back
+
+    async def clear_report(self, node: str, key: ObjectKey) -> None:
+        """The pod is gone. A report of its namesake that crossed our clear is put back."""
+        topic = self._topics.of(node).reported(key)
+        await self._publish("clear", topic, b"")
+        crossed = self._book.payload(node, key)
+        if crossed is not None:
+            await self._publish("report", topic, crossed)
+
+    def _put_back(self, kind: str, topic: str, payload: bytes) -> None:
+        """Best effort: what is lost with the connection is judged anew at the next one."""
+        try:
+            self._publish(kind, topic, payload)
+        except (LinkError, PermanentError) as error:
+            log.warning("not put back", topic=topic, error=str(error))
+
+    def _publish(self, kind: str, topic: str, payload: bytes) -> Awaitable[None]:
+        ack = self._connection.publish(topic, payload)
+        self._metrics.published(kind, len(payload))
+        return ack
+
+
+def _began_anew(last: Session, session: Session) -> bool:
+    """Another device of that name, or one that was set back to an old image."""
+    return session.instance != last.instance or session.counter < last.counter

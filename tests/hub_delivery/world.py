@@ -1,0 +1,170 @@
+"""One or two hubs, devices, a model of the broker and one of the API server, in virtual time.
+
+The hub's real code from the connection to the API port; what a test says takes no real time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from cloudhub.kube.memory import MemoryKube
+from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS
+from cloudhub.metrics import Metrics
+from cloudhub.presence import Heard, Presence
+from cloudhub.sync import Sync
+from shared.messages import Report, Session
+from shared.objects import Json, ObjectKey
+from shared.tasks import stop
+from shared.topics import SLOTS, Topics
+from simulator import broker as model
+from simulator.broker_session import Publication, Traits
+from simulator.clock import SimClock
+from simulator.loop import VirtualLoop
+from simulator.network import Path
+from simulator.sim_link import SimLink
+from tests.hub_delivery.device import Device
+
+NODE = "edge-1"
+
+
+class Listener:
+    """Stands for the Node code: hears and remembers."""
+
+    def __init__(self) -> None:
+        self.presence = Presence()
+        self.reports: list[Report] = []
+
+    def heard(self, node: str, session: Session) -> Heard:
+        return self.presence.hear(node, session)
+
+    def reported(self, node: str, report: Report) -> None:
+        self.reports.append(report)
+
+    def linked(self, up: bool) -> None:
+        self.presence.doubt_all(0.0)
+
+
+@dataclass
+class Hub:
+    sync: Sync
+    listener: Listener
+    path: Path
+    metrics: Metrics
+    task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        await stop(self.task)
+
+
+@dataclass
+class World:
+    loop: VirtualLoop
+    broker: model.Broker
+    kube: MemoryKube
+    clock: SimClock
+    sent: list[Publication] = field(default_factory=list)
+    """Every PUBLISH that the broker took."""
+    hubs: list[Hub] = field(default_factory=list)
+    devices: dict[str, Device] = field(default_factory=dict)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    # -- the parts
+
+    def hub(self, name: str = "hub-a", *nodes: str, slots: range = range(SLOTS)) -> Hub:
+        listener, metrics = Listener(), Metrics()
+        path = Path(random.Random(len(self.hubs)), latency=(0.0005, 0.001))
+        sync = Sync(
+            *(self.kube, SimLink(self.broker, path), listener),
+            topics=Topics(),
+            replica=name,
+            clock=self.clock,
+            rng=random.Random(7 + len(self.hubs)),
+            metrics=metrics,
+        )
+        for node in nodes or (NODE,):
+            sync.manage(node)
+        sync.nodes_known()
+        sync.own(slots)
+        hub = Hub(sync, listener, path, metrics, self.loop.create_task(sync.run()))
+        self.hubs.append(hub)
+        return hub
+
+    def device(self, node: str = NODE, *, instance: str = "i1") -> Device:
+        path = Path(random.Random(99), latency=(0.001, 0.002))
+        device = Device(SimLink(self.broker, path), node=node, clock=self.clock, instance=instance)
+        self.devices[node] = device
+        self.tasks.append(self.loop.create_task(device.run()))
+        return device
+
+    async def close(self) -> None:
+        for hub in self.hubs:
+            await hub.stop()
+        await stop(*self.tasks)
+
+    # -- what happens
+
+    async def pod(self, name: str, node: str = NODE, **spec: object) -> Json:
+        pod = {"metadata": {"name": name}, "spec": {"nodeName": node, "containers": [], **spec}}
+        return await self.kube.create(PODS, "default", pod)
+
+    async def config(self, name: str, data: dict[str, str]) -> Json:
+        return await self.kube.create(
+            CONFIG_MAPS, "default", {"metadata": {"name": name}, "data": data}
+        )
+
+    async def secret(self, name: str, data: dict[str, str]) -> Json:
+        return await self.kube.create(
+            SECRETS, "default", {"metadata": {"name": name}, "data": data}
+        )
+
+    async def quiet(self, seconds: float = 5.0) -> list[Publication]:
+        """Let time pass; answers what was published meanwhile."""
+        before = len(self.sent)
+        await asyncio.sleep(seconds)
+        return self.sent[before:]
+
+
+def in_world(
+    story: Callable[[World], Awaitable[None]], *, seed: int = 1, traits: Traits | None = None
+) -> None:
+    """Run the story to its end on a virtual clock."""
+    loop = VirtualLoop(random.Random(seed))
+
+    async def tell() -> None:
+        clock = SimClock(loop)
+        sent: list[Publication] = []
+        broker = model.Broker(
+            loop,
+            random.Random(seed),
+            traits=traits,
+            heard=lambda publication, retain: sent.append(publication),
+        )
+        world = World(loop, broker, MemoryKube(clock), clock, sent)
+        try:
+            async with asyncio.timeout(100_000):
+                await story(world)
+        finally:
+            await world.close()
+
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(tell())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def pod_key(name: str) -> ObjectKey:
+    return ObjectKey("Pod", "default", name)
+
+
+def config_key(name: str) -> ObjectKey:
+    return ObjectKey("ConfigMap", "default", name)
+
+
+def topics_of(sent: list[Publication]) -> list[str]:
+    """Below the node, in order of sending."""
+    return [one.topic.split("/", 4)[-1] for one in sent]
