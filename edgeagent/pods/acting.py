@@ -1,6 +1,6 @@
 """Carries out the actions of a plan, each as an operation beside the pod's worker.
 
-Owns the calls to the runtime and to the provisions, the Events that go with them, and the growing
+Owns the calls to the runtime and to the materials, the Events that go with them, and the growing
 waits after a failure. It decides nothing: whatever happens is written into the ``LivePod`` and
 the planner looks again. Called by ``workers.py`` only.
 """
@@ -34,7 +34,7 @@ from edgeagent.pods.live import LivePod
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning_clean import VOLUMES
 from edgeagent.pods.podevents import normal, warning
-from edgeagent.pods.ports import Provisions
+from edgeagent.pods.ports import Materials
 from edgeagent.pods.view import Trouble
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.clock import Clock
@@ -50,10 +50,10 @@ _STARTS_AT_ONCE = 4
 
 class Acting:
     def __init__(
-        self, *, runtime: Runtime, provisions: Provisions, observer: Observer, clock: Clock
+        self, *, runtime: Runtime, materials: Materials, observer: Observer, clock: Clock
     ) -> None:
         self._runtime = runtime
-        self._provisions = provisions
+        self._materials = materials
         self._observer = observer
         self._clock = clock
         self._hooks = Hooks(runtime, clock)
@@ -77,16 +77,16 @@ class Acting:
     async def _act(self, pod: LivePod, action: Action) -> None:
         match action:
             case PrepareVolumes():
-                await self._provisions.prepare(pod.pod, ips=pod.facts.ips)
+                await self._materials.prepare(pod.pod)
                 pod.volumes_ready, pod.volumes_stale = True, False
             case RefreshVolumes():
                 pod.volumes_stale = False
-                await self._provisions.refresh(pod.pod, ips=pod.facts.ips)
+                await self._materials.refresh(pod.pod)
             case StartSandbox():
                 await self._start_sandbox(pod, action)
             case EnsureImage():
                 container = _spec(pod, action.name)
-                pod.images[action.name] = await self._provisions.image(
+                pod.images[action.name] = await self._materials.image(
                     pod.pod, container, pod.events.record
                 )
             case StartContainer():
@@ -112,7 +112,7 @@ class Acting:
                 await self._look(pod, action.sandbox_id)
                 pod.cleaned.discard(action.sandbox_id)
             case RemoveVolumes():
-                await self._provisions.remove(pod.pod)
+                await self._materials.remove(pod.pod)
                 pod.volumes_ready = False
                 pod.cleaned.add(VOLUMES)
 
@@ -120,7 +120,7 @@ class Acting:
         if pod.sandboxes:
             words = "Pod sandbox changed, it will be killed and re-created."
             pod.events.record(normal("SandboxChanged", words))
-        config = self._provisions.sandbox(
+        config = self._materials.sandbox(
             pod.pod,
             attempt=action.attempt,
             seen=pod.facts.started_at,
@@ -150,7 +150,7 @@ class Acting:
 
     async def _create(self, pod: LivePod, action: StartContainer, spec: Json) -> str:
         sandbox = next(one for one in pod.sandboxes if one.id == action.sandbox_id)
-        config = await self._provisions.container(
+        config = await self._materials.container(
             pod.pod,
             spec,
             attempt=action.attempt,
@@ -158,7 +158,7 @@ class Acting:
             ips=sandbox.ips,
             record=pod.events.record,
         )
-        around = self._provisions.sandbox(
+        around = self._materials.sandbox(
             pod.pod,
             attempt=sandbox.attempt,
             seen=pod.facts.started_at,
@@ -174,10 +174,7 @@ class Acting:
         except HookFailed as error:
             path = specs.field_path(pod.pod, spec["name"])
             pod.events.record(warning("FailedPostStartHook", str(error), field_path=path))
-            known = pod.facts.container(spec["name"])
-            if known is not None and known.id == container_id:
-                killed = replace(known, killed="hook")
-                pod.facts = pod.facts.with_container(spec["name"], killed)
+            pod.unhealthy[container_id] = "hook"
 
     async def _stop_container(self, pod: LivePod, action: StopContainer) -> None:
         grace = max(action.deadline - self._clock.monotonic(), 0.0)
@@ -215,7 +212,7 @@ class Acting:
 
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         spec = _spec(pod, action.name)
-        resources = self._provisions.resources(pod.pod, spec)
+        resources = self._materials.resources(pod.pod, spec)
         await self._runtime.update_resources(action.container_id, resources)
         known = pod.facts.container(action.name)
         if known is not None and known.id == action.container_id:

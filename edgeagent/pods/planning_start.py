@@ -28,6 +28,9 @@ IDENTITY_ANNOTATION = "io.kubernetes.container.hash"
 
 
 def start(draft: Draft) -> None:
+    deadline = specs.deadline_of(draft.view.pod)
+    if deadline is not None:
+        draft.at(draft.view.live.since + deadline)
     if _leave_old_sandboxes(draft):
         return
     _tend_running(draft)

@@ -66,7 +66,7 @@ class Reports(Protocol):
     ) -> None: ...
 
 
-class Provisions(Protocol):
+class Materials(Protocol):
     """Configurations, files and images of pods.
 
     Raises ``PodTrouble`` (with the waiting reason) for what may pass, ``PermanentError`` for what
@@ -77,11 +77,11 @@ class Provisions(Protocol):
         """Why this pod can never run here."""
         ...
 
-    async def prepare(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+    async def prepare(self, pod: Json) -> None:
         """Make every volume; what is there stays."""
         ...
 
-    async def refresh(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+    async def refresh(self, pod: Json) -> None:
         """Bring the contents of volumes up to date."""
         ...
 

@@ -76,7 +76,7 @@ class Live:
     """By container id: what the startup probe decided; absent = nothing yet."""
     readiness: Mapping[str, bool] = field(default_factory=dict)
     unhealthy: Mapping[str, str] = field(default_factory=dict)
-    """By container id: the probe that says it must be restarted, ``liveness`` or ``startup``."""
+    """By container id: what says that it must be killed: ``liveness``, ``startup`` or ``hook``."""
     cleaned: frozenset[str] = frozenset()
     """Sandboxes whose network was given back."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
-from edgeagent.pods import planning, reporting, specs
+from edgeagent.pods import planning, reporting, specs, telling
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import pod_of, recovered
@@ -22,7 +22,7 @@ from edgeagent.pods.live import LivePod
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning import Plan
-from edgeagent.pods.ports import Desired, FactStore, Provisions, Reports
+from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
 from edgeagent.pods.probing import Prober
 from edgeagent.pods.view import Moment, Wanted
 from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
@@ -44,7 +44,7 @@ class Pods:
         *,
         runtime: Runtime,
         desired: Desired,
-        provisions: Provisions,
+        materials: Materials,
         facts: FactStore,
         reports: Reports,
         clock: Clock,
@@ -52,14 +52,14 @@ class Pods:
     ) -> None:
         self._runtime = runtime
         self._desired = desired
-        self._provisions = provisions
+        self._materials = materials
         self._store = facts
         self._reports = reports
         self._clock = clock
         self._node = node
         self._observer = Observer(runtime, node=node.name)
         self._acting = Acting(
-            runtime=runtime, provisions=provisions, observer=self._observer, clock=clock
+            runtime=runtime, materials=materials, observer=self._observer, clock=clock
         )
         self._pods: dict[str, LivePod] = {}
         self._probers: dict[str, Prober] = {}
@@ -151,6 +151,7 @@ class Pods:
             return None
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
+        _tell(pod, plan)
         pod.take(plan, now)
         await self._carry_out(pod, plan, wanted)
         if prober := self._probers.get(uid):
@@ -172,7 +173,7 @@ class Pods:
         """Also brings the pod's body up to date; what it was is kept for stopping it well."""
         desired = self._desired.pods().get(pod.uid)
         if desired is not None:
-            pod.take_body(desired.pod, refusal=self._provisions.refusal)
+            pod.take_body(desired.pod, refusal=self._materials.refusal)
             return (Wanted.RUN if desired.grace is None else Wanted.DELETE), desired.grace
         if not pod.pod and pod.sandboxes:
             pod.pod = pod_of(pod.sandboxes)
@@ -215,7 +216,7 @@ class Pods:
         pod.events.told(events)
 
     async def _forget(self, pod: LivePod) -> None:
-        await self._provisions.remove_logs(pod.pod)
+        await self._materials.remove_logs(pod.pod)
         await self._store.delete(pod.uid)
         self._drop(pod.uid)
 
@@ -235,6 +236,15 @@ class Pods:
         self._fenced = True
         await self._stop_working()
         await self._observer.close()
+
+
+def _tell(pod: LivePod, plan: Plan) -> None:
+    for event in telling.decisions(pod.pod, pod.facts, plan.facts):
+        pod.events.record(event)
+    for container_id, event in telling.back_offs(pod.pod, plan.status or {}):
+        if container_id not in pod.announced:
+            pod.announced.add(container_id)
+            pod.events.record(event)
 
 
 def _has_let_go(pod: LivePod) -> bool:

@@ -145,7 +145,7 @@ async def test_a_second_deletion_shortens_the_grace_period() -> None:
 @virtual
 async def test_a_deletion_does_not_wait_for_a_pull() -> None:
     async with World() as world:
-        world.provisions.pull_seconds = 3600
+        world.materials.pull_seconds = 3600
         uid = world.apply(a_pod())
         await world.passes(10)
         assert world.container(uid)["state"] == {"waiting": {"reason": "ContainerCreating"}}

@@ -115,7 +115,7 @@ class RecordedReports:
         reported.history.append(reported.status)
 
 
-class PlainProvisions:
+class PlainMaterials:
     """The least that the runtime in memory needs; what fails is the test's to say."""
 
     def __init__(self, device: MemoryDevice) -> None:
@@ -128,10 +128,10 @@ class PlainProvisions:
     def refusal(self, pod: Json) -> Refusal | None:
         return self.refused
 
-    async def prepare(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+    async def prepare(self, pod: Json) -> None:
         self._called("prepare", pod)
 
-    async def refresh(self, pod: Json, *, ips: tuple[str, ...]) -> None:
+    async def refresh(self, pod: Json) -> None:
         self._called("refresh", pod)
 
     async def remove(self, pod: Json) -> None:
@@ -199,7 +199,7 @@ class World:
         self.desired = DesiredPods()
         self.facts = MemoryFacts()
         self.reports = RecordedReports()
-        self.provisions = PlainProvisions(self.device)
+        self.materials = PlainMaterials(self.device)
         self.pods: Pods | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -215,7 +215,7 @@ class World:
         self.pods = Pods(
             runtime=MemoryRuntime(self.device),
             desired=self.desired,
-            provisions=self.provisions,
+            materials=self.materials,
             facts=self.facts,
             reports=self.reports,
             clock=self.clock,

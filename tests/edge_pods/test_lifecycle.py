@@ -1,0 +1,218 @@
+"""Hooks, deadlines, ephemeral containers, changes of a running pod."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edgeagent.pods.errors import MountError
+from edgeagent.pods.view import Refusal
+from edgeagent.runtime.memory_device import Behaviour
+from edgeagent.runtime.port import ExecResult
+from shared.errors import TemporaryError
+from shared.objects import Json, ObjectKey
+from tests.edge_pods.world import World, a_container, a_pod
+from tests.parts.virtual_time import virtual
+
+
+def with_hook(kind: str, hook: Json) -> Json:
+    return a_container(lifecycle={kind: hook})
+
+
+@virtual
+async def test_a_container_counts_as_running_when_its_post_start_hook_has_completed() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", with_hook("postStart", {"sleep": {"seconds": 5}})))
+        await world.passes(4)
+        assert world.running(uid) == ["main"]
+        assert world.phase(uid) == "Pending"
+        await world.passes(2)
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_a_post_start_hook_holds_up_the_containers_after_it() -> None:
+    async with World() as world:
+        first = with_hook("postStart", {"sleep": {"seconds": 5}})
+        uid = world.apply(a_pod("web", first, a_container("second")))
+        await world.passes(4)
+        assert world.running(uid) == ["main"]
+        await world.passes(2)
+        assert world.running(uid) == ["main", "second"]
+
+
+@virtual
+async def test_a_failed_post_start_hook_kills_the_container() -> None:
+    async with World() as world:
+        world.exec_results["prepare"] = lambda: ExecResult(1, b"", b"no")
+        hook = {"exec": {"command": ["prepare"]}}
+        uid = world.apply(a_pod("web", with_hook("postStart", hook), restartPolicy="Never"))
+        await world.passes(5)
+        assert world.phase(uid) == "Failed"
+        assert "FailedPostStartHook" in world.reasons(uid)
+
+
+@virtual
+async def test_the_pre_stop_hook_runs_before_the_stop_signal_within_the_grace_period() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", with_hook("preStop", {"sleep": {"seconds": 5}})))
+        await world.passes(1)
+        world.delete(uid, grace=30)
+        await world.passes(4)
+        assert world.device.calls("stop_container") == []
+        await world.passes(2)
+        assert world.reports.by_uid[uid].finished
+
+
+@virtual
+async def test_a_pre_stop_hook_that_takes_too_long_leaves_two_more_seconds() -> None:
+    async with World() as world:
+        world.behaviours["main"] = Behaviour(ignores_stop=True)
+        uid = world.apply(a_pod("web", with_hook("preStop", {"sleep": {"seconds": 500}})))
+        await world.passes(1)
+        world.delete(uid, grace=10)
+        await world.passes(11.5)
+        assert world.running(uid) == ["main"]
+        await world.passes(1)
+        assert world.running(uid) == []
+        assert "FailedPreStopHook" in world.reasons(uid)
+
+
+@virtual
+async def test_a_sleep_of_zero_seconds_is_a_hook_that_succeeds() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", with_hook("preStop", {"sleep": {"seconds": 0}})))
+        await world.passes(1)
+        world.delete(uid)
+        await world.passes(1)
+        assert world.reports.by_uid[uid].finished
+
+
+@virtual
+async def test_a_pod_past_its_active_deadline_is_stopped_and_failed() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(activeDeadlineSeconds=60))
+        await world.passes(59)
+        assert world.phase(uid) == "Running"
+        await world.passes(3)
+        assert world.phase(uid) == "Failed"
+        assert world.status(uid)["reason"] == "DeadlineExceeded"
+        assert world.running(uid) == []
+        await world.passes(600)
+        assert len(world.starts()) == 1
+
+
+@virtual
+async def test_an_ephemeral_container_joins_a_running_pod_and_is_never_restarted() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(1)
+        world.behaviours["debug"] = Behaviour(exit_after=5.0, exit_code=1)
+        world.apply(a_pod(ephemeralContainers=[a_container("debug")]))
+        await world.passes(1)
+        assert world.running(uid) == ["main", "debug"]
+        await world.passes(30)
+        assert world.container(uid, "debug")["state"]["terminated"]["exitCode"] == 1
+        assert world.running(uid) == ["main"]
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_a_changed_image_restarts_that_container_only() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", a_container("one"), a_container("two")))
+        await world.passes(1)
+        world.apply(a_pod("web", a_container("one", image="app:2"), a_container("two")))
+        await world.passes(2)
+        assert world.container(uid, "one")["image"] == "app:2"
+        assert world.container(uid, "one")["restartCount"] == 1
+        assert world.container(uid, "two")["restartCount"] == 0
+        words = "Container one definition changed, will be restarted"
+        assert words in world.messages(uid, "Killing")
+
+
+@virtual
+async def test_cpu_and_memory_are_resized_in_place() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", a_container(resources={"limits": {"cpu": "1"}})))
+        await world.passes(1)
+        world.apply(a_pod("web", a_container(resources={"limits": {"cpu": "2"}})))
+        await world.passes(1)
+        assert len(world.device.calls("update_resources")) == 1
+        assert world.container(uid)["restartCount"] == 0
+        assert world.container(uid)["resources"] == {"limits": {"cpu": "2"}}
+
+
+@virtual
+async def test_a_resize_restarts_the_container_when_its_resize_policy_says_so() -> None:
+    async with World() as world:
+        policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+
+        def sized(memory: str) -> Json:
+            limits = {"limits": {"memory": memory}}
+            return a_pod("web", a_container(resources=limits, resizePolicy=policy))
+
+        uid = world.apply(sized("1Gi"))
+        await world.passes(1)
+        world.apply(sized("2Gi"))
+        await world.passes(2)
+        assert world.container(uid)["restartCount"] == 1
+        assert world.running(uid) == ["main"]
+
+
+@virtual
+async def test_a_pod_that_is_not_admitted_fails_and_starts_nothing() -> None:
+    async with World() as world:
+        world.materials.refused = Refusal("OutOfcpu", "Node didn't have enough resource: cpu")
+        uid = world.apply(a_pod())
+        await world.passes(10)
+        assert world.phase(uid) == "Failed"
+        assert world.status(uid)["reason"] == "OutOfcpu"
+        assert world.device.pods == {}
+
+
+@virtual
+async def test_a_volume_that_cannot_be_made_is_told_and_tried_again() -> None:
+    async with World() as world:
+        error = MountError("config", 'configmap "settings" not found')
+        world.materials.failures["prepare"] = error
+        uid = world.apply(a_pod())
+        await world.passes(30)
+        assert world.container(uid)["state"]["waiting"]["reason"] == "ContainerCreating"
+        assert "FailedMount" in world.reasons(uid)
+        del world.materials.failures["prepare"]
+        assert world.pods is not None
+        world.pods.changed({ObjectKey("ConfigMap", "default", "settings")})
+        await world.passes(0.5)
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_a_sandbox_that_cannot_be_made_is_told_and_tried_again() -> None:
+    async with World() as world:
+        world.device.failures["start_sandbox"] = [TemporaryError("no network")] * 2
+        uid = world.apply(a_pod())
+        await world.passes(10)
+        assert world.phase(uid) == "Running"
+        words = "Failed to create pod sandbox: no network"
+        assert words in world.messages(uid, "FailedCreatePodSandBox")
+
+
+@virtual
+async def test_twenty_pods_start_at_the_same_time_but_not_all_at_once() -> None:
+    async with World() as world:
+        world.device.latency["start_sandbox"] = 0.2
+        for number in range(20):
+            world.apply(a_pod(f"pod-{number}"))
+        await world.passes(1.5)
+        assert len(world.running()) == 20
+
+
+@virtual
+async def test_a_config_map_that_changed_refreshes_the_volumes() -> None:
+    async with World() as world:
+        world.apply(a_pod())
+        await world.passes(1)
+        assert world.pods is not None
+        world.pods.changed({ObjectKey("ConfigMap", "default", "settings")})
+        await asyncio.sleep(0.1)
+        assert world.materials.calls[-1] == "refresh"

@@ -1,0 +1,203 @@
+"""What agent deaths, device reboots and a silent runtime do to pods: as little as possible."""
+
+from __future__ import annotations
+
+from edgeagent.runtime.memory_device import Behaviour
+from tests.edge_pods.world import World, a_container, a_pod
+from tests.parts.virtual_time import virtual
+
+
+@virtual
+async def test_a_new_agent_adopts_what_runs() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        world.device.history.clear()
+        await world.restart_agent()
+        await world.passes(60)
+        assert world.starts() == []
+        assert world.device.calls("stop_container", "start_sandbox", "remove_container") == []
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_a_new_agent_without_a_database_adopts_what_runs() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        world.crash(uid)
+        await world.passes(5)
+        await world.kill_agent()
+        world.facts.records.clear()
+        world.device.history.clear()
+        world.start_agent()
+        await world.passes(60)
+        assert world.starts() == []
+        assert world.container(uid)["restartCount"] == 1
+
+
+@virtual
+async def test_a_pod_that_went_unwanted_while_the_agent_was_dead_is_stopped() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        await world.kill_agent()
+        world.drop(uid)
+        world.facts.records.clear()
+        world.start_agent()
+        await world.passes(5)
+        assert world.device.pods == {}
+
+
+@virtual
+async def test_after_a_reboot_pods_run_again_in_new_sandboxes() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(initContainers=[a_container("first")]))
+        world.behaviours["first"] = Behaviour(exit_after=1.0)
+        await world.passes(60)
+        await world.kill_agent()
+        world.device.reboot()
+        world.clock.boot()
+        world.start_agent()
+        await world.passes(5)
+        assert world.running(uid) == ["main"]
+        assert world.container(uid)["restartCount"] == 1
+        assert world.container(uid, "first")["restartCount"] == 1
+        assert len(world.starts("first")) == 2
+
+
+@virtual
+async def test_a_pod_that_never_restarts_fails_when_the_device_reboots() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(60)
+        world.device.reboot()
+        await world.passes(5)
+        assert world.phase(uid) == "Failed"
+        assert len(world.starts()) == 1
+
+
+@virtual
+async def test_a_pod_that_finished_while_the_agent_was_dead_gets_its_true_exit_code() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(5)
+        await world.kill_agent()
+        world.crash(uid, exit_code=42)
+        await world.passes(600)
+        world.start_agent()
+        await world.passes(1)
+        assert world.phase(uid) == "Failed"
+        assert world.container(uid)["state"]["terminated"]["exitCode"] == 42
+
+
+@virtual
+async def test_a_finished_pod_is_never_started_again() -> None:
+    async with World() as world:
+        world.behaviours["main"] = Behaviour(exit_after=1.0)
+        uid = world.apply(a_pod(restartPolicy="OnFailure"))
+        await world.passes(10)
+        await world.kill_agent()
+        world.device.wipe()
+        world.start_agent()
+        await world.passes(600)
+        assert world.phase(uid) == "Succeeded"
+        assert len(world.starts()) == 1
+
+
+@virtual
+async def test_a_container_that_vanished_has_an_unknown_status() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(5)
+        await world.kill_agent()
+        world.device.wipe()
+        world.start_agent()
+        await world.passes(5)
+        ended = world.container(uid)["state"]["terminated"]
+        assert ended["reason"] == "ContainerStatusUnknown"
+        assert ended["exitCode"] == 137
+        assert world.phase(uid) == "Failed"
+
+
+@virtual
+async def test_nothing_is_concluded_while_the_runtime_is_away() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        reports = len(world.reports.by_uid[uid].history)
+        world.device.go_away()
+        await world.passes(600)
+        assert len(world.reports.by_uid[uid].history) == reports
+        world.device.come_back()
+        await world.passes(10)
+        assert len(world.starts()) == 1
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_what_was_wanted_while_the_runtime_was_away_starts_when_it_is_back() -> None:
+    async with World() as world:
+        world.device.go_away()
+        uid = world.apply(a_pod())
+        await world.passes(60)
+        world.device.come_back()
+        await world.passes(5)
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_a_fenced_agent_touches_nothing() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        assert world.pods is not None
+        await world.pods.fence()
+        world.drop(uid)
+        await world.passes(600)
+        assert world.running(uid) == ["main"]
+
+
+@virtual
+async def test_a_jumping_wall_clock_stops_nothing_and_hurries_nothing() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(activeDeadlineSeconds=3600))
+        await world.passes(5)
+        world.clock.offset = 10 * 365 * 86400.0
+        world.crash(uid)
+        await world.passes(60)
+        assert world.phase(uid) == "Running"
+        world.clock.offset = -20 * 365 * 86400.0
+        world.crash(uid)
+        await world.passes(30)
+        assert world.running(uid) == ["main"]
+
+
+@virtual
+async def test_a_deletion_that_an_agent_began_is_finished_by_the_next() -> None:
+    async with World() as world:
+        world.behaviours["main"] = Behaviour(ignores_stop=True)
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        world.delete(uid, grace=60)
+        await world.passes(20)
+        await world.restart_agent()
+        await world.passes(30)
+        assert world.running(uid) == ["main"]
+        await world.passes(15)
+        assert world.reports.by_uid[uid].finished
+
+
+@virtual
+async def test_a_pod_that_is_wanted_again_runs_again() -> None:
+    async with World() as world:
+        pod = a_pod()
+        world.behaviours["main"] = Behaviour(ignores_stop=True)
+        uid = world.apply(pod)
+        await world.passes(5)
+        world.drop(uid)
+        await world.passes(5)
+        world.apply(pod)
+        await world.passes(60)
+        assert world.phase(uid) == "Running"
+        assert world.running(uid) == ["main"]
