@@ -102,7 +102,7 @@ class DesiredSet:
         """Listed pods whose body cannot be used."""
         return self._rejected
 
-    def object(self, key: ObjectKey) -> Json | None:
+    def get(self, key: ObjectKey) -> Json | None:
         """A listed object (ConfigMap, Secret, Pod), or None while it is not here."""
         body = self.desired.bodies.get(key)
         return _unpacked(body) if body is not None else None

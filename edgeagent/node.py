@@ -64,28 +64,29 @@ def _capacity(device: Device) -> Json:
         "memory": f"{device.memory // 1024}Ki",
         "ephemeral-storage": f"{device.disk // 1024}Ki",
         "pods": str(MAX_PODS),
-        **_hugepages(device),
+        **{_hugepages_name(size): str(amount) for size, amount in device.hugepages.items()},
     }
+
+
+def allocatable_amounts(device: Device) -> list[tuple[str, int]]:
+    """What pods can have of each resource: cores, bytes, pieces."""
+    huge = sum(device.hugepages.values())
+    return [
+        ("cpu", device.cpus),
+        ("memory", max(0, device.memory - EVICTION_MEMORY - huge)),
+        ("ephemeral-storage", int(device.disk * (1 - LEAST_DISK))),
+        ("pods", MAX_PODS),
+        *((_hugepages_name(size), amount) for size, amount in device.hugepages.items()),
+    ]
 
 
 def _allocatable(device: Device) -> Json:
-    huge = sum(device.hugepages.values())
-    return {
-        "cpu": str(device.cpus),
-        "memory": f"{max(0, device.memory - EVICTION_MEMORY - huge) // 1024}Ki",
-        "ephemeral-storage": str(int(device.disk * (1 - LEAST_DISK))),
-        "pods": str(MAX_PODS),
-        **_hugepages(device),
-    }
+    return {name: str(amount) for name, amount in allocatable_amounts(device)}
 
 
-def _hugepages(device: Device) -> Json:
-    found = {}
-    for size, amount in device.hugepages.items():
-        kib = int(size)
-        name = f"{kib >> 20}Gi" if kib % (1 << 20) == 0 else f"{kib >> 10}Mi"
-        found[f"hugepages-{name}"] = f"{amount >> 20}Mi" if amount else "0"
-    return found
+def _hugepages_name(size: str) -> str:
+    kib = int(size)
+    return f"hugepages-{kib >> 20}Gi" if kib % (1 << 20) == 0 else f"hugepages-{kib >> 10}Mi"
 
 
 _WORDS = {

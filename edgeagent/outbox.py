@@ -7,6 +7,7 @@ sent) or sent. Pure: the caller brings the time.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,13 @@ SHORT_TEXT = 200
 """Most characters of any text in the status of a report that was too large."""
 PLAUSIBLE = range(1_700_000_000, 4_000_000_000)
 """Seconds since 1970 that a set clock may show."""
+
+
+class News(enum.Enum):
+    NOTHING = "nothing"
+    REPEATS = "repeats"
+    """Only Events that were told before, once more."""
+    NEW = "new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +76,20 @@ class Outbox:
         events: Sequence[ReportedEvent] = (),
         finished: bool = False,
         now: float,
-    ) -> bool:
-        """Draft the newest report; False when it says nothing new. ``status`` None: as it was."""
+    ) -> News:
+        """Draft the newest report. ``status`` None: as it was; ``events``: since the last call."""
         row = self._rows.get(key)
         if row is None or row.uid != uid:
             row = Row(key, uid, {})
-        merged = coalesce(row.events, events, now=now)
         said = replace(row, status=row.status if status is None else status, finished=finished)
-        if said == self._rows.get(key) and merged == coalesce(row.events, (), now=now):
-            return False
-        self._rows[key] = replace(
-            said,
-            events=merged,
-            sequence=0,
-            sent=False,
-        )
-        return True
+        same = said == self._rows.get(key)
+        if same and not events:
+            return News.NOTHING
+        known = {_what(event) for event in row.events}
+        merged = coalesce(row.events, events, now=now)
+        self._rows[key] = replace(said, events=merged, sequence=0, sent=False)
+        repeats = same and all(_what(event) in known for event in events)
+        return News.REPEATS if repeats else News.NEW
 
     def seal(self, keys: Iterable[ObjectKey], *, applied: int, now: float) -> list[Row]:
         """Number the drafts among ``keys``."""
@@ -131,24 +137,20 @@ class Outbox:
 def coalesce(
     old: Sequence[ReportedEvent], new: Sequence[ReportedEvent], *, now: float
 ) -> tuple[ReportedEvent, ...]:
-    """Equal Events as one; the newest ``MAX_EVENTS`` of the last hour, oldest first.
-
-    Whoever records an Event again says its whole count, so telling one twice changes nothing.
-    """
+    """Equal Events counted as one; the newest ``MAX_EVENTS`` of the last hour, oldest first."""
     found: dict[tuple[str, ...], ReportedEvent] = {}
     for event in (*old, *new):
-        short = replace(event, message=event.message[:MAX_TEXT])
-        what = (short.type, short.reason, short.message, short.field_path)
-        before = found.get(what, short)
-        found[what] = replace(
-            short,
-            first=min(before.first, short.first),
-            last=max(before.last, short.last),
-            count=max(before.count, short.count),
-        )
+        before = found.pop(_what(event), None)
+        if before is not None:
+            first, last = min(before.first, event.first), max(before.last, event.last)
+            event = replace(event, first=first, last=last, count=before.count + event.count)
+        found[_what(event)] = replace(event, message=event.message[:MAX_TEXT])
     recent = [event for event in found.values() if event.last > now - EVENT_SECONDS]
-    recent.sort(key=lambda event: event.last)
     return tuple(recent[-MAX_EVENTS:])
+
+
+def _what(event: ReportedEvent) -> tuple[str, ...]:
+    return (event.type, event.reason, event.message[:MAX_TEXT], event.field_path)
 
 
 def smaller(report: Report) -> Iterator[Report]:

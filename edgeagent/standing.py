@@ -27,6 +27,8 @@ class Standing:
     broker: str
     runtime: str
     version: str
+    log_dir: str
+    """Where the runtime writes the logs of containers."""
     link: str = "not connected yet"
     """``connected`` or why not."""
     since: float = 0.0

@@ -80,10 +80,12 @@ def _reports(snapshot: Snapshot) -> str:
 def wanted(snapshot: Snapshot) -> list[StoredReport]:
     """A report for every wanted pod; an empty one where there is none yet."""
     known = {f"{one.namespace}/{one.name}": one for one in snapshot.reports}
-    return [
-        known.get(name) or StoredReport(*name.split("/", 1), uid="", status={}, sent=False)
-        for name in sorted(snapshot.wanted_pods)
-    ]
+    return [known.get(name) or _unreported(name) for name in sorted(snapshot.wanted_pods)]
+
+
+def _unreported(full_name: str) -> StoredReport:
+    namespace, _, name = full_name.partition("/")
+    return StoredReport(namespace, name, uid="", status={}, sent=False)
 
 
 def table(reports: Iterable[StoredReport], *, now: float) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 import structlog
 
 from edgeagent.desired import DesiredSet
-from edgeagent.outbox import Outbox, Row, smaller
+from edgeagent.outbox import News, Outbox, Row, smaller
 from edgeagent.session.waking import woken
 from edgeagent.store.outbox import OutboxStore
 from shared.clock import Clock
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 MARK_SECONDS = 5.0
 """How long "sent" may wait to be stored; a crash before it sends that report once more."""
 RETRY_SECONDS = 5.0
+REPEAT_SECONDS = 10.0
+"""How long an Event that only happened once more may wait."""
 
 
 class Reports:
@@ -76,11 +78,12 @@ class Reports:
         """The newest status (None: unchanged) and new Events; sent ``within`` seconds."""
         if key.kind == "Pod" and not self._desired.concerns(key, uid):
             return
-        drafted = self._outbox.put(
-            *(key,), uid=uid, status=status, events=events, finished=finished, now=self._clock.now()
+        now = self._clock.now()
+        news = self._outbox.put(
+            key, uid=uid, status=status, events=events, finished=finished, now=now
         )
-        if drafted:
-            self._due_within(key, within)
+        if news is not News.NOTHING:
+            self._due_within(key, max(within, REPEAT_SECONDS) if news is News.REPEATS else within)
 
     async def drop(self, key: ObjectKey, *, uid: str) -> None:
         """The object is gone from the list; the hub clears what was reported."""

@@ -1,0 +1,60 @@
+"""The device as the pods layer wants to know it. Reads the device's own resolv.conf."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+from edgeagent.device import Device, Readings
+from edgeagent.node import allocatable_amounts
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.runtime.port import DnsConfig
+from edgeagent.settings import Settings
+
+RESOLV_CONF = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
+"""systemd-resolved's stub on 127.0.0.53 is of no use in a pod: its real servers come first."""
+
+
+def node_facts(settings: Settings, device: Device, readings: Readings) -> NodeFacts:
+    return NodeFacts(
+        name=settings.node,
+        ips=readings.addresses,
+        labels={
+            "kubernetes.io/hostname": settings.node,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": device.architecture,
+        },
+        allocatable={name: Fraction(amount) for name, amount in allocatable_amounts(device)},
+        memory_capacity=device.memory,
+        cgroup_version=device.cgroup_version,
+        cluster_dns=settings.cluster_dns,
+        cluster_domain=settings.cluster_domain,
+        host_dns=read_resolv_conf(),
+        apparmor=device.apparmor,
+        selinux=device.selinux,
+    )
+
+
+def read_resolv_conf() -> DnsConfig:
+    for path in RESOLV_CONF:
+        try:
+            return parse_resolv_conf(path.read_text(errors="replace"))
+        except OSError:
+            continue
+    return DnsConfig()
+
+
+def parse_resolv_conf(text: str) -> DnsConfig:
+    servers: list[str] = []
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    for line in text.splitlines():
+        words = line.split("#")[0].split(";")[0].split()
+        match words:
+            case ["nameserver", address, *_]:
+                servers.append(address)
+            case ["search" | "domain", *names]:
+                searches = tuple(names)
+            case ["options", *names]:
+                options += tuple(names)
+    return DnsConfig(tuple(servers), searches, options)
