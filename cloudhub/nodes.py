@@ -4,35 +4,25 @@ A node is managed when its agent is connected, or when a Node object has our lab
 acts for those in its slots. What the API holds is remembered packed and compared with, so that
 only differences are written. A Node deleted while its agent lives comes back after a delay that
 grows. A name that belongs to another kubelet is refused, said in an Event, and left alone.
-``uplink`` tells sessions and reports, ``connection`` the link, ``replicas`` the slots.
+``uplink`` tells sessions, reports and the link, ``replicas`` the slots; ``sync`` hears which Node
+objects are there.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
-from cloudhub.kube.port import EVENTS, NODES, Change, Kube, WatchEvent
+from cloudhub.kube.port import NODES, Change, Kube, WatchEvent
 from cloudhub.node_leases import NodeLeases
-from cloudhub.node_status import (
-    MANAGED,
-    accepted,
-    is_foreign,
-    kept_of,
-    labels_of,
-    metadata_patch,
-    new_node,
-    ready_of,
-    status_patch,
-)
+from cloudhub.node_status import MANAGED, accepted, kept_of
+from cloudhub.node_writing import NodeRecord, NodeWriter, unpacked
 from cloudhub.presence import Heard, Presence, Standing
-from cloudhub.stamps import stamp
 from shared import codec
 from shared.clock import Clock
-from shared.errors import KubeRefused
 from shared.messages import Report, Session
 from shared.objects import Json
 from shared.tasks import KeyedWorkers, run_together
@@ -47,16 +37,16 @@ LOOK_AGAIN = 300.0
 SETTLE_EVERY = 2.0
 
 
-@dataclass(slots=True)
-class _Node:
-    seen: bytes = b""
-    """The Node object as the API has it (``kept_of``), packed; empty = not there."""
-    version: int = 0
-    report: bytes = b""
-    deletions: int = 0
-    back_at: float = 0.0
-    taken: bool = False
-    """The name belongs to another kubelet."""
+class FleetListener(Protocol):
+    """Who is told which Node objects of our slots exist; ``sync.Sync`` is it."""
+
+    def manage(self, node: str) -> None: ...
+
+    def unmanage(self, node: str) -> None: ...
+
+    def nodes_known(self) -> None:
+        """Once: all that existed at the start were given to ``manage``."""
+        ...
 
 
 class Nodes:
@@ -65,11 +55,15 @@ class Nodes:
     ) -> None:
         self._kube = kube
         self._clock = clock
-        self._taints = taints
-        self._nodes: dict[str, _Node] = {}
+        self._writer = NodeWriter(kube, clock=clock, taints=taints)
+        self._nodes: dict[str, NodeRecord] = {}
         self._owned: frozenset[int] = frozenset()
+        self._shared = False
         self._listed = False
         self._linked = False
+        self._fleet: FleetListener | None = None
+        self._managed: set[str] = set()
+        self._told_known = False
         self.presence = Presence()
         self._leases = NodeLeases(kube, clock=clock, rng=rng)
         self._workers = KeyedWorkers(self._sync, clock=clock, name="node")
@@ -79,7 +73,7 @@ class Nodes:
     def heard(self, node: str, session: Session) -> Heard:
         """A session message of one of our slots; STALE means: publish the birth again."""
         heard = self.presence.hear(node, session)
-        known = self._nodes.setdefault(node, _Node())
+        known = self._nodes.setdefault(node, NodeRecord())
         if heard is Heard.BORN:
             known.deletions = 0
         if heard in (Heard.BORN, Heard.DIED):
@@ -89,7 +83,7 @@ class Nodes:
 
     def reported(self, node: str, report: Report) -> None:
         """A report about the node itself; the topic's newest is the newest."""
-        known = self._nodes.setdefault(node, _Node())
+        known = self._nodes.setdefault(node, NodeRecord())
         known.report = codec.encode(accepted(report.status))
         self._wake(node)
 
@@ -102,14 +96,21 @@ class Nodes:
 
     def own(self, slots: frozenset[int]) -> None:
         """Act for these slots from now on, and for no other."""
-        self._owned = slots
+        self._owned, self._shared = slots, True
         for node in list(self._nodes):
+            self._tell(node)
             if self._owns(node):
                 self._expect(node)
             else:
                 self._let_go(node)
+        self._tell_known()
 
     # -- what the others ask
+
+    @property
+    def listed(self) -> bool:
+        """Whether the API server has told all Node objects once."""
+        return self._listed
 
     def online(self) -> int:
         return self.presence.online()
@@ -120,7 +121,8 @@ class Nodes:
 
     # -- running
 
-    async def run(self) -> None:
+    async def run(self, fleet: FleetListener) -> None:
+        self._fleet = fleet
         try:
             await run_together(
                 nodes=self._watch(), leases=self._leases.run(), settling=self._settle()
@@ -150,19 +152,25 @@ class Nodes:
             names = {obj["metadata"]["name"] for obj in event.objects}
             for obj in event.objects:
                 # A list is right whatever its versions: the server may have been restored.
-                self._nodes.setdefault(obj["metadata"]["name"], _Node()).version = 0
+                self._nodes.setdefault(obj["metadata"]["name"], NodeRecord()).version = 0
                 self._remember(obj)
             for name in self._nodes.keys() - names:
                 self._forget_object(name)
+            self._tell_known()
 
     def _remember(self, obj: Json) -> None:
         """Take the API's newest word on a Node, whoever brought it first."""
         name, version = obj["metadata"]["name"], obj["metadata"]["resourceVersion"]
-        node = self._nodes.setdefault(name, _Node())
+        node = self._nodes.setdefault(name, NodeRecord())
         order = int(version) if version.isdigit() else 0
         if order and order < node.version:
             return
-        node.seen, node.version = codec.encode(kept_of(obj)), order
+        seen = codec.encode(kept_of(obj))
+        node.version = order
+        if seen == node.seen:
+            return
+        node.seen = seen
+        self._tell(name)
         if self._owns(name):
             self._expect(name)
 
@@ -171,12 +179,31 @@ class Nodes:
         if node is None:
             return
         if node.seen:
-            node.seen, node.version = b"", 0
+            node.seen, node.version, node.wrote = b"", 0, 0
             node.deletions += 1
             delay = min(BACK_FIRST * 2 ** (node.deletions - 1), BACK_MOST)
             node.back_at = self._clock.monotonic() + delay
             self._leases.drop(name)
+            self._tell(name)
         self._wake(name)
+
+    def _tell(self, name: str) -> None:
+        """Say it when a Node object of our slots came or went."""
+        node = self._nodes.get(name)
+        there = node is not None and bool(node.seen) and self._owns(name)
+        if self._fleet is None or there == (name in self._managed):
+            return
+        if there:
+            self._managed.add(name)
+            self._fleet.manage(name)
+        else:
+            self._managed.discard(name)
+            self._fleet.unmanage(name)
+
+    def _tell_known(self) -> None:
+        if self._fleet is not None and self._listed and self._shared and not self._told_known:
+            self._told_known = True
+            self._fleet.nodes_known()
 
     def _expect(self, name: str) -> None:
         if self._nodes[name].seen:
@@ -207,10 +234,17 @@ class Nodes:
         if not node.seen:
             return await self._appear(name, node, standing)
         self._keep_alive(name, node, standing)
-        await self._refresh(name, node, standing)
-        return None
+        return await self._refresh(name, node, standing)
 
-    async def _appear(self, name: str, node: _Node, standing: Standing) -> float | None:
+    async def _refresh(self, name: str, node: NodeRecord, standing: Standing) -> float | None:
+        session = self.presence.session(name)
+        version = session.version if session else ""
+        if standing is Standing.ONLINE and (after := await self._writer.label(name, node, version)):
+            self._remember(after)
+        report = unpacked(node.report) if standing is Standing.ONLINE else {}
+        return await self._writer.write_status(name, node, report, standing)
+
+    async def _appear(self, name: str, node: NodeRecord, standing: Standing) -> float | None:
         """Create the Node, or adopt one that nobody runs; only for an agent that is there."""
         if standing is not Standing.ONLINE:
             if standing is not Standing.IN_DOUBT:
@@ -220,82 +254,14 @@ class Nodes:
         wait = node.back_at - self._clock.monotonic()
         if wait > 0:
             return wait
-        found = await self._kube.get(NODES, "", name)
-        if found is not None and is_foreign(found):
-            return await self._refuse(name, node)
+        found = await self._writer.appear(name, node)
         if found is None:
-            born = new_node(name, _unpacked(node.report), self._taints)
-            found = await self._kube.create(NODES, "", born)
-            log.info("node created", node=name)
-        node.taken = False
+            return LOOK_AGAIN
         self._remember(found)
         return None
 
-    def _keep_alive(self, name: str, node: _Node, standing: Standing) -> None:
+    def _keep_alive(self, name: str, node: NodeRecord, standing: Standing) -> None:
         if standing is Standing.ONLINE:
-            self._leases.keep(name, _unpacked(node.seen)["metadata"]["uid"])
+            self._leases.keep(name, unpacked(node.seen)["metadata"]["uid"])
         else:
             self._leases.drop(name)
-
-    async def _refresh(self, name: str, node: _Node, standing: Standing) -> None:
-        session = self.presence.session(name)
-        online = standing is Standing.ONLINE
-        report = _unpacked(node.report) if online else {}
-        if online:
-            current = _unpacked(node.seen)
-            version = session.version if session else ""
-            if patch := metadata_patch(current, labels_of(name, report), version):
-                self._remember(await self._kube.patch(NODES, "", name, patch))
-        await self._write_status(name, node, report, standing)
-
-    async def _write_status(self, name: str, node: _Node, report: Json, standing: Standing) -> None:
-        current, now = _unpacked(node.seen).get("status", {}), stamp(self._clock.now())
-        ready = ready_of(standing, report, current, now)
-        patch = status_patch(current, report, ready, now=now)
-        if patch is None:
-            return
-        try:
-            await self._patch_status(name, patch)
-        except KubeRefused as refused:
-            if refused.status not in (400, 422):
-                raise
-            log.error("the node's report was refused", node=name, error=str(refused))
-            if only := status_patch(current, {}, ready, now=now):
-                await self._patch_status(name, only)
-
-    async def _patch_status(self, name: str, patch: Json) -> None:
-        after = await self._kube.patch(
-            *(NODES, "", name, patch), subresource="status", patch_type="strategic"
-        )
-        self._remember(after)
-
-    async def _refuse(self, name: str, node: _Node) -> float:
-        if not node.taken:
-            node.taken = True
-            log.error("the node name belongs to another kubelet; not taken over", node=name)
-            await self._tell(name)
-        return LOOK_AGAIN
-
-    async def _tell(self, name: str) -> None:
-        now = stamp(self._clock.now())
-        event = {
-            "metadata": {"name": f"{name}.kubetide-name-taken", "namespace": "default"},
-            "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": name, "uid": name},
-            "type": "Warning",
-            "reason": "NodeNameTaken",
-            "message": "A Kubetide agent uses the name of this node, which another kubelet runs. "
-            "The hub leaves the node alone; give the device another name.",
-            "source": {"component": "kubetide-hub"},
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
-        try:
-            await self._kube.create(EVENTS, "default", event)
-        except KubeRefused as refused:
-            if refused.status != 409:
-                log.warning("event refused", node=name, error=str(refused))
-
-
-def _unpacked(packed: bytes) -> Json:
-    return codec.decode(packed) if packed else {}

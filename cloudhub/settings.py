@@ -10,12 +10,14 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from shared.errors import SettingsError
 from shared.link import Broker
 from shared.objects import Json, is_name
 from shared.topics import Topics
 
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _PART = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _TAINT = re.compile(rf"((?:[a-z0-9.-]{{1,253}}/)?{_PART})(?:=({_PART})?)?:(\w+)")
@@ -42,6 +44,14 @@ def replica_name(given: str) -> str:
         way_out = "use lower-case letters, digits, '-' and '.'"
         raise SettingsError(f"replica: {name!r} cannot name a Lease: {way_out}")
     return name
+
+
+def own_namespace() -> str:
+    """The namespace of this pod; empty outside a cluster."""
+    try:
+        return NAMESPACE_FILE.read_text().strip()
+    except OSError:
+        return ""
 
 
 def parse_taints(texts: Iterable[str]) -> tuple[Json, ...]:

@@ -62,9 +62,27 @@ class World:
         return found
 
 
+class Heeded:
+    """What the rest of the hub was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def manage(self, node: str) -> None:
+        self.told.append(f"manage {node}")
+
+    def unmanage(self, node: str) -> None:
+        self.told.append(f"unmanage {node}")
+
+    def nodes_known(self) -> None:
+        self.told.append("known")
+
+
 @asynccontextmanager
-async def running(nodes: Nodes, *, slots: frozenset[int] = ALL) -> AsyncIterator[None]:
-    task = asyncio.create_task(nodes.run())
+async def running(
+    nodes: Nodes, *, slots: frozenset[int] = ALL, heeded: Heeded | None = None
+) -> AsyncIterator[None]:
+    task = asyncio.create_task(nodes.run(heeded or Heeded()))
     nodes.own(slots)
     nodes.linked(True)
     try:
@@ -404,3 +422,41 @@ async def test_the_leases_of_a_fleet_are_spread_over_time() -> None:
             world.kube.requests.clear()
     assert 190 <= sum(counts) <= 210
     assert max(counts) < 45, counts
+
+
+@virtual
+async def test_the_rest_of_the_hub_hears_which_node_objects_are_ours() -> None:
+    world, heeded = World(), Heeded()
+    async with running(world.nodes, heeded=heeded):
+        world.hear(birth(1))
+        await asyncio.sleep(1)
+        assert heeded.told == ["known", "manage n1"]
+        uid = (await world.node())["metadata"]["uid"]
+        await world.kube.delete(NODES, "", "n1", uid=uid, grace=0)
+        await asyncio.sleep(15)
+        assert heeded.told[2:] == ["unmanage n1", "manage n1"]
+        world.nodes.own(frozenset())
+        assert heeded.told[4:] == ["unmanage n1"]
+        world.nodes.own(ALL)
+        assert heeded.told[5:] == ["manage n1"]
+    again = Heeded()
+    world.nodes = world.new_hub()
+    async with running(world.nodes, heeded=again):
+        await asyncio.sleep(1)
+        assert again.told == ["manage n1", "known"], "all before the rest begins"
+
+
+@virtual
+async def test_a_server_that_does_not_keep_what_it_took_is_not_flooded() -> None:
+    world = World()
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(1)
+        world.writes()
+        for _ in range(600):
+            lost = {"status": {"capacity": {"cpu": "1"}}}
+            await world.kube.patch(NODES, "", "n1", lost, subresource="status")
+            await asyncio.sleep(0.1)
+        ours = len(world.writes()) - 600
+        assert 1 <= ours <= 3

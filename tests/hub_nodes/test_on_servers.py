@@ -18,6 +18,7 @@ from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.tasks import stop
 from shared.topics import SLOTS
 from tests.hub_nodes.test_node_status import REPORT
+from tests.hub_nodes.test_nodes import Heeded
 from tests.hub_nodes.test_presence import birth, death
 from tests.parts.kubernetes import Cluster
 
@@ -30,7 +31,7 @@ async def hub_at(cluster: Cluster) -> AsyncIterator[tuple[Nodes, Kube]]:
     access = await open_access(str(cluster.kubeconfig_path))
     kube = KubeClient(access, clock=clock, rng=rng)
     nodes = Nodes(kube, clock=clock, rng=rng, taints=({"key": "edge", "effect": "NoSchedule"},))
-    task = asyncio.create_task(nodes.run())
+    task = asyncio.create_task(nodes.run(Heeded()))
     nodes.own(ALL)
     nodes.linked(True)
     try:
