@@ -41,7 +41,11 @@ class ApiWeather:
 
     def calm(self) -> None:
         self.up = True
-        self.delay, self.watch_delay = 0.01, 0.02
+        self.watch_delay = 0.02
+        self.calm_requests()
+
+    def calm_requests(self) -> None:
+        self.delay = 0.01
         self.fails = self.loses_answers = self.conflicts = 0.0
 
     def go_down(self) -> None:

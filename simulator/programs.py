@@ -55,6 +55,10 @@ class Program:
         outside = copy_context()
         self._task.add_done_callback(self._ended, context=outside)
 
+    def restart(self) -> None:
+        """As the machine's service manager does, if the machine is there."""
+        self.start()
+
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL when it does not end in time."""
         if not self.running or self._task is None:

@@ -17,8 +17,11 @@ from edgeagent.runtime.port import ContainerConfig, ContainerState
 from shared.clock import Clock
 from simulator.loop import LIFE
 
-IMAGES = ("sim/steady-1", "sim/steady-2", "sim/stubborn", "sim/crashy-7-1", "sim/job-3-0")
-FAILING_JOB = "sim/job-5-3"
+IMAGES = (
+    *("sim/steady-1:1", "sim/steady-2:1", "sim/stubborn:1"),
+    *("sim/crashy-7-1:1", "sim/job-3-0:1"),
+)
+FAILING_JOB = "sim/job-5-3:1"
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class WatchedDevice(MemoryDevice):
         super().end(process, exit_code, reason=reason, message=message)
 
     def _behaves(self, config: ContainerConfig) -> Behaviour:
-        kind, *numbers = config.user_image.removeprefix("sim/").split("-")
+        kind, *numbers = config.user_image.removeprefix("sim/").removesuffix(":1").split("-")
         if kind == "job":
             return Behaviour(exit_after=float(numbers[0]), exit_code=int(numbers[1]))
         if kind == "crashy" and not self.calm:

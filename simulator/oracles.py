@@ -1,0 +1,132 @@
+"""What must hold once the faults have stopped: API server, desired sets and devices agree.
+
+Each oracle yields sentences about what is wrong; the scenario waits for all of them to be silent.
+They compare the ends of the system only, never what lies between: the API's objects, what is in
+each device's database, and what the container runtime really runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cloudhub.kube.port import CONFIG_MAPS, NODES, PODS, SECRETS
+from edgeagent.desired import Desired
+from shared import codec
+from shared.objects import Json, ObjectKey
+from simulator.device import EdgeDevice
+from simulator.runtime import Run
+
+if TYPE_CHECKING:
+    from simulator.world import World
+
+
+async def differences(world: World) -> list[str]:
+    """Everything that is not as it should be in the end."""
+    pods = await world.server.list(PODS)
+    objects = {
+        ObjectKey.of(resource.kind, obj): obj
+        for resource in (PODS, CONFIG_MAPS, SECRETS)
+        for obj in await world.server.list(resource)
+    }
+    found = [f"never-gone: pod {_name(pod)}" for pod in pods if _deleting(pod)]
+    for device in world.devices:
+        own = [pod for pod in pods if pod["spec"].get("nodeName") == device.name]
+        desired = await device.desired()
+        found += [f"desired: {device.name}: {what}" for what in _desired(desired, own, objects)]
+        for pod in own:
+            found += [f"status: {_name(pod)}: {what}" for what in _status(pod, device)]
+        found += [f"orphan: {device.name}: {what}" for what in _orphans(device, own)]
+        node = await world.server.get(NODES, "", device.name)
+        found += [f"node: {device.name}: {what}" for what in _node(node)]
+    return found
+
+
+def _desired(desired: Desired, own: list[Json], objects: dict[ObjectKey, Json]) -> Iterator[str]:
+    """(a) The desired set on the device is the API server's for its node."""
+    wanted = {ObjectKey.of("Pod", pod) for pod in own}
+    wanted |= {key for pod in own for key in _referenced(pod) if key in objects}
+    entries = desired.inventory.entries
+    yield from (f"lacks {key}" for key in sorted(wanted - entries.keys()))
+    yield from (f"has {key} without reason" for key in sorted(entries.keys() - wanted))
+    for key in sorted(wanted & desired.bodies.keys()):
+        body = codec.unpack(desired.bodies[key].packed)
+        for part in ("spec", "data"):
+            if body.get(part) != objects[key].get(part):
+                yield f"{key} has another {part}"
+        if body["metadata"]["uid"] != objects[key]["metadata"]["uid"]:
+            yield f"{key} has another uid"
+    yield from (f"no body of {key}" for key in sorted(wanted - desired.bodies.keys()))
+
+
+def _referenced(pod: Json) -> Iterator[ObjectKey]:
+    namespace = pod["metadata"]["namespace"]
+    for volume in pod["spec"].get("volumes", ()):
+        yield ObjectKey("ConfigMap", namespace, volume["configMap"]["name"])
+    for container in pod["spec"]["containers"]:
+        for source in container.get("envFrom", ()):
+            yield ObjectKey("Secret", namespace, source["secretRef"]["name"])
+
+
+def _status(pod: Json, device: EdgeDevice) -> Iterator[str]:
+    """(b) Statuses tell the truth on the device; (e) final ones are not lost."""
+    uid, status = pod["metadata"]["uid"], pod.get("status") or {}
+    phases = set()
+    told = {one["name"]: one for one in status.get("containerStatuses") or ()}
+    for container in pod["spec"]["containers"]:
+        runs = device.judge.runs_of(uid, container["name"])
+        if not runs:
+            yield f"{container['name']} was never started"
+            return
+        phases.add(_fate(runs[-1], pod["spec"].get("restartPolicy", "Always")))
+        yield from _container(told.get(container["name"], {}), runs, forgetful=device.lost_memory)
+    expected = next(phase for phase in ("Running", "Failed", "Succeeded") if phase in phases)
+    if status.get("phase") != expected:
+        yield f"phase {status.get('phase')}, is {expected}"
+
+
+def _fate(run: Run, policy: str) -> str:
+    if run.ended is None or policy == "Always" or (policy == "OnFailure" and run.exit_code):
+        return "Running"
+    return "Failed" if run.exit_code else "Succeeded"
+
+
+def _container(told: Json, runs: list[Run], *, forgetful: bool) -> Iterator[str]:
+    run, state = runs[-1], told.get("state") or {}
+    if run.ended is None:
+        if "running" not in state:
+            yield f"{run.name} runs, told {state or 'nothing'}"
+        elif not str(told.get("containerID", "")).endswith(run.container_id):
+            yield f"{run.name} is {run.container_id}, told {told.get('containerID')}"
+    elif "terminated" in state:
+        code = state["terminated"].get("exitCode")
+        if code != run.exit_code and not forgetful:
+            yield f"{run.name} ended with {run.exit_code}, told {code}"
+    else:
+        yield f"{run.name} has ended, told {state or 'nothing'}"
+    if not forgetful and told.get("restartCount") != len(runs) - 1:
+        yield f"{run.name} was restarted {len(runs) - 1} times, told {told.get('restartCount')}"
+
+
+def _orphans(device: EdgeDevice, own: list[Json]) -> Iterator[str]:
+    """What runs although nobody wants it."""
+    wanted = {pod["metadata"]["uid"] for pod in own}
+    for run in device.runtime.runs.values():
+        if run.ended is None and run.uid not in wanted:
+            yield f"{run.container_id} of {run.uid[-4:]} still runs"
+
+
+def _node(node: Json | None) -> Iterator[str]:
+    """(h) A connected device is Ready."""
+    conditions = ((node or {}).get("status") or {}).get("conditions") or ()
+    ready = next((one["status"] for one in conditions if one["type"] == "Ready"), "missing")
+    if ready != "True":
+        yield f"Ready is {ready}"
+
+
+def _name(pod: Json) -> str:
+    return f"{pod['metadata']['name']} ({pod['metadata']['uid'][-4:]})"
+
+
+def _deleting(pod: Json) -> bool:
+    return "deletionTimestamp" in pod["metadata"]

@@ -1,0 +1,187 @@
+"""One seed from its first draw to its verdict.
+
+Bad days: users act and faults strike at times drawn from the seed. Then everything is made good,
+and three things must follow: within ``BOUND`` seconds all oracles are silent; they stay silent;
+and then, for ``QUIET`` seconds, nothing is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloudhub.kube.port import LEASES
+from simulator import logs, oracles
+from simulator.faults import FAULTS
+from simulator.journal import Journal
+from simulator.loop import Deadlock, Livelock, VirtualLoop
+from simulator.users import Users
+from simulator.world import World
+
+BOUND = 1500.0
+LOOK_EVERY = 5.0
+SETTLE = 120.0
+QUIET = 400.0
+MOST_QUEUED = 200
+
+
+@dataclass(frozen=True)
+class Verdict:
+    seed: int
+    failures: tuple[str, ...]
+    rules: tuple[str, ...]
+    digest: str
+    steps: int
+    took: float
+    """Virtual seconds."""
+
+
+def play(seed: int) -> tuple[Verdict, Journal]:
+    """Run one seed in this process."""
+    rng = random.Random(seed)
+    loop = VirtualLoop(random.Random(rng.getrandbits(64)), start=1000.0)
+    with _folder() as folder, _without_collector():
+        world: World | None = None
+        asyncio.set_event_loop(loop)
+        try:
+            world = World(loop, rng=rng, folder=folder)
+            with logs.into(world.journal):
+                _run(loop, world)
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+    journal = world.journal
+    verdict = Verdict(
+        seed,
+        tuple(journal.failures),
+        tuple(journal.rules()),
+        journal.digest(),
+        loop.steps,
+        loop.time() - 1000.0,
+    )
+    return verdict, journal
+
+
+def _run(loop: VirtualLoop, world: World) -> None:
+    loop.set_exception_handler(lambda _, context: _unhandled(world.journal, context))
+    try:
+        loop.run_until_complete(_story(world))
+    except (Deadlock, Livelock) as error:
+        world.journal.fail("stuck", repr(error))
+    for program in (*world.devices, *world.hubs):
+        program.kill()
+
+
+def _unhandled(journal: Journal, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    journal.fail("unhandled", f"{context.get('message')} {error!r}")
+
+
+async def _story(world: World) -> None:
+    background = [asyncio.create_task(world.history.run(), name="history")]
+    rng = random.Random(world.rng.getrandbits(64))
+    nodes = [device.name for device in world.devices]
+    users = Users(world.server, random.Random(rng.getrandbits(64)), world.journal, nodes)
+    world.start()
+    length = rng.choice((60.0, 180.0, 600.0))
+    acting = asyncio.create_task(_act(users, rng.randint(3, 25), length, rng), name="users")
+    faults = asyncio.create_task(_strike(world, rng.randint(0, 20), length, rng), name="faults")
+    await asyncio.sleep(length)
+    for task in (acting, faults):
+        task.cancel()
+    await asyncio.gather(acting, faults, return_exceptions=True)
+    await users.finish()
+    world.calm()
+    await _judge(world)
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+
+
+async def _act(users: Users, times: int, length: float, rng: random.Random) -> None:
+    last = 0.0
+    for moment in sorted(rng.uniform(0, length * 0.97) for _ in range(times)):
+        await asyncio.sleep(moment - last)
+        last = moment
+        for _ in range(rng.choice((1, 1, 1, 3, 8))):
+            await users.act()
+
+
+async def _strike(world: World, times: int, length: float, rng: random.Random) -> None:
+    async def one(moment: float) -> None:
+        await asyncio.sleep(moment)
+        fault = rng.choices(list(FAULTS), list(FAULTS.values()))[0]
+        await fault(world, rng)
+
+    async with asyncio.TaskGroup() as group:
+        for moment in sorted(rng.uniform(0, length * 0.97) for _ in range(times)):
+            group.create_task(one(moment))
+
+
+# -- the verdict
+
+
+async def _judge(world: World) -> None:
+    if not await _converges(world):
+        return
+    await asyncio.sleep(SETTLE)
+    for what in await oracles.differences(world):
+        world.journal.fail("unstable", what)
+    await _must_be_quiet(world)
+
+
+async def _converges(world: World) -> bool:
+    deadline = world.loop.time() + BOUND
+    found = ["not looked yet"]
+    while found and world.loop.time() < deadline:
+        await asyncio.sleep(LOOK_EVERY)
+        found = await oracles.differences(world)
+    for what in found:
+        rule, _, rest = what.partition(": ")
+        world.journal.fail(rule, rest)
+    world.journal.say("world", "all agree" if not found else "still apart")
+    return not found
+
+
+async def _must_be_quiet(world: World) -> None:
+    """(g) A quiet system sends nothing; and writes nothing to the API but Leases."""
+    published, requests = world.published, len(world.server.requests)
+    await asyncio.sleep(QUIET)
+    if world.published != published:
+        world.journal.fail("noise", f"{world.published - published} messages in {QUIET:.0f} s")
+    writes = [
+        f"{verb} {resource} {name}"
+        for verb, resource, name in world.server.requests[requests:]
+        if verb not in ("get", "list") and resource != LEASES.plural
+    ]
+    if writes:
+        world.journal.fail("api-noise", f"{len(writes)} writes, like {writes[0]}")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    parent = memory if memory.is_dir() else None
+    made = Path(tempfile.mkdtemp(prefix="kubetide-sim-", dir=parent))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """When an abandoned generator is collected must not depend on what else is in memory."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
