@@ -19,7 +19,7 @@ from edgeagent.device import Device, Readings
 from edgeagent.node import NodeReporter
 from edgeagent.nodefacts import node_facts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.ports import Provisions
+from edgeagent.pods.ports import Materials
 from edgeagent.pods.workers import Pods
 from edgeagent.refusing import Refusing
 from edgeagent.runtime.port import Runtime
@@ -55,7 +55,7 @@ class Ports:
     device: Device
     look: Callable[[], Readings]
     """How the device is just now."""
-    provide: Callable[[NodeFacts, DesiredSet], Provisions]
+    provide: Callable[[NodeFacts, DesiredSet], Materials]
     """Files, images and configurations of pods."""
     ready: Callable[[], None] = lambda: None
     """Called once, when the stored pods are being worked on."""
@@ -160,7 +160,7 @@ class Agent:
         return Pods(
             runtime=self.ports.runtime,
             desired=self.desired,
-            provisions=self.ports.provide(facts, self.desired),
+            materials=self.ports.provide(facts, self.desired),
             facts=records.facts(self.ports.database),
             reports=self.reports,
             clock=self.ports.clock,
