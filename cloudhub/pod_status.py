@@ -36,7 +36,7 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 def status_patch(current: Json, report: Json, *, online: bool) -> Json | None:
     """``current`` and ``report`` are statuses; answers the ``status`` part of a patch."""
     phase = report.get("phase")
-    if phase not in PHASES:
+    if not isinstance(phase, str) or phase not in PHASES:
         return None
     if current.get("phase") in FINISHED and phase not in FINISHED:
         return None

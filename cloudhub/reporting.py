@@ -61,6 +61,7 @@ class Reporting:
         self._fresh: dict[Reported, Report] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._left: dict[str, bytes] = {}
+        self._ended: set[str] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
         self._workers = KeyedWorkers(self._settle, clock=clock, name="pod status")
 
@@ -79,6 +80,7 @@ class Reporting:
         """The API has no such pod any more."""
         self._gone[record.uid] = None
         self._left.pop(record.uid, None)
+        self._ended.discard(record.uid)
         if len(self._gone) > MOST_GONE:
             self._gone.popitem(last=False)
         self._wake(record.node, record.key)
@@ -133,7 +135,7 @@ class Reporting:
     async def _take(self, record: PodRecord, report: Report) -> None:
         try:
             await self._patch(record, report)
-            if report.finished and record.grace is not None:
+            if report.finished and record.grace is not None and record.uid not in self._ended:
                 await self._delete(record)
         except KubeRefused as refused:
             if refused.status not in (404, 409):
@@ -177,7 +179,8 @@ class Reporting:
         """The device has stopped it and holds nothing of it: the deletion is complete."""
         key = record.key
         await self._kube.delete(PODS, key.namespace, key.name, uid=record.uid, grace=0)
-        log.info("pod deleted", pod=str(key), pod_uid=record.uid, node=record.node)
+        self._ended.add(record.uid)
+        log.info("deletion ended", pod=str(key), pod_uid=record.uid, node=record.node)
 
     async def _clear_if_gone(self, node: str, report: Report) -> None:
         if report.uid not in self._gone:

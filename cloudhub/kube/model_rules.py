@@ -19,6 +19,7 @@ MERGE_KEYS = {
     "conditions": "type",
     "addresses": "type",
     "podIPs": "ip",
+    "hostIPs": "ip",
     "ownerReferences": "uid",
 }
 """Lists of objects that a strategic patch merges by key; every other list is replaced."""

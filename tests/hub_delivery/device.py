@@ -54,7 +54,8 @@ class Device:
             await connection.subscribe([Subscription(self.topics.change)])
             async for message in connection.messages():
                 self.received.append(message)
-                await self._take(connection, message)
+                with suppress(WireError):
+                    await self._take(connection, message)
                 connection.ack(message)
 
     def _say(self) -> None:

@@ -1,0 +1,281 @@
+"""Restarts, lost and rolled-back broker stores, broken links, two hubs: only differences travel."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudhub.kube.port import PODS, SECRETS, Resource
+from shared.errors import KubeError, KubeRefused
+from shared.messages import Inventory, Session
+from shared.objects import ObjectKey
+from shared.topics import Topics
+from simulator.broker import Store
+from tests.hub_delivery.test_delivery import env_from
+from tests.hub_delivery.world import NODE, World, config_key, in_world, pod_key, topics_of
+
+TOPICS = Topics().of(NODE)
+
+
+async def settled(world: World) -> None:
+    """A hub, a device in step with a pod and its settings."""
+    world.hub()
+    world.device()
+    await world.config("settings", {"a": "1"})
+    await world.pod("web", containers=env_from("settings"))
+    await world.quiet()
+
+
+def of_node(sent: list) -> list:
+    return [one for one in sent if not one.topic.endswith("/hub")]
+
+
+def test_a_hub_restart_sends_nothing_to_who_is_in_step() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        revision = world.devices[NODE].applied.revision
+        await world.hubs[0].stop()
+        world.hub("hub-b")
+        assert of_node(await world.quiet(60)) == []
+        assert world.devices[NODE].applied.revision == revision
+
+    in_world(story)
+
+
+def test_what_changed_while_no_hub_was_there_is_all_that_is_sent() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        await world.hubs[0].stop()
+        await world.pod("later")
+        world.hub("hub-b")
+        sent = of_node(await world.quiet())
+        assert topics_of(sent) == ["desired/Pod/default/later", "inventory", "change"]
+        assert pod_key("later") in world.devices[NODE].applied.entries
+
+    in_world(story)
+
+
+@pytest.mark.parametrize("store", list(Store))
+def test_a_broker_that_lost_its_store_is_given_everything_again(store: Store) -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        world.broker.take_snapshot()
+        await world.pod("second")
+        await world.quiet()
+        before = world.devices[NODE].applied
+        world.broker.crash()
+        await world.quiet(1)
+        world.broker.start(store)
+        await world.quiet(90)
+        after = world.devices[NODE].applied
+        assert after.entries == before.entries
+        kept = dict(world.broker.retained.items())
+        assert Inventory.decode(kept[TOPICS.inventory].payload) == after
+        for key in after.entries:
+            assert TOPICS.desired(key) in kept
+        assert of_node(await world.quiet(120)) == []
+
+    in_world(story)
+
+
+def test_a_device_in_step_gets_one_small_message_when_the_store_was_lost() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        device = world.devices[NODE]
+        world.broker.crash()
+        await world.quiet(1)
+        device.received.clear()
+        world.broker.start(Store.WIPED)
+        await world.quiet(90)
+        assert {message.topic for message in device.received} == {TOPICS.change}
+        assert sum(len(message.payload) for message in device.received) < 200
+
+    in_world(story)
+
+
+def test_a_broken_link_in_the_middle_of_a_burst_ends_converged() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        for number in range(20):
+            await world.pod(f"burst-{number}")
+            await world.quiet(0.013)
+            if number % 5 == 0:
+                world.hubs[0].path.cut()
+        await world.quiet(60)
+        assert len(world.devices[NODE].applied.entries) == 22
+        assert not world.devices[NODE].missing
+        assert of_node(await world.quiet(60)) == []
+
+    in_world(story)
+
+
+def test_two_hubs_that_own_the_same_slots_agree() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        world.hub("hub-b")
+        await world.quiet()
+        for number in range(10):
+            await world.pod(f"more-{number}")
+            await world.quiet(0.03)
+        await world.quiet(30)
+        assert len(world.devices[NODE].applied.entries) == 12
+        assert of_node(await world.quiet(60)) == []
+        revisions = {
+            Inventory.decode(one.payload).revision
+            for topic, one in world.broker.retained.items()
+            if topic == TOPICS.inventory
+        }
+        assert revisions == {world.devices[NODE].applied.revision}
+
+    in_world(story)
+
+
+def test_slots_move_to_another_replica_without_a_message_to_the_device() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        other = world.hub("hub-b", slots=range(0))
+        await world.quiet()
+        other.sync.own(range(256))
+        world.hubs[0].sync.own(())
+        assert of_node(await world.quiet(30)) == []
+        await world.pod("after")
+        sent = of_node(await world.quiet())
+        assert topics_of(sent) == ["desired/Pod/default/after", "inventory", "change"]
+        assert {one.source for one in sent} == {"kubetide-hub.hub-b"}
+
+    in_world(story)
+
+
+def test_the_hub_topic_says_online_while_any_replica_lives() -> None:
+    async def story(world: World) -> None:
+        from shared.messages import HubPresence
+
+        def online() -> bool:
+            kept = dict(world.broker.retained.items())
+            return HubPresence.decode(kept["kubetide/v1/hub"].payload).online
+
+        world.hub("hub-a")
+        await world.quiet()
+        other = world.hub("hub-b")
+        await world.quiet()
+        other.path.cut()
+        await world.quiet()
+        assert online()
+        await other.stop()
+        await world.quiet()
+        assert online()
+        await world.hubs[0].stop()
+        await world.quiet()
+        assert not online()
+
+    in_world(story)
+
+
+def test_a_secret_that_may_not_be_read_is_not_taken_from_the_device() -> None:
+    """Not knowing an object is not its absence."""
+
+    async def story(world: World) -> None:
+        world.hub()
+        device = world.device()
+        await world.secret("password", {"p": "1"})
+        names = [{"name": "c", "envFrom": [{"secretRef": {"name": "password"}}]}]
+        await world.pod("web", containers=names)
+        await world.quiet()
+        secret = ObjectKey("Secret", "default", "password")
+        assert secret in device.applied.entries
+
+        def forbid(verb: str, resource: Resource, name: str) -> None:
+            if verb == "get" and resource is SECRETS:
+                raise KubeRefused("secrets is forbidden", status=403, reason="Forbidden")
+
+        world.kube.fail = forbid
+        await world.hubs[0].stop()
+        world.hub("hub-b")
+        await world.pod("second")
+        await world.quiet(60)
+        assert device.applied.entries.keys() == {pod_key("web"), pod_key("second"), secret}
+
+    in_world(story)
+
+
+def test_an_api_server_that_comes_late_is_no_reason_to_empty_a_node() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        await world.hubs[0].stop()
+
+        def away(verb: str, resource: Resource, name: str) -> None:
+            raise KubeError("connection refused")
+
+        world.kube.fail = away
+        world.hub("hub-b", "edge-9")
+        world.hubs[1].sync.manage(NODE)
+        assert of_node(await world.quiet(120)) == []
+        assert len(world.devices[NODE].applied.entries) == 2
+
+    in_world(story)
+
+
+def test_a_body_that_the_broker_lost_is_published_when_the_device_misses_it() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        world.broker.retained.drop(TOPICS.desired(config_key("settings")))
+        late = world.device(instance="i2")
+        await world.quiet(20)
+        assert late.applied.entries.keys() == {pod_key("web"), config_key("settings")}
+        assert not late.missing
+
+    in_world(story)
+
+
+def test_the_clears_of_a_hub_that_died_too_early_are_done_by_the_next() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        pod = await world.pod("short")
+        await world.quiet()
+        body = dict(world.broker.retained.items())[TOPICS.desired(pod_key("short"))]
+        await world.kube.delete(PODS, "default", "short", uid=pod["metadata"]["uid"], grace=0)
+        await world.quiet()
+        world.broker.publish(body, retain=True)
+        await world.hubs[0].stop()
+        world.hub("hub-b")
+        await world.quiet()
+        assert TOPICS.desired(pod_key("short")) not in dict(world.broker.retained.items())
+
+    in_world(story)
+
+
+def test_an_inventory_without_its_change_is_followed_by_a_head() -> None:
+    """A hub that died between the two left a device that does not know of the newer list."""
+
+    async def story(world: World) -> None:
+        await settled(world)
+        kept = dict(world.broker.retained.items())
+        old_change = kept[TOPICS.change]
+        await world.pod("second")
+        await world.hubs[0].stop()
+        world.hub("hub-b")
+        await world.quiet()
+        assert pod_key("second") in world.devices[NODE].applied.entries
+        await world.hubs[1].stop()
+        world.broker.publish(old_change, retain=True)
+        world.hub("hub-c")
+        sent = of_node(await world.quiet())
+        assert topics_of(sent) == ["change"]
+        assert len(sent[0].payload) < 100
+
+    in_world(story)
+
+
+def test_a_device_that_is_ahead_of_the_broker_gets_a_newer_list() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        device = world.devices[NODE]
+        ahead = device.applied.revision + 5_000
+        device.applied = Inventory(ahead, {})
+        birth = Session(True, device.instance, device.counter, revision=ahead, digest=b"x" * 16)
+        assert device._connection is not None
+        device._connection.publish(TOPICS.session, birth.encode(), retain=True)
+        await world.quiet()
+        assert device.applied.revision > ahead
+        assert device.applied.entries.keys() == {pod_key("web"), config_key("settings")}
+
+    in_world(story)

@@ -1,0 +1,111 @@
+"""Objects over the broker's packet limit, and bytes that are no messages."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from cloudhub.kube.port import EVENTS
+from shared import codec
+from shared.messages import Inventory
+from shared.topics import Topics
+from simulator.broker_session import Publication, Traits
+from tests.hub_delivery.test_delivery import env_from
+from tests.hub_delivery.world import NODE, World, config_key, in_world, pod_key
+
+TOPICS = Topics().of(NODE)
+NOISE = random.Random(4)
+
+
+def noise(size: int) -> str:
+    return "".join(NOISE.choice("abcdefghijklmnopqrstuvwxyz0123456789") for _ in range(size))
+
+
+def test_an_object_over_the_packet_limit_is_left_out_and_said() -> None:
+    async def story(world: World) -> None:
+        world.hub()
+        device = world.device()
+        await world.config("big", {"a": noise(30_000)})
+        await world.pod("web", containers=env_from("big"))
+        await world.pod("other")
+        await world.quiet()
+        assert device.applied.entries.keys() == {pod_key("web"), pod_key("other")}
+        [event] = await world.kube.list(EVENTS)
+        assert event["involvedObject"]["name"] == "web"
+        assert (event["type"], event["reason"]) == ("Warning", "TooLargeForBroker")
+        assert "ConfigMap/default/big" in event["message"]
+        await world.pod("third")
+        await world.quiet()
+        assert pod_key("third") in device.applied.entries
+
+    in_world(story, traits=Traits(max_packet_size=8000))
+
+
+def test_the_older_body_stays_in_force_when_the_new_one_is_too_large() -> None:
+    async def story(world: World) -> None:
+        world.hub()
+        device = world.device()
+        await world.config("grows", {"a": "small"})
+        await world.pod("web", containers=env_from("grows"))
+        await world.quiet()
+        before = device.applied.entries[config_key("grows")]
+        await grow(world, noise(30_000))
+        await world.quiet(30)
+        assert device.applied.entries[config_key("grows")] == before
+        await world.hubs[0].stop()
+        world.hub("hub-b")
+        await world.quiet(30)
+        assert device.applied.entries[config_key("grows")] == before
+        await grow(world, "small again")
+        await world.quiet()
+        assert device.applied.entries[config_key("grows")] != before
+        assert not device.missing
+
+    async def grow(world: World, value: str) -> None:
+        from cloudhub.kube.port import CONFIG_MAPS
+
+        await world.kube.patch(CONFIG_MAPS, "default", "grows", {"data": {"a": value}})
+
+    in_world(story, traits=Traits(max_packet_size=8000))
+
+
+GARBAGE = [
+    b"\x00",
+    b"\x01garbage",
+    codec.encode({"r": 1})[:-2],
+    codec.encode({}),
+    codec.encode({"r": 2**60, "e": [], "d": b""}),
+    b"\x02" + codec.encode({})[1:],
+    Inventory(2**52, {}).encode(),
+]
+
+
+@pytest.mark.parametrize("branch", ["session", "inventory", "change", "reported/Pod/default/web"])
+@pytest.mark.parametrize("payload", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_on_any_topic_is_counted_and_otherwise_nothing(branch: str, payload: bytes) -> None:
+    async def story(world: World) -> None:
+        world.broker.publish(Publication(f"{TOPICS.base}/{branch}", payload, "x"), retain=True)
+        hub = world.hub()
+        device = world.device()
+        await world.pod("web")
+        await world.quiet(30)
+        world.broker.publish(Publication(f"{TOPICS.base}/{branch}", payload, "x"), retain=False)
+        await world.pod("second")
+        await world.quiet(30)
+        assert device.applied.entries.keys() == {pod_key("web"), pod_key("second")}
+        assert b"rejected_messages_total{reason=" in hub.metrics.text()
+
+    in_world(story)
+
+
+def test_a_topic_that_is_nobodys_is_counted() -> None:
+    async def story(world: World) -> None:
+        hub = world.hub()
+        await world.quiet()
+        topic = TOPICS.base.replace(NODE, "no-such-slot") + "/session"
+        world.broker.publish(Publication(topic, b"x", "x"), retain=False)
+        await world.quiet()
+        assert b'reason="bad-topic"' in hub.metrics.text()
+
+    in_world(story)

@@ -1,0 +1,345 @@
+"""The way up: reports become pod statuses, deletions end, Events are written, once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cloudhub.kube.port import EVENTS, PODS, Resource
+from shared.errors import KubeError, KubeRefused
+from shared.messages import Report, ReportedEvent
+from shared.objects import Json
+from shared.topics import Topics
+from simulator.broker_session import Publication
+from simulator.clock import EPOCH
+from tests.hub_delivery.world import NODE, World, in_world, pod_key
+
+TOPICS = Topics().of(NODE)
+RUNNING = {
+    "phase": "Running",
+    "podIP": "10.0.0.9",
+    "conditions": [{"type": "Ready", "status": "True"}],
+}
+
+
+async def pod_of(world: World, name: str = "web") -> Json:
+    found = await world.kube.get(PODS, "default", name)
+    assert found is not None
+    return found
+
+
+async def running(world: World) -> str:
+    """A pod that its device reported to run; answers its uid."""
+    world.hub()
+    world.device()
+    pod = await world.pod("web")
+    await world.quiet()
+    uid = pod["metadata"]["uid"]
+    world.devices[NODE].report(pod_key("web"), uid, RUNNING)
+    await world.quiet(0.2)
+    return uid
+
+
+def writes(world: World) -> list[tuple[str, str, str]]:
+    return [one for one in world.kube.requests if one[0] in ("patch", "create", "delete", "update")]
+
+
+def retained_reports(world: World) -> list[str]:
+    return [topic for topic, _ in world.broker.retained.items() if "/reported/" in topic]
+
+
+def test_a_report_becomes_the_status_with_one_request() -> None:
+    async def story(world: World) -> None:
+        await running(world)
+        status = (await pod_of(world))["status"]
+        assert (status["phase"], status["podIP"], status["qosClass"]) == (
+            *("Running", "10.0.0.9"),
+            "BestEffort",
+        )
+        assert [one for one in writes(world) if one[0] == "patch"] == [
+            ("patch", "pods/status", "web")
+        ]
+
+    in_world(story)
+
+
+def test_a_restarted_hub_writes_only_what_differs() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        await world.hubs[0].stop()
+        before = len(writes(world))
+        world.hub("hub-b")
+        await world.quiet()
+        assert len(writes(world)) == before
+        await world.hubs[1].stop()
+        world.devices[NODE].report(pod_key("web"), uid, {"phase": "Succeeded"})
+        await world.quiet()
+        world.hub("hub-c")
+        await world.quiet()
+        assert (await pod_of(world))["status"]["phase"] == "Succeeded"
+
+    in_world(story)
+
+
+def test_a_deletion_ends_when_the_device_has_stopped_the_pod() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        await world.kube.delete(PODS, "default", "web", uid=uid, grace=30)
+        await world.quiet()
+        assert (await pod_of(world))["metadata"]["deletionGracePeriodSeconds"] == 30
+        final = {"phase": "Succeeded"}
+        world.kube.requests.clear()
+        world.devices[NODE].report(pod_key("web"), uid, final, finished=True)
+        await world.quiet(0.3)
+        assert writes(world) == [("patch", "pods/status", "web"), ("delete", "pods", "web")]
+        assert [one for one in world.kube.requests if one[0] == "get"] == []
+        assert await world.kube.get(PODS, "default", "web") is None
+        assert world.devices[NODE].applied.entries == {}
+        assert retained_reports(world) == []
+
+    in_world(story)
+
+
+def test_a_finished_report_that_a_dead_hub_missed_ends_the_deletion() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        await world.kube.delete(PODS, "default", "web", uid=uid, grace=30)
+        await world.quiet()
+        await world.hubs[0].stop()
+        world.devices[NODE].report(pod_key("web"), uid, {"phase": "Failed"}, finished=True)
+        await world.quiet()
+        world.hub("hub-b")
+        await world.quiet()
+        assert await world.kube.get(PODS, "default", "web") is None
+        assert retained_reports(world) == []
+
+    in_world(story)
+
+
+def test_a_finished_report_deletes_nothing_that_nobody_deletes() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        world.devices[NODE].report(pod_key("web"), uid, {"phase": "Succeeded"}, finished=True)
+        await world.quiet()
+        assert "deletionTimestamp" not in (await pod_of(world))["metadata"]
+
+    in_world(story)
+
+
+def test_a_report_about_a_namesake_is_cleared_and_never_written() -> None:
+    async def story(world: World) -> None:
+        await running(world)
+        world.devices[NODE].report(
+            pod_key("web"), "another-uid", {"phase": "Failed"}, finished=True
+        )
+        await world.quiet()
+        assert (await pod_of(world))["status"]["phase"] == "Running"
+        assert retained_reports(world) == []
+
+    in_world(story)
+
+
+def test_a_device_cannot_write_about_a_pod_of_another_node() -> None:
+    async def story(world: World) -> None:
+        world.hub("hub-a", NODE, "edge-2")
+        device = world.device()
+        theirs = await world.pod("theirs", "edge-2")
+        await world.quiet()
+        said = (ReportedEvent("Warning", "Pwned", "x", int(EPOCH), int(EPOCH)),)
+        uid = theirs["metadata"]["uid"]
+        device.report(pod_key("theirs"), uid, {"phase": "Failed"}, finished=True, events=said)
+        await world.quiet()
+        found = await pod_of(world, "theirs")
+        assert found["status"]["phase"] == "Pending"
+        assert await world.kube.list(EVENTS) == []
+        assert b'reason="foreign-pod"' in world.hubs[0].metrics.text()
+
+    in_world(story)
+
+
+def test_an_older_report_never_replaces_a_newer_one() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        old = Report(pod_key("web"), uid, 0, 1, {"phase": "Pending"})
+        topic = TOPICS.reported(pod_key("web"))
+        world.broker.publish(Publication(topic, old.encode(), "x"), retain=False)
+        await world.quiet()
+        assert (await pod_of(world))["status"]["phase"] == "Running"
+
+    in_world(story)
+
+
+def test_a_device_restored_from_an_old_image_is_believed() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        device = world.devices[NODE]
+        for counter in (20, 5):
+            device.report(pod_key("web"), uid, {**RUNNING, "message": str(counter)})
+            device.counter = counter
+            device._link._path.cut()  # type: ignore[attr-defined]
+            await world.quiet()
+        device.sequence = 0
+        device.report(pod_key("web"), uid, {"phase": "Running", "podIP": "10.0.0.77"})
+        await world.quiet()
+        assert (await pod_of(world))["status"]["podIP"] == "10.0.0.77"
+
+    in_world(story)
+
+
+def test_a_server_that_drops_a_field_is_not_asked_again_and_again() -> None:
+    async def story(world: World) -> None:
+        await running(world)
+        drop = world.kube.patch
+
+        async def dropping(*args, **options):  # type: ignore[no-untyped-def]
+            patch = {"metadata": args[3]["metadata"], "status": dict(args[3]["status"])}
+            patch["status"].pop("observedGeneration", None)
+            return await drop(*args[:3], patch, **options)
+
+        world.kube.patch = dropping  # type: ignore[method-assign]
+        uid = (await pod_of(world))["metadata"]["uid"]
+        newer = {**RUNNING, "observedGeneration": 3}
+        world.devices[NODE].report(pod_key("web"), uid, newer)
+        await world.quiet()
+        world.kube.requests.clear()
+        for number in range(5):
+            note = {"metadata": {"labels": {"n": str(number)}}}
+            await drop(PODS, "default", "web", note)
+            await world.quiet()
+        assert ("patch", "pods/status", "web") not in world.kube.requests
+
+    in_world(story)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_status_that_the_server_refuses_is_not_repeated(status: int) -> None:
+    async def story(world: World) -> None:
+        def refuse(verb: str, resource: Resource, name: str) -> None:
+            if verb == "patch":
+                raise KubeRefused("bad", status=status, reason="Invalid")
+
+        world.kube.fail = refuse
+        await running(world)
+        world.kube.requests.clear()
+        await world.quiet(300)
+        assert writes(world) == []
+
+    in_world(story)
+
+
+def test_an_api_server_that_is_away_gets_the_newest_status_later() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+
+        def away(verb: str, resource: Resource, name: str) -> None:
+            raise KubeError("connection refused")
+
+        world.kube.fail = away
+        for number in range(10):
+            status = {**RUNNING, "message": str(number)}
+            world.devices[NODE].report(pod_key("web"), uid, status)
+            await world.quiet(1)
+        world.kube.requests.clear()
+        world.kube.fail = lambda verb, resource, name: None
+        await world.quiet(60)
+        assert (await pod_of(world))["status"]["message"] == "9"
+        assert writes(world) == [("patch", "pods/status", "web")]
+
+    in_world(story)
+
+
+def test_what_kubernetes_says_of_an_absent_nodes_pods_stands_until_it_is_back() -> None:
+    async def story(world: World) -> None:
+        await running(world)
+        path = world.devices[NODE]._link._path  # type: ignore[attr-defined]
+        path.reachable = False
+        path.cut()
+        await world.quiet(60)
+        not_ready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        await world.kube.patch(
+            PODS, "default", "web", not_ready, subresource="status", patch_type="strategic"
+        )
+        await world.quiet(60)
+        await world.hubs[0].stop()
+        world.hub("hub-b")
+        await world.quiet(60)
+        assert (await pod_of(world))["status"]["conditions"][0]["status"] == "False"
+        path.reachable = True
+        await world.quiet(60)
+        assert (await pod_of(world))["status"]["conditions"][0]["status"] == "True"
+
+    in_world(story)
+
+
+def test_events_are_written_once_and_counted_up() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        now = int(EPOCH + asyncio.get_running_loop().time())
+        device = world.devices[NODE]
+
+        def say(count: int, last: int) -> None:
+            event = ReportedEvent("Warning", "BackOff", "again", now, last, count, "spec.x{c}")
+            device.report(pod_key("web"), uid, {**RUNNING, "message": str(count)}, events=(event,))
+
+        say(1, now)
+        await world.quiet()
+        [event] = await world.kube.list(EVENTS)
+        assert event["metadata"]["name"].startswith("web.")
+        assert event["involvedObject"] == {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": "default",
+            "name": "web",
+            "uid": uid,
+            "fieldPath": "spec.x{c}",
+        }
+        assert event["reportingComponent"] == "kubetide-agent"
+        assert event["source"] == {"component": "kubetide-agent", "host": NODE}
+        await world.hubs[0].stop()
+        world.kube.requests.clear()
+        world.hub("hub-b")
+        await world.quiet()
+        assert [one for one in world.kube.requests if one[1] == "events"] == [
+            ("list", "events", "")
+        ]
+        say(4, now + 3)
+        await world.quiet()
+        [event] = await world.kube.list(EVENTS)
+        assert event["count"] == 4
+
+    in_world(story)
+
+
+def test_a_device_whose_clock_was_never_set_speaks_in_the_hubs_time() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        said = (ReportedEvent("Normal", "Started", "x", 12, 15),)
+        world.devices[NODE].report(pod_key("web"), uid, {"phase": "Running"}, events=said)
+        await world.quiet()
+        [event] = await world.kube.list(EVENTS)
+        assert event["lastTimestamp"] > "2026"
+
+    in_world(story)
+
+
+def test_old_events_are_not_told_and_many_are_told_slowly() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        now = int(EPOCH + asyncio.get_running_loop().time())
+        old = ReportedEvent("Normal", "Old", "x", now - 9000, now - 8000)
+        device = world.devices[NODE]
+        for burst in range(4):
+            said = tuple(
+                ReportedEvent("Normal", "Said", f"{burst}-{n}", now, now) for n in range(31)
+            )
+            status = {"phase": "Running", "message": str(burst)}
+            device.report(pod_key("web"), uid, status, events=(old, *said))
+            await world.quiet(1)
+        found = await world.kube.list(EVENTS)
+        assert 55 < len(found) < 75
+        assert {event["reason"] for event in found} == {"Said"}
+        await world.quiet(120)
+        assert len(await world.kube.list(EVENTS)) > 90
+
+    in_world(story)
