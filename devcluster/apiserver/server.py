@@ -44,9 +44,9 @@ class ApiServer:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
-        self.objects = Objects(
-            Store(history=history), clock or SystemClock(), random_source=random.SystemRandom()
-        )
+        clock = clock or SystemClock()
+        store = Store(history=history, first_version=int(clock.now() * 1000))
+        self.objects = Objects(store, clock, random_source=random.SystemRandom())
         create_first_namespaces(self.objects)
 
     @property

@@ -51,19 +51,24 @@ Listener = Callable[[Change], None]
 class _Shelf:
     """The objects of one kind and what happened to them lately."""
 
+    forgotten: int
+    """The version of the newest change that is not in ``changes``."""
     objects: dict[tuple[str, str], Json] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    forgotten: int = 0
-    """The version of the newest change that was dropped from ``changes``."""
 
 
 class Store:
-    def __init__(self, *, history: int = 2000) -> None:
-        """``history`` is the least number of changes kept per kind."""
+    def __init__(self, *, history: int = 2000, first_version: int = 1) -> None:
+        """``history`` is the least number of changes kept per kind.
+
+        Versions count from ``first_version``; with one above all those of an earlier life, a
+        client that comes from there is told 410 and lists again.
+        """
         self._history = history
+        self._first_version = first_version
         self._shelves: dict[str, _Shelf] = {}
         self._listeners: set[Listener] = set()
-        self.version = 1
+        self.version = first_version
 
     def get(self, key: Key) -> Json | None:
         return self._shelf(key.storage).objects.get((key.namespace, key.name))
@@ -104,7 +109,9 @@ class Store:
         return lambda: self._listeners.discard(listener)
 
     def _shelf(self, storage: str) -> _Shelf:
-        return self._shelves.setdefault(storage, _Shelf())
+        if storage not in self._shelves:
+            self._shelves[storage] = _Shelf(self._first_version)
+        return self._shelves[storage]
 
     def _record(self, change: Change) -> None:
         shelf = self._shelf(change.key.storage)

@@ -104,6 +104,6 @@ async def test_version_zero_is_served_and_a_broken_one_refused(api: Api) -> None
 
 
 async def test_a_version_of_the_future_is_not_served(api: Api) -> None:
-    answer = await api.get("configmaps", resourceVersion="999999999", timeout="10s")
+    answer = await api.get("configmaps", resourceVersion="9000000000000000", timeout="10s")
     assert answer.refusal == (504, "Timeout")
     assert "Too large resource version" in answer["message"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -92,6 +93,20 @@ async def test_a_watch_that_cannot_be_continued_is_told_so(api: Api) -> None:
         ((kind, status),) = await events.rest()
     assert (kind, status["kind"], status["code"]) == ("ERROR", "Status", 410)
     assert "too old resource version" in status["message"]
+
+
+async def test_a_watch_from_before_a_restart_is_told_so(api: Api) -> None:
+    version = (await api.get("configmaps")).metadata["resourceVersion"]
+    await asyncio.sleep(0.1)  # versions start at the time, so a later life needs to be later
+    later = ApiServer(tls=False)
+    await later.start()
+    cluster = replace(api.cluster, url=later.url, token=later.token)
+    headers = {"Authorization": f"Bearer {later.token}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        again = Api(cluster, session, "default")
+        async with again.watch("configmaps", resourceVersion=version) as events:
+            assert (await events.next())[1]["code"] == 410
+    await later.stop()
 
 
 async def test_a_page_of_a_list_that_is_forgotten_is_refused(api: Api) -> None:
