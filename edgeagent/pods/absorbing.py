@@ -27,7 +27,10 @@ def absorb(view: PodView) -> PodFacts:
     facts = view.facts
     for container in specs.every_container(view.pod):
         name = container["name"]
-        known = _seen(facts.container(name), view.newest(name), container)
+        observed = view.newest(name)
+        if observed is not None and (said := view.live.words.get(observed.id)):
+            observed = replace(observed, message=said)
+        known = _seen(facts.container(name), observed, container)
         if known is not None:
             facts = facts.with_container(name, _probed(known, view.live, container))
     attempts = [one.attempt for one in view.sandboxes]

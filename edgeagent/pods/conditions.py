@@ -22,7 +22,7 @@ _ORDER = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"
 def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[str, Verdict]:
     containers_ready = _containers_ready(view.pod, statuses, phase)
     return {
-        "PodReadyToStartContainers": (_has_network(view), "", ""),
+        "PodReadyToStartContainers": (_has_network(view, phase), "", ""),
         "Initialized": _initialized(view.pod, statuses, phase),
         "Ready": _ready(view.pod, containers_ready),
         "ContainersReady": containers_ready,
@@ -59,9 +59,9 @@ def as_json(found: Mapping[str, Verdict], times: Mapping[str, Condition]) -> lis
     return listed
 
 
-def _has_network(view: PodView) -> bool:
+def _has_network(view: PodView, phase: str) -> bool:
     sandbox = view.sandbox
-    if sandbox is None or view.facts.final is not None:
+    if sandbox is None or phase in ("Succeeded", "Failed"):
         return False
     return bool(sandbox.ips) or specs.on_host_network(view.pod)
 

@@ -15,7 +15,7 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning import Plan
 from edgeagent.pods.view import Live, Moment, PodView, Refusal, Trouble, Wanted
-from edgeagent.runtime.port import ContainerState, Image, Sandbox
+from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox
 from shared.clock import Clock
 from shared.objects import Json
 
@@ -45,6 +45,8 @@ class LivePod:
         self.startup: dict[str, bool] = {}
         self.readiness: dict[str, bool] = {}
         self.unhealthy: dict[str, str] = {}
+        self.words: dict[str, str] = {}
+        """By container id: what it said at its end."""
         self.announced: set[str] = set()
         """Containers whose stop, or whose back-off, was told as an Event already."""
         self.reported: tuple[Json, bool] | None = None
@@ -85,6 +87,16 @@ class LivePod:
             self._stopping_since = now.monotonic
         self.facts = plan.facts
 
+    def newly_ended(self) -> list[Container]:
+        """Containers whose end the facts do not know yet."""
+        known = {one.ended.container_id for one in self.facts.containers.values() if one.ended}
+        return [
+            one
+            for sandbox in self.sandboxes
+            for one in sandbox.containers
+            if one.state is ContainerState.EXITED and one.id not in known | self.words.keys()
+        ]
+
     def forgive(self) -> None:
         """Something that a failing action may have waited for has changed: try at once.
 
@@ -104,6 +116,7 @@ class LivePod:
             since=self._since,
             stopping_since=self._stopping_since,
             exits=dict(self._exits),
+            words=dict(self.words),
             startup=dict(self.startup),
             readiness=dict(self.readiness),
             unhealthy=dict(self.unhealthy),
@@ -121,6 +134,7 @@ class LivePod:
             one: self._exits.get(one) or _moment(finished / _NANO, now)
             for one, finished in ended.items()
         }
+        self.words = {one: words for one, words in self.words.items() if one in ended}
         self._drop_verdicts(ended)
 
     def _drop_verdicts(self, ended: Iterable[str]) -> None:

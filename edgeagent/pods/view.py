@@ -72,6 +72,8 @@ class Live:
     stopping_since: float = 0.0
     exits: Mapping[str, float] = field(default_factory=dict)
     """By container id: when it ended."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """By container id: what it said at its end."""
     startup: Mapping[str, bool] = field(default_factory=dict)
     """By container id: what the startup probe decided; absent = nothing yet."""
     readiness: Mapping[str, bool] = field(default_factory=dict)

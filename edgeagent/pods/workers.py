@@ -18,6 +18,7 @@ from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import pod_of, recovered
 from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.last_words import last_words
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.observing import Observer
@@ -97,6 +98,11 @@ class Pods:
             if pod.reported is not None
         }
 
+    def active(self) -> list[Json]:
+        """Pods that were taken up and have not ended: what they hold is not free."""
+        facts = [*self._remembered.values(), *(pod.facts for pod in self._pods.values())]
+        return [one.pod for one in facts if one.admitted and one.final is None and one.pod]
+
     async def fence(self) -> None:
         """Stop acting for good, and touch nothing: another agent has this node's name."""
         self._fenced = True
@@ -149,6 +155,7 @@ class Pods:
         if not pod.pod:
             self._drop(uid)
             return None
+        await self._hear_out(pod)
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
         _tell(pod, plan)
@@ -157,6 +164,11 @@ class Pods:
         if prober := self._probers.get(uid):
             prober.follow(self._node.ips)
         return None if plan.due is None else max(plan.due - self._clock.monotonic(), 0.0)
+
+    async def _hear_out(self, pod: LivePod) -> None:
+        """What containers that ended left to say, before anything is concluded from their end."""
+        for one in pod.newly_ended():
+            pod.words[one.id] = await last_words(pod.pod, one, self._materials)
 
     def _live(self, uid: str) -> LivePod:
         if uid not in self._pods:
