@@ -119,6 +119,8 @@ class Replicas:
         try:
             await self._kube.patch(LEASES, self._namespace, self._name, lease)
         except KubeRefused as refused:
+            if refused.status == 409:
+                raise KubeError(str(refused), status=409) from refused
             if refused.status != 404:
                 raise
             await self._create(lease)
