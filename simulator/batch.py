@@ -11,8 +11,4 @@ from simulator.scenario import Verdict, play
 def play_chunk(seeds: range) -> list[Verdict]:
     logs.configure(story=False)
     gc.freeze()
-    verdicts = []
-    for seed in seeds:
-        verdicts.append(play(seed)[0])
-        gc.collect()
-    return verdicts
+    return [play(seed)[0] for seed in seeds]

@@ -14,8 +14,10 @@ import asyncio
 import contextlib
 import heapq
 import random
+import sys
+import warnings
 from asyncio import base_events
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextvars import Context, ContextVar
 from typing import Any
@@ -184,12 +186,23 @@ class VirtualLoop(base_events.BaseEventLoop):
     def close(self) -> None:
         """Empties the graves last, when no port leads anywhere any more."""
         super().close()
+        self.set_exception_handler(lambda loop, context: None)
         for task in sorted(self._graves, key=lambda task: task.number):
             with contextlib.suppress(BaseException):
-                coroutine = task.get_coro()
-                if coroutine is not None:
-                    coroutine.close()
+                task.get_coro().close()
         self._graves.clear()
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """What the dead say when their frames are taken apart, at ``close`` and after, is not news."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.unraisablehook = hook
 
 
 def _context(handle: asyncio.Handle) -> Context:

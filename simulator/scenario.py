@@ -22,11 +22,12 @@ from cloudhub.kube.port import LEASES
 from simulator import logs, oracles
 from simulator.faults import FAULTS
 from simulator.journal import Journal
-from simulator.loop import Deadlock, Livelock, VirtualLoop
+from simulator.loop import Deadlock, Livelock, VirtualLoop, unheard
 from simulator.users import Users
 from simulator.world import World
 
 BOUND = 1500.0
+START = 1000.0
 LOOK_EVERY = 5.0
 SETTLE = 120.0
 QUIET = 400.0
@@ -47,37 +48,39 @@ class Verdict:
 def play(seed: int) -> tuple[Verdict, Journal]:
     """Run one seed in this process."""
     rng = random.Random(seed)
-    loop = VirtualLoop(random.Random(rng.getrandbits(64)), start=1000.0)
+    loop = VirtualLoop(random.Random(rng.getrandbits(64)), start=START)
     with _folder() as folder, _without_collector():
-        world: World | None = None
         asyncio.set_event_loop(loop)
         try:
-            world = World(loop, rng=rng, folder=folder)
-            with logs.into(world.journal):
-                _run(loop, world)
+            journal = _run(loop, rng, folder)
         finally:
             asyncio.set_event_loop(None)
-            loop.close()
-    journal = world.journal
+            with unheard():
+                loop.close()
+                gc.collect()
     verdict = Verdict(
         seed,
         tuple(journal.failures),
         tuple(journal.rules()),
         journal.digest(),
         loop.steps,
-        loop.time() - 1000.0,
+        loop.time() - START,
     )
     return verdict, journal
 
 
-def _run(loop: VirtualLoop, world: World) -> None:
+def _run(loop: VirtualLoop, rng: random.Random, folder: Path) -> Journal:
+    world = World(loop, rng=rng, folder=folder)
     loop.set_exception_handler(lambda _, context: _unhandled(world.journal, context))
-    try:
-        loop.run_until_complete(_story(world))
-    except (Deadlock, Livelock) as error:
-        world.journal.fail("stuck", repr(error))
+    with logs.into(world.journal):
+        try:
+            loop.run_until_complete(_story(world))
+        except (Deadlock, Livelock) as error:
+            world.journal.fail("stuck", repr(error))
+        gc.collect()  # An error that nobody looked at is told when its task is collected.
     for program in (*world.devices, *world.hubs):
         program.kill()
+    return world.journal
 
 
 def _unhandled(journal: Journal, context: dict[str, Any]) -> None:
