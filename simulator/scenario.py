@@ -20,6 +20,7 @@ from typing import Any
 
 from cloudhub.kube.port import LEASES
 from simulator import logs, oracles
+from simulator.chance import seeded
 from simulator.faults import FAULTS
 from simulator.journal import Journal
 from simulator.loop import Deadlock, Livelock, VirtualLoop, unheard
@@ -72,7 +73,8 @@ def play(seed: int) -> tuple[Verdict, Journal]:
 def _run(loop: VirtualLoop, rng: random.Random, folder: Path) -> Journal:
     world = World(loop, rng=rng, folder=folder)
     loop.set_exception_handler(lambda _, context: _unhandled(world.journal, context))
-    with logs.into(world.journal):
+    chance = random.Random(rng.getrandbits(64))
+    with logs.into(world.journal), seeded(chance):
         try:
             loop.run_until_complete(_story(world))
         except (Deadlock, Livelock) as error:

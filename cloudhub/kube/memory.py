@@ -53,7 +53,7 @@ class MemoryKube:
         self._version = 1000
         self._uids = 0
         self._stores: dict[Resource, dict[Place, Json]] = {}
-        self._watchers: set[_Watcher] = set()
+        self._watchers: dict[_Watcher, None] = {}
         self.fail: Fault = lambda verb, resource, name: None
         self.requests: list[tuple[str, str, str]] = []
         """Verb, resource (``pods/status``) and name of every request, for tests to look at."""
@@ -71,12 +71,12 @@ class MemoryKube:
     ) -> AsyncIterator[WatchEvent]:
         watcher = _Watcher(resource, namespace, label_selector, field_selector, metadata_only)
         self._list_for(watcher)
-        self._watchers.add(watcher)
+        self._watchers[watcher] = None
         try:
             while True:
                 yield await watcher.queue.get()
         finally:
-            self._watchers.discard(watcher)
+            self._watchers.pop(watcher, None)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Json | None:
         await self._enter("get", resource, name)

@@ -235,13 +235,13 @@ class MemoryRuntime:
         queue: asyncio.Queue[str | None] = asyncio.Queue()
         for uid in sorted({pod.seen.uid for pod in self.device.pods.values()}):
             queue.put_nowait(uid)
-        self.device.followers.add(queue)
+        self.device.followers[queue] = None
         try:
             while not self.device.away and (uid_or_end := await queue.get()) is not None:
                 yield uid_or_end
             raise RuntimeAway("the runtime is away")
         finally:
-            self.device.followers.discard(queue)
+            self.device.followers.pop(queue, None)
 
     async def streaming_url(
         self,

@@ -124,7 +124,7 @@ class MemoryDevice:
         self.latency: dict[str, float] = {}
         self.failures: dict[str, list[KubetideError]] = defaultdict(list)
         self.pods: dict[str, Pod] = {}
-        self.followers: set[asyncio.Queue[str | None]] = set()
+        self.followers: dict[asyncio.Queue[str | None], None] = {}
         self.away = False
         self._ids = count(1)
 
