@@ -23,7 +23,9 @@ _NEXT = "..data_tmp"
 def write(folder: Path, files: Files, *, now: float, group: int | None) -> bool:
     """Make ``folder`` show exactly ``files``; False when it already does. ``group`` is fsGroup."""
     current = folder / _DATA
+    names = {path.split("/")[0] for path in files}
     if current.is_symlink() and _holds(current, files, group=group):
+        _show(folder, names)
         return False
     before = os.readlink(current) if current.is_symlink() else ""
     stamp = datetime.fromtimestamp(now, UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
@@ -32,7 +34,7 @@ def write(folder: Path, files: Files, *, now: float, group: int | None) -> bool:
         _write_file(fresh / path, file, group=group)
     _open_folders(fresh, group=group)
     _swap(folder, fresh.name)
-    _show(folder, {path.split("/")[0] for path in files})
+    _show(folder, names)
     _drop_old(folder, keep=fresh.name, before=before)
     return True
 

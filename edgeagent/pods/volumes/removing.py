@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from edgeagent.pods.volumes import mounting
@@ -19,12 +20,12 @@ class StillMounted(TemporaryError):
     """Something in the pod's folder cannot be unmounted: nothing in it was removed."""
 
 
-def remove(folder: Path) -> None:
+def remove(folder: Path, *, unmount: Callable[[Path], None] = mounting.unmount_below) -> None:
     """Idempotent; a folder that is not there is a success."""
     if folder.is_symlink() or not folder.exists():
         return
     if mounting.may_mount():
-        mounting.unmount_below(folder)
+        unmount(folder)
     top = os.path.realpath(folder)
     left = [one for one in mounting.mount_points() if one == top or one.startswith(top + "/")]
     if left:
@@ -32,6 +33,6 @@ def remove(folder: Path) -> None:
     try:
         shutil.rmtree(top)
     except FileNotFoundError:
-        remove(folder)
+        remove(folder, unmount=unmount)
     except OSError as error:
         raise StillMounted(f"{folder} cannot be removed: {error}") from error

@@ -1,0 +1,86 @@
+"""Pods, nodes and objects as these tests write them: only what a test is about stands in it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.runtime.port import DnsConfig
+from shared.objects import Json, ObjectKey
+
+UID = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
+
+NODE = NodeFacts(
+    name="edge-1",
+    ips=("192.0.2.10",),
+    allocatable={
+        "cpu": Fraction(2),
+        "memory": Fraction(4 * 1024**3),
+        "pods": Fraction(3),
+        "ephemeral-storage": Fraction(10**10),
+    },
+    memory_capacity=4 * 1024**3,
+    host_dns=DnsConfig(servers=("192.0.2.53",), searches=("example.net",)),
+)
+
+
+def container(name: str = "main", **fields: Any) -> Json:
+    return {"name": name, "image": "busybox:1", **fields}
+
+
+def pod(*containers: Json, metadata: Json | None = None, **spec: Any) -> Json:
+    return {
+        "metadata": {"name": "web", "namespace": "default", "uid": UID, **(metadata or {})},
+        "spec": {"containers": list(containers) or [container()], **spec},
+    }
+
+
+def config_map(name: str, **data: str) -> Json:
+    return {"kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": data}
+
+
+def secret(name: str, **data: str) -> Json:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": "default"}, "data": encoded}
+
+
+class Objects:
+    """The ConfigMaps and Secrets that this node has."""
+
+    def __init__(self, *objects: Json) -> None:
+        self._objects = dict(_keyed(objects))
+
+    def get(self, key: ObjectKey) -> Json | None:
+        return self._objects.get(key)
+
+    def put(self, *objects: Json) -> None:
+        self._objects.update(_keyed(objects))
+
+    def drop(self, obj: Json) -> None:
+        del self._objects[ObjectKey.of(obj["kind"], obj)]
+
+
+def _keyed(objects: Iterable[Json]) -> Iterable[tuple[ObjectKey, Json]]:
+    return [(ObjectKey.of(one["kind"], one), one) for one in objects]
+
+
+class SteppedClock:
+    """Stands still; ``sleep`` and ``pass_by`` move it."""
+
+    def __init__(self) -> None:
+        self._moved = 0.0
+
+    def now(self) -> float:
+        return 1_700_000_000.0 + self._moved
+
+    def monotonic(self) -> float:
+        return self._moved
+
+    async def sleep(self, seconds: float) -> None:
+        self._moved += seconds
+
+    def pass_by(self, seconds: float) -> None:
+        self._moved += seconds
