@@ -87,6 +87,11 @@ class Model:
             if isinstance(action, StartSandbox):
                 assert plan.facts.stopping is None and plan.facts.final is None
                 assert view.sandbox is None
+            if isinstance(action, RemoveVolumes):
+                assert all(one.id in self.cleaned for one in self.sandboxes), "volumes in use"
+        if plan.facts.final is not None and view.facts.final is None:
+            starting = [one for one in kept if isinstance(one, (StartContainer, StartSandbox))]
+            assert not starting and not self.running(), "ended, but something lives"
         if view.facts.final is not None and view.wanted is Wanted.RUN:
             assert plan.facts.final is not None or view.facts.stopping.gone  # type: ignore[union-attr]
 
