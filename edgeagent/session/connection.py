@@ -188,6 +188,7 @@ class AgentSession:
             missing=tuple(sorted(missing)[:MOST_MISSING]),
         )
         self._told_revision = applied.revision
+        self._rivals.publishing()
         await connection.publish(self._topics.session, birth.encode(), retain=True)
 
     async def _repeat_birth(self) -> None:
@@ -226,12 +227,13 @@ class AgentSession:
     async def _read_session(self, message: Message) -> None:
         found = Session.decode(message.payload)
         verdict = self._rivals.judge(found, retained=message.retained)
-        self._looked.set()
         if verdict is Verdict.FENCED:
             raise _Fenced(
                 f"another agent has the name {self._who.node} (instance {found.instance},"
                 f" boot {found.boot}); give one of the two another node-name and restart it"
             )
+        if message.retained:
+            self._looked.set()
         if verdict is Verdict.REPEAT:
             await self._announce(self._missing)
 

@@ -24,6 +24,7 @@ class Rivals:
     def __init__(self, *, instance: str, boot: str) -> None:
         self._me = (instance, boot)
         self._counter = 0
+        self._published = False
         self._echoed = False
         self.lived = False
         """A birth of this process has come back from the broker."""
@@ -31,18 +32,22 @@ class Rivals:
     def connecting(self, counter: int) -> None:
         """A new connection begins; its birth has this counter."""
         self._counter = counter
-        self._echoed = False
+        self._published = self._echoed = False
+
+    def publishing(self) -> None:
+        """Our birth is on its way to the broker."""
+        self._published = True
 
     def judge(self, found: Session, *, retained: bool) -> Verdict:
+        """``retained``: it stands at the broker now; others may be old, sent once more."""
         if not found.online:
             return self._judge_death(found)
         if (found.instance, found.boot) == self._me:
             if found.counter == self._counter:
                 self._echoed = self.lived = True
             return Verdict.NOTHING
-        if self._echoed or (retained and self.lived):
-            return Verdict.FENCED
-        return Verdict.NOTHING
+        took_our_place = retained and self.lived and not self._published
+        return Verdict.FENCED if self._echoed or took_our_place else Verdict.NOTHING
 
     def _judge_death(self, found: Session) -> Verdict:
         """A late Will of an older connection, ours or another's, over the birth that lives."""

@@ -1,0 +1,270 @@
+"""Reports: the newest of each object arrives, nothing is sent twice without need, nothing is lost.
+
+In virtual time over the broker model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import string
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from edgeagent.outbox import EVENT_SECONDS, MAX_TEXT, News, Outbox, coalesce, smaller
+from shared.errors import StoreBusy
+from shared.messages import MAX_EVENTS, Report, ReportedEvent
+from tests.edge_session.conftest import Model
+from tests.edge_session.rig import Device, Hub, a_hub, pod, pod_key, until
+from tests.parts.virtual_time import virtual
+
+NOW = 1_780_000_000.0
+WEB = pod_key("web")
+
+
+def event(reason: str = "BackOff", *, at: float = NOW, count: int = 1) -> ReportedEvent:
+    return ReportedEvent("Warning", reason, "again", int(at), int(at), count)
+
+
+@asynccontextmanager
+async def running(model: Model, *names: str) -> AsyncIterator[tuple[Hub, Device]]:
+    async with a_hub(model.link()) as hub, model.device().running() as device:
+        await until(lambda: device.connected)
+        await hub.want(*names)
+        await until(lambda: device.has(*names))
+        yield hub, device
+
+
+@virtual
+async def test_only_the_newest_of_a_burst_is_sent(tmp_path: Path) -> None:
+    async with running(Model(tmp_path), "web") as (hub, device):
+        for step in range(5):
+            await device.report("web", within=1.0, step=step)
+        await device.report("web", phase="Running")
+        await asyncio.sleep(5)
+        assert [report.status for report in hub.reports[WEB]] == [{"phase": "Running"}]
+        assert hub.reports[WEB][0].applied == device.desired.revision
+
+
+@virtual
+async def test_an_urgent_report_does_not_take_patient_ones_with_it(tmp_path: Path) -> None:
+    async with running(Model(tmp_path), "web", "db") as (hub, device):
+        await device.report("db", within=1.0, phase="Pending")
+        await device.report("web", phase="Running")
+        await until(lambda: hub.newest("web"), within=0.5)
+        assert hub.newest("db") is None
+        await until(lambda: hub.newest("db"), within=1.5)
+
+
+@virtual
+async def test_saying_the_same_again_sends_nothing(tmp_path: Path) -> None:
+    async with running(Model(tmp_path), "web") as (hub, device):
+        for _ in range(3):
+            await device.report("web", phase="Running")
+            await asyncio.sleep(3)
+        assert len(hub.reports[WEB]) == 1
+
+
+@virtual
+async def test_what_was_reported_offline_is_sent_after_a_restart(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web") as (hub, device):
+        await device.report("web", phase="Pending")
+        await until(lambda: hub.newest("web"))
+    offline = model.device()
+    model.ways[-1].reachable = False
+    async with offline.running():
+        await offline.report("web", phase="Running")
+        await asyncio.sleep(1)
+    async with a_hub(model.link()) as hub, model.device().running():
+        await until(lambda: hub.newest("web") == {"phase": "Running"})
+
+
+@virtual
+async def test_what_the_broker_has_is_not_sent_again_after_a_restart(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web") as (hub, device):
+        await device.report("web", phase="Running")
+        await until(lambda: hub.newest("web"))
+    async with a_hub(model.link()) as hub, model.device().running() as device:
+        await device.report("web", phase="Running")
+        await asyncio.sleep(30)
+        assert len(hub.reports[WEB]) == 1, "the retained one only"
+
+
+@virtual
+async def test_reports_about_what_is_not_wanted_are_not_sent(tmp_path: Path) -> None:
+    async with running(Model(tmp_path), "web") as (hub, device):
+        await device.report("other", phase="Running")
+        await device.reports.put(WEB, uid="older", status={"phase": "Failed"}, within=0.02)
+        await asyncio.sleep(5)
+        assert not hub.reports
+
+
+@virtual
+async def test_the_report_of_a_dropped_pod_is_forgotten(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web", "db") as (hub, device):
+        await device.report("web", phase="Running")
+        await hub.want("db")
+        await until(lambda: device.has("db"))
+        assert device.reports.waiting == 0
+    async with model.device().running() as again:
+        assert again.reports.waiting == 0
+
+
+@virtual
+async def test_a_report_over_the_packet_limit_is_made_smaller_and_blocks_nobody(
+    tmp_path: Path,
+) -> None:
+    model = Model(tmp_path, max_packet_size=1000)
+    async with running(model, "web", "db") as (hub, device):
+        noise = "".join(random.Random(1).choices(string.printable, k=5000))
+        await device.report("web", phase="Failed", message=noise)
+        await device.report("db", phase="Running")
+        await until(lambda: hub.newest("web") and hub.newest("db"))
+        said = hub.newest("web")
+        assert said is not None
+        assert said["phase"] == "Failed"
+        assert len(said["message"]) < 300
+
+
+class FullDisk:
+    """A store that cannot be written for a while."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._write = device.database.write
+
+    def fill(self) -> None:
+        async def refuse(work: object) -> None:
+            raise StoreBusy("database or disk is full")
+
+        self._device.database.write = refuse  # type: ignore[method-assign,assignment]
+
+    def free(self) -> None:
+        self._device.database.write = self._write  # type: ignore[method-assign]
+
+
+@virtual
+async def test_with_a_full_disk_reports_go_out_and_lists_wait(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web") as (hub, device):
+        disk = FullDisk(device)
+        disk.fill()
+        await device.report("web", phase="Running")
+        await until(lambda: hub.newest("web"))
+        await hub.want("web", "db")
+        await asyncio.sleep(20)
+        assert device.has("web"), "what is not stored is not applied"
+        disk.free()
+        await until(lambda: device.has("web", "db"), within=60)
+        await asyncio.sleep(10)
+    async with model.device().running() as again:
+        assert again.has("web", "db")
+        assert again.reports.waiting == 0
+
+
+@virtual
+async def test_what_could_not_be_stored_comes_again_after_a_crash(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web") as (hub, device):
+        FullDisk(device).fill()
+        await hub.want("web", "db")
+        await asyncio.sleep(20)
+    async with model.device().running() as again:
+        assert again.has("web")
+        await until(lambda: again.has("web", "db"))
+
+
+@virtual
+async def test_sequences_grow_over_a_lost_database(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web") as (hub, device):
+        await device.report("web", phase="Running")
+        await until(lambda: hub.newest("web"))
+        first = hub.reports[WEB][-1].sequence
+    async with a_hub(model.link()) as hub, model.device("fresh").running() as device:
+        await until(lambda: device.has("web"))
+        await device.report("web", phase="Failed")
+        await until(lambda: hub.newest("web") == {"phase": "Failed"})
+        assert hub.reports[WEB][-1].sequence > first
+
+
+@virtual
+async def test_the_events_of_a_report_are_kept_until_it_is_sent(tmp_path: Path) -> None:
+    async with running(Model(tmp_path), "web") as (hub, device):
+        now = device._clock.now()
+        await device.report("web", phase="Running")
+        for _ in range(3):
+            again = [event(at=now)]
+            await device.reports.put(WEB, uid="uid-web", status=None, events=again, within=0.02)
+        await until(lambda: hub.reports.get(WEB))
+        assert hub.reports[WEB][-1].status == {"phase": "Running"}
+        assert [one.count for one in hub.reports[WEB][-1].events] == [3]
+
+
+@virtual
+async def test_an_event_that_only_repeats_is_told_seldom(tmp_path: Path) -> None:
+    async with running(Model(tmp_path), "web") as (hub, device):
+        for _ in range(60):
+            now = device._clock.now()
+            await device.reports.put(
+                WEB, uid="uid-web", status={}, events=[event(at=now)], within=0.02
+            )
+            await asyncio.sleep(1)
+        assert len(hub.reports[WEB]) <= 7
+
+
+# The outbox alone
+
+
+def test_events_are_counted_bounded_and_grow_old() -> None:
+    many = [event(f"Reason{number}") for number in range(MAX_EVENTS + 5)]
+    kept = coalesce((), many, now=NOW)
+    assert [one.reason for one in kept] == [one.reason for one in many[5:]]
+    assert coalesce(kept, [event("Reason9", count=2)], now=NOW)[-1].count == 3
+    assert not coalesce(kept, (), now=NOW + EVENT_SECONDS)
+    long = ReportedEvent("Normal", "Long", "x" * 5000, int(NOW), int(NOW))
+    assert len(coalesce((), [long], now=NOW)[0].message) == MAX_TEXT
+
+
+def test_another_uid_under_a_key_starts_anew() -> None:
+    outbox = Outbox()
+    outbox.put(WEB, uid="u1", status={"a": 1}, events=[event()], now=NOW)
+    assert outbox.put(WEB, uid="u2", status={"a": 1}, now=NOW) is News.NEW
+    row = outbox.get(WEB)
+    assert row is not None
+    assert row.events == ()
+
+
+def test_an_acknowledgement_of_an_older_report_marks_nothing() -> None:
+    outbox = Outbox()
+    outbox.put(WEB, uid="u1", status={"a": 1}, now=NOW)
+    (first,) = outbox.seal([WEB], applied=1, now=NOW)
+    outbox.put(WEB, uid="u1", status={"a": 2}, now=NOW)
+    assert not outbox.mark_sent(WEB, first.sequence)
+    assert outbox.seal([WEB], applied=1, now=NOW)[0].sequence > first.sequence
+    assert len(outbox.waiting()) == 1
+
+
+@pytest.mark.parametrize("clock", [0.0, 5e9, NOW])
+def test_the_sequence_follows_only_a_clock_that_can_be_right(clock: float) -> None:
+    outbox = Outbox(sequence=41)
+    outbox.put(WEB, uid="u1", status={}, now=clock)
+    (row,) = outbox.seal([WEB], applied=1, now=clock)
+    assert row.sequence == (int(NOW * 1000) + 1 if clock == NOW else 42)
+
+
+def test_every_smaller_form_is_a_report_and_the_last_is_tiny() -> None:
+    status = {"phase": "Failed", "conditions": [{"message": "x" * 9000}] * 20}
+    report = Report(WEB, "u", 1, 1, status, events=(event(),))
+    forms = [Report.decode(one.encode()) for one in smaller(report)]
+    assert forms[0] == report
+    assert not forms[1].events
+    assert [one.status["phase"] for one in forms] == ["Failed"] * 4
+    assert len(forms[-1].encode()) < 200
+    assert pod("web")

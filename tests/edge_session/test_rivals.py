@@ -1,0 +1,164 @@
+"""Two agents with one name: exactly one goes on, and it is the newer one.
+
+Over the broker model in virtual time; ``a`` and ``b`` are two disks, so two instances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgeagent.session.rivals import Rivals, Verdict
+from shared.messages import Session
+from tests.edge_session.conftest import Model
+from tests.edge_session.rig import a_hub, until
+from tests.parts.virtual_time import virtual
+
+
+@virtual
+async def test_the_older_one_is_told_and_stops_reporting(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with a_hub(model.link()) as hub, model.device("a").running() as older:
+        await hub.want("web")
+        await until(lambda: older.has("web"))
+        async with model.device("b").running() as newer:
+            await until(older.session.fenced.is_set)
+            assert "another agent has the name edge-1" in older.standing.now.fenced
+            await older.report("web", phase="Failed")
+            await until(lambda: newer.has("web"))
+            await newer.report("web", phase="Running")
+            await asyncio.sleep(120)
+            assert newer.connected
+            assert not newer.session.fenced.is_set()
+            assert hub.newest("web") == {"phase": "Running"}
+            assert hub.sessions[-1].online, "the older one published no death"
+        assert older.has("web"), "its pods are left alone"
+
+
+@virtual
+async def test_one_that_was_away_meanwhile_finds_the_newer_one(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with model.device("a").running() as older:
+        await until(lambda: older.connected)
+        way = model.ways[-1]
+        way.reachable = False
+        way.cut()
+        async with model.device("b").running() as newer:
+            await until(lambda: newer.connected)
+            await asyncio.sleep(60)
+            way.reachable = True
+            await until(older.session.fenced.is_set, within=120)
+            await asyncio.sleep(60)
+            assert newer.connected
+            assert not newer.session.fenced.is_set()
+
+
+@virtual
+async def test_of_two_devices_from_one_disk_image_one_goes_on(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with model.device("a").running():
+        pass
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    one, two = model.device("a", boot="boot-a"), model.device("b", boot="boot-b")
+    async with one.running(), two.running():
+        assert one.identity.instance == two.identity.instance
+        await until(lambda: one.session.fenced.is_set() or two.session.fenced.is_set(), within=300)
+        await asyncio.sleep(300)
+        assert one.session.fenced.is_set() != two.session.fenced.is_set()
+        assert (one if two.session.fenced.is_set() else two).connected
+
+
+@virtual
+async def test_two_that_start_together_do_not_both_give_up(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    one, two = model.device("a"), model.device("b")
+    async with one.running(), two.running():
+        await until(lambda: one.session.fenced.is_set() or two.session.fenced.is_set())
+        await asyncio.sleep(120)
+        assert one.session.fenced.is_set() != two.session.fenced.is_set()
+        assert (one if two.session.fenced.is_set() else two).connected
+
+
+@virtual
+async def test_a_restart_takes_the_name_back(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with model.device("b").running() as other:
+        await until(lambda: other.connected)
+        async with model.device("a").running() as first:
+            await until(other.session.fenced.is_set)
+        async with model.device("a").running() as again:
+            await until(lambda: again.connected)
+            await asyncio.sleep(60)
+            assert not again.session.fenced.is_set()
+        assert first is not again
+
+
+@virtual
+async def test_a_reboot_of_the_same_device_is_no_rival(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    for boot in ("boot-1", "boot-2", "boot-3"):
+        async with model.device(boot=boot).running() as device:
+            await until(lambda: device.connected)
+            await asyncio.sleep(30)
+            assert not device.session.fenced.is_set()
+            model.ways[-1].cut()
+            await asyncio.sleep(1)
+
+
+ME, OTHER, CLONE = ("i1", "b1"), ("i2", "b2"), ("i1", "b9")
+
+
+def birth(who: tuple[str, str], counter: int) -> Session:
+    return Session(True, who[0], counter, boot=who[1])
+
+
+def connected(*, lived: bool) -> Rivals:
+    """A second connection, or a first one; its birth is not published yet."""
+    rivals = Rivals(instance=ME[0], boot=ME[1])
+    if lived:
+        rivals.connecting(1)
+        rivals.publishing()
+        rivals.judge(birth(ME, 1), retained=False)
+    rivals.connecting(2)
+    return rivals
+
+
+@pytest.mark.parametrize("other", [OTHER, CLONE])
+def test_what_was_there_before_our_first_birth_is_older(other: tuple[str, str]) -> None:
+    rivals = connected(lived=False)
+    assert rivals.judge(birth(other, 9), retained=True) is Verdict.NOTHING
+    rivals.publishing()
+    assert rivals.judge(birth(other, 9), retained=False) is Verdict.NOTHING
+
+
+@pytest.mark.parametrize("other", [OTHER, CLONE])
+def test_what_took_our_place_while_we_were_away_is_newer(other: tuple[str, str]) -> None:
+    rivals = connected(lived=True)
+    assert rivals.judge(birth(other, 8), retained=False) is Verdict.NOTHING, "it may be old"
+    assert rivals.judge(birth(other, 9), retained=True) is Verdict.FENCED
+
+
+@pytest.mark.parametrize("other", [OTHER, CLONE])
+@pytest.mark.parametrize("lived", [True, False])
+def test_the_order_at_the_broker_decides(other: tuple[str, str], lived: bool) -> None:
+    rivals = connected(lived=lived)
+    rivals.publishing()
+    assert rivals.judge(birth(other, 1), retained=False) is Verdict.NOTHING, (
+        "it came to the broker before ours"
+    )
+    assert rivals.judge(birth(ME, 2), retained=False) is Verdict.NOTHING
+    assert rivals.judge(birth(other, 1), retained=False) is Verdict.FENCED
+
+
+def test_our_own_older_births_and_deaths_are_nothing() -> None:
+    rivals = connected(lived=True)
+    assert rivals.judge(birth(ME, 1), retained=True) is Verdict.NOTHING
+    assert rivals.judge(Session(False, ME[0], 1), retained=False) is Verdict.NOTHING
+    rivals.publishing()
+    rivals.judge(birth(ME, 2), retained=False)
+    assert rivals.judge(Session(False, ME[0], 2), retained=False) is Verdict.NOTHING
+    assert rivals.judge(Session(False, ME[0], 1), retained=False) is Verdict.REPEAT
+    assert rivals.judge(Session(False, OTHER[0], 2), retained=False) is Verdict.REPEAT
