@@ -184,6 +184,9 @@ def _translated() -> Iterator[None]:
         if code in BUSY:
             raise StoreBusy(f"database: {error}") from error
         raise
+    except UnicodeDecodeError as error:
+        # SQLite quotes the damage in its message, and the Python module cannot read that.
+        raise Damaged(str(error)) from error
     except OSError as error:
         raise StoreBusy(f"{error.filename}: {error.strerror}") from error
 
