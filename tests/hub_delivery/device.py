@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from shared import codec
 from shared.clock import Clock
 from shared.errors import LinkError, WireError
 from shared.link import Connection, ConnectOptions, Link, Message, Subscription, Will
@@ -77,6 +78,10 @@ class Device:
         self.sequence += 1
         report = Report(key, uid, self.sequence, self.applied.revision, status, events, finished)
         self._connection.publish(self.topics.reported(key), report.encode(), retain=True)
+
+    def body(self, key: ObjectKey) -> Json:
+        found: Json = codec.unpack(self.bodies[self.applied.entries[key].digest])
+        return found
 
     # -- what comes
 
