@@ -1,0 +1,62 @@
+"""The real things behind the agent's ports: MQTT, the runtime, the disk, the machine's clocks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from edgeagent.app import Ports
+from edgeagent.desired import DesiredSet
+from edgeagent.device import read_device, read_now
+from edgeagent.pods.images import Images
+from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.volumes.making import Volumes
+from edgeagent.runtime.opening import open_runtime
+from edgeagent.settings import Settings
+from edgeagent.store.database import Database
+from edgeagent.store.executor import ThreadExecutor
+from shared.clock import SystemClock
+from shared.objects import Json
+from shared.paho_link import PahoLink
+
+
+@asynccontextmanager
+async def open_ports(
+    settings: Settings, *, ready: Callable[[], None], told: Callable[[str], None]
+) -> AsyncIterator[Ports]:
+    clock = SystemClock()
+    runtime = open_runtime(settings.runtime, data_dir=settings.data_dir, clock=clock)
+    images = Images(runtime, clock)
+    paths = PodPaths(settings.data_dir, settings.log_dir)
+
+    def materials(
+        node: NodeFacts, *, desired: DesiredSet, others: Callable[[], Iterable[Json]]
+    ) -> PodMaterials:
+        return PodMaterials(
+            paths=paths,
+            volumes=Volumes(paths, clock),
+            images=images,
+            sources=desired,
+            node=node,
+            others=others,
+        )
+
+    try:
+        yield Ports(
+            link=PahoLink(settings.broker),
+            runtime=runtime,
+            clock=clock,
+            database=Database(settings.data_dir, executor=ThreadExecutor()),
+            rng=random.SystemRandom(),
+            device=read_device(settings.data_dir),
+            look=lambda: read_now(settings.data_dir, node_ips=settings.node_ips),
+            materials=materials,
+            ready=ready,
+            told=told,
+        )
+    finally:
+        await images.close()
+        await runtime.close()
