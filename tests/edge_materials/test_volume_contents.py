@@ -122,6 +122,14 @@ def test_without_tokens_the_reason_and_the_way_out_are_named() -> None:
         files_of("projected", {"sources": PROJECTED}, origin)
 
 
+def test_files_may_belong_to_a_user() -> None:
+    items = [{"key": "a", "path": "a", "user": 7}, {"key": "b", "path": "b"}]
+    found = files("configMap", name="c", items=items, defaultUser=1000)
+    assert (found["a"].owner, found["b"].owner) == (7, 1000)
+    token = {"serviceAccountToken": {"path": "token", "user": 9}}
+    assert files("projected", sources=[token])["token"] == File(b"/3600", 0o600, 9)
+
+
 @pytest.mark.parametrize("kind", ["clusterTrustBundle", "podCertificate", "surprise"])
 def test_an_unknown_source_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match=f"projected source {kind} is not supported"):

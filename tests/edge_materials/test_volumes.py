@@ -86,6 +86,11 @@ async def test_an_empty_dir_keeps_its_files_when_containers_restart(device: Devi
     assert mode(again["v"]) == 0o700
 
 
+async def test_an_empty_dir_may_have_a_mode(device: Device) -> None:
+    made = await device.prepare({"name": "v", "emptyDir": {"mode": 0o1700}})
+    assert mode(made["v"]) == 0o1700
+
+
 @ROOT_ONLY
 async def test_an_empty_dir_belongs_to_the_group_of_the_pod(device: Device) -> None:
     made = await device.prepare({"name": "v", "emptyDir": {}}, securityContext={"fsGroup": 4242})

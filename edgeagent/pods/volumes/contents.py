@@ -8,7 +8,7 @@ optional. Paths are checked again although the API server did: they become paths
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,37 +62,51 @@ class Origin:
     tokens: Tokens
 
 
+@dataclass(frozen=True, slots=True)
+class _Defaults:
+    """Mode and owner of files that say nothing of their own."""
+
+    mode: int
+    owner: int | None
+
+    def file(self, data: bytes, item: Json) -> File:
+        owner = item.get("user")
+        return File(
+            data, _mode(item.get("mode"), self.mode), self.owner if owner is None else owner
+        )
+
+
 def files_of(kind: str, volume: Json, origin: Origin) -> dict[str, File]:
     """``volume`` is the part below ``configMap:``, ``secret:``, ``downwardAPI:``, ``projected:``"""
-    mode = _mode(volume.get("defaultMode"), DEFAULT_MODE)
+    defaults = _Defaults(_mode(volume.get("defaultMode"), DEFAULT_MODE), volume.get("defaultUser"))
     if kind == "projected":
         files: dict[str, File] = {}
         for source in volume.get("sources") or ():
-            files.update(_projected(source, origin, mode=mode))
+            files.update(_projected(source, origin, defaults))
         return files
-    return _single(kind, volume, origin, mode=mode)
+    return _single(kind, volume, origin, defaults=defaults)
 
 
-def _projected(source: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+def _projected(source: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:
     for kind, part in source.items():
         if part is not None:
-            return _single(kind, part, origin, mode=mode)
+            return _single(kind, part, origin, defaults=defaults)
     return {}
 
 
-def _single(kind: str, part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+def _single(kind: str, part: Json, origin: Origin, *, defaults: _Defaults) -> dict[str, File]:
     if kind == "configMap":
-        return _keys("ConfigMap", part, origin, mode=mode)
+        return _keys("ConfigMap", part, origin, defaults=defaults)
     if kind == "secret":
-        return _keys("Secret", part, origin, mode=mode)
+        return _keys("Secret", part, origin, defaults=defaults)
     if kind == "downwardAPI":
-        return _downward(part, origin, mode=mode)
+        return _downward(part, origin, defaults)
     if kind == "serviceAccountToken":
-        return _token(part, origin, mode=mode)
+        return _token(part, origin, defaults)
     raise ValueError(f"projected source {kind} is not supported on this node")
 
 
-def _keys(kind: str, part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+def _keys(kind: str, part: Json, origin: Origin, *, defaults: _Defaults) -> dict[str, File]:
     name = part.get("secretName") or part.get("name") or ""
     namespace = specs.namespace_of(origin.pod)
     optional = bool(part.get("optional"))
@@ -101,28 +115,21 @@ def _keys(kind: str, part: Json, origin: Origin, *, mode: int) -> dict[str, File
         raise Missing(f'{kind.lower()} "{name}" not found')
     data = sources.contents(kind, found or {})
     if not part.get("items"):
-        return {_key(key): File(value, mode) for key, value in data.items()}
-    return _items(kind, part["items"], data, mode=mode, optional=optional)
-
-
-def _items(
-    kind: str, items: Iterable[Json], data: Mapping[str, bytes], *, mode: int, optional: bool
-) -> dict[str, File]:
+        return {_key(key): defaults.file(value, {}) for key, value in data.items()}
     files: dict[str, File] = {}
-    for item in items:
+    for item in part["items"]:
         if item["key"] in data:
-            own = _mode(item.get("mode"), mode)
-            files[checked(item["path"])] = File(data[item["key"]], own)
+            files[checked(item["path"])] = defaults.file(data[item["key"]], item)
         elif not optional:
-            what = "configmap references non-existent config key"
-            secret = "references non-existent secret key"
-            raise ValueError(f"{what if kind == 'ConfigMap' else secret}: {item['key']}")
+            config = "configmap " if kind == "ConfigMap" else ""
+            what = "config" if kind == "ConfigMap" else "secret"
+            raise ValueError(f"{config}references non-existent {what} key: {item['key']}")
     return files
 
 
-def _downward(part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
+def _downward(part: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:
     return {
-        checked(item["path"]): File(_field(item, origin).encode(), _mode(item.get("mode"), mode))
+        checked(item["path"]): defaults.file(_field(item, origin).encode(), item)
         for item in part.get("items") or ()
     }
 
@@ -138,17 +145,18 @@ def _field(item: Json, origin: Origin) -> str:
     return fieldrefs.resource_value(ref, container, node=origin.node)
 
 
-def _token(part: Json, origin: Origin, *, mode: int) -> dict[str, File]:
-    """Readable by the one user all containers run as, else by the pod's group, else as declared."""
+def _token(part: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:
+    """For the one user it is meant for, or that all containers run as; else the pod's group."""
     token = origin.tokens.token(
         origin.pod,
         audience=part.get("audience") or "",
         seconds=int(part.get("expirationSeconds") or TOKEN_LIFE),
     )
     context = origin.pod["spec"].get("securityContext") or {}
-    owner = _only_user(origin.pod)
+    owner = defaults.file(b"", part).owner
+    owner = _only_user(origin.pod) if owner is None else owner
     private = owner is not None or context.get("fsGroup") is not None
-    return {checked(part["path"]): File(token, 0o600 if private else mode, owner)}
+    return {checked(part["path"]): File(token, 0o600 if private else defaults.mode, owner)}
 
 
 def _only_user(pod: Json) -> int | None:

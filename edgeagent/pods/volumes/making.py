@@ -126,7 +126,7 @@ class Volumes:
             return Volume(name, kind, hostpath.prepare(volume[kind]))
         folder = self._paths.volume(specs.uid_of(origin.pod), name)
         if kind == "emptyDir":
-            _empty_dir(folder, volume[kind], origin)
+            _empty_dir(folder, volume.get(kind) or {}, origin)
             return Volume(name, kind, str(folder))
         if kind not in WRITTEN:
             raise ValueError(f"volumes of kind {kind} are not supported on this node")
@@ -176,32 +176,40 @@ def _written_dir(folder: Path, *, in_memory: bool) -> None:
     """Secrets stay off the disk where this process can mount; else in a closed folder on it."""
     folder.mkdir(exist_ok=True)
     if in_memory and mounting.may_mount() and not mounting.is_mounted(folder):
-        mounting.tmpfs(folder)
+        mounting.tmpfs(folder, mode=0o777)
     folder.chmod(0o777)
 
 
-def _empty_dir(folder: Path, source: Json | None, origin: Origin) -> None:
+def _empty_dir(folder: Path, source: Json, origin: Origin) -> None:
     """Empty when it is made; kept with what is in it for as long as the pod is here."""
     group = _group(origin.pod)
-    if _medium(source or {}) != "Memory":
+    mode = 0o2777 if group is not None else _empty_dir_mode(source)
+    if _medium(source) != "Memory":
         if not folder.is_dir():
-            _whole(folder, group)
+            _whole(folder, mode, group)
         return
     if not mounting.may_mount():
         raise ValueError("an emptyDir in memory needs an agent that runs as root")
     folder.mkdir(exist_ok=True)
     if not mounting.is_mounted(folder):
-        size = memory_size(source or {}, origin.pod, origin.node)
-        mounting.tmpfs(folder, size=size, group=group)
+        size = memory_size(source, origin.pod, origin.node)
+        mounting.tmpfs(folder, mode=mode, size=size, group=group)
 
 
-def _whole(folder: Path, group: int | None) -> None:
+def _empty_dir_mode(source: Json) -> int:
+    mode = source.get("mode")
+    if mode is not None and not 0 <= mode <= 0o1777:
+        raise ValueError(f"{mode:o} is not a mode of an emptyDir")
+    return 0o777 if mode is None else int(mode)
+
+
+def _whole(folder: Path, mode: int, group: int | None) -> None:
     """Appears with its final owner and mode or not at all; later both belong to the pod."""
     new = folder.with_name(f".{folder.name}.new")
     new.mkdir(exist_ok=True)
     if group is not None:
         os.chown(new, -1, group)
-    new.chmod(0o777 if group is None else 0o2777)
+    new.chmod(mode)
     new.rename(folder)
 
 

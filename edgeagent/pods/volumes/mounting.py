@@ -23,9 +23,11 @@ def may_mount() -> bool:
     return os.geteuid() == 0
 
 
-def tmpfs(target: Path, *, size: int = 0, group: int | None = None) -> None:
+def tmpfs(target: Path, *, mode: int, size: int = 0, group: int | None = None) -> None:
     """Memory, kept out of swap where the kernel can; ``size`` 0 = the kernel's default limit."""
-    options = ["mode=0777" if group is None else f"mode=2777,gid={group}"]
+    options = [f"mode={mode:o}"]
+    if group is not None:
+        options.append(f"gid={group}")
     if size:
         options.append(f"size={size}")
     try:

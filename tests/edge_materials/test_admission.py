@@ -1,0 +1,189 @@
+"""Which pods a device takes up, and with which words it refuses the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from edgeagent.pods.admission import refusal
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.view import Refusal
+from shared.objects import Json
+from tests.edge_materials.making import NODE, container, pod
+
+
+def asking(*, hard: Json | None = None, **requests: str) -> Json:
+    return pod(container(resources={"requests": requests, "limits": hard or {}}))
+
+
+def test_a_pod_that_fits_is_taken_up() -> None:
+    assert refusal(asking(cpu="2", memory="4Gi"), [], NODE) is None
+
+
+def test_a_pod_that_asks_for_more_cpu_than_is_left_is_out_of_cpu() -> None:
+    others = [asking(cpu="1500m")]
+    assert refusal(asking(cpu="501m"), others, NODE) == Refusal(
+        "OutOfcpu",
+        "Node didn't have enough resource: cpu, requested: 501, used: 1500, capacity: 2000",
+    )
+    assert refusal(asking(cpu="500m"), others, NODE) is None
+
+
+def test_memory_and_storage_are_counted_too() -> None:
+    found = refusal(asking(memory="5Gi"), [], NODE)
+    assert found and found.reason == "OutOfmemory"
+    assert found.message.endswith("requested: 5368709120, used: 0, capacity: 4294967296")
+    found = refusal(asking(**{"ephemeral-storage": "20G"}), [], NODE)
+    assert found and found.reason == "OutOfephemeral-storage"
+
+
+def test_a_node_holds_no_more_pods_than_it_may() -> None:
+    found = refusal(pod(), [pod(), pod(), pod()], NODE)
+    assert found == Refusal(
+        "OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3"
+    )
+
+
+def test_a_limit_without_request_counts_as_request() -> None:
+    found = refusal(asking(hard={"cpu": "3"}), [], NODE)
+    assert found and found.reason == "OutOfcpu"
+
+
+def test_a_resource_that_the_node_does_not_have_is_refused() -> None:
+    found = refusal(asking(hard={"example.com/gpu": "1"}), [], NODE)
+    assert found and found.reason == "OutOfexample.com/gpu"
+
+
+def test_what_is_not_known_about_the_node_refuses_nothing() -> None:
+    unknown = NodeFacts("edge-1")
+    strange = pod(container(resources={"requests": {"cpu": "999"}}), nodeSelector={"a": "b"})
+    assert refusal(strange, [pod()] * 500, unknown) is None
+
+
+def ports(*wanted: Json) -> Json:
+    return pod(container(ports=[{"containerPort": 80, **one} for one in wanted]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "conflict"),
+    [
+        ({"hostPort": 80}, {"hostPort": 80}, True),
+        ({"hostPort": 80}, {"hostPort": 81}, False),
+        ({"hostPort": 80}, {"hostPort": 80, "protocol": "UDP"}, False),
+        ({"hostPort": 80, "hostIP": "127.0.0.1"}, {"hostPort": 80}, True),
+        ({"hostPort": 80, "hostIP": "0.0.0.0"}, {"hostPort": 80, "hostIP": "192.0.2.1"}, True),
+        (
+            {"hostPort": 80, "hostIP": "127.0.0.1"},
+            {"hostPort": 80, "hostIP": "192.0.2.1"},
+            False,
+        ),
+        ({}, {}, False),
+    ],
+)
+def test_two_pods_cannot_have_one_host_port(one: Json, other: Json, conflict: bool) -> None:
+    found = refusal(ports(one), [ports(other)], NODE)
+    assert (found is not None and found.reason == "NodePorts") is conflict
+
+
+def test_the_operating_system_must_be_linux() -> None:
+    found = refusal(pod(os={"name": "windows"}), [], NODE)
+    assert found and found.reason == "PodOSNotSupported"
+    found = refusal(pod(nodeSelector={"kubernetes.io/os": "windows"}), [], NODE)
+    assert found and found.reason == "PodOSSelectorNodeLabelDoesNotMatch"
+
+
+def test_a_pod_for_another_node_is_refused() -> None:
+    found = refusal(pod(nodeName="edge-2"), [], NODE)
+    assert found and found.reason == "NodeName"
+    assert refusal(pod(nodeName="edge-1"), [], NODE) is None
+
+
+LABELLED = replace(NODE, labels={"zone": "a", "size": "5"})
+
+
+def required(*expressions: Json, fields: list[Json] | None = None) -> dict[str, Any]:
+    terms = [{"matchExpressions": list(expressions), "matchFields": fields or []}]
+    rule = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"affinity": {"nodeAffinity": rule}}
+
+
+def rule(key: str, operator: str, *values: str) -> Json:
+    return {"key": key, "operator": operator, "values": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("spec", "fits"),
+    [
+        ({"nodeSelector": {"zone": "a"}}, True),
+        ({"nodeSelector": {"zone": "b"}}, False),
+        (required(rule("zone", "In", "a", "b")), True),
+        (required(rule("zone", "NotIn", "a")), False),
+        (required(rule("absent", "NotIn", "a")), True),
+        (required(rule("zone", "Exists")), True),
+        (required(rule("zone", "DoesNotExist")), False),
+        (required(rule("size", "Gt", "4")), True),
+        (required(rule("size", "Lt", "5")), False),
+        (required(rule("size", "Lt", "6")), True),
+        (required(rule("zone", "Gt", "4")), False),
+        (required(rule("absent", "Lt", "4")), False),
+        (required(rule("zone", "In", "a"), rule("size", "In", "6")), False),
+        (required(fields=[rule("metadata.name", "In", "edge-1")]), True),
+        (required(fields=[rule("metadata.name", "In", "edge-2")]), False),
+        (required(), False),
+        (required(rule("zone", "Surprise", "a")), False),
+    ],
+)
+def test_node_selector_and_required_affinity_hold(spec: dict[str, Any], fits: bool) -> None:
+    found = refusal(pod(**spec), [], LABELLED)
+    assert (found is None) is fits
+    if found:
+        assert found == Refusal(
+            "NodeAffinity",
+            "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+        )
+
+
+def sysctl(name: str, **spec: Any) -> Refusal | None:
+    context = {"sysctls": [{"name": name, "value": "1"}]}
+    return refusal(pod(securityContext=context, **spec), [], NODE)
+
+
+def test_only_safe_sysctls_are_let_through() -> None:
+    assert sysctl("net.ipv4.tcp_syncookies") is None
+    assert sysctl("kernel/shm_rmid_forced") is None
+    assert sysctl("kernel.msgmax") == Refusal(
+        "SysctlForbidden", 'forbidden sysctl: "kernel.msgmax" not allowlisted'
+    )
+    found = sysctl("net.ipv4.tcp_syncookies", hostNetwork=True)
+    assert found and found.message.endswith("not allowed with host net enabled")
+    found = sysctl("kernel.shm_rmid_forced", hostIPC=True)
+    assert found and found.message.endswith("not allowed with host ipc enabled")
+
+
+def test_security_that_the_node_cannot_enforce_is_refused() -> None:
+    strict = pod(securityContext={"supplementalGroupsPolicy": "Strict"})
+    found = refusal(strict, [], NODE)
+    assert found and found.reason == "SupplementalGroupsPolicyNotSupported"
+    assert refusal(strict, [], replace(NODE, strict_groups=True)) is None
+    local = {"type": "Localhost", "localhostProfile": "mine"}
+    armoured = pod(container(securityContext={"appArmorProfile": local}))
+    found = refusal(armoured, [], NODE)
+    assert found and found.reason == "AppArmor"
+    assert refusal(armoured, [], replace(NODE, apparmor=True)) is None
+
+
+def test_a_field_that_is_not_supported_is_named() -> None:
+    claims = pod(volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
+    assert refusal(claims, [], NODE) == Refusal(
+        "UnsupportedPodField",
+        "spec.volumes[0].persistentVolumeClaim: claims are not supported on edge nodes yet",
+    )
+
+
+def test_the_room_is_counted_exactly() -> None:
+    third = replace(NODE, allocatable={"cpu": Fraction(1, 10)})
+    assert refusal(asking(cpu="100m"), [], third) is None
+    assert refusal(asking(cpu="0.1001"), [], third) is not None

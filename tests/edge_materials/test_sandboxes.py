@@ -1,0 +1,110 @@
+"""A pod's sandbox: names, labels, ports and what all its containers share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeagent.pods.errors import SandboxConfigError
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.sandboxes import sandbox_config
+from edgeagent.runtime.port import PortMapping, SandboxConfig
+from tests.edge_materials.making import NODE, UID, container, pod
+
+PATHS = PodPaths(Path("/data"))
+
+
+def made(*containers: Any, **spec: Any) -> SandboxConfig:
+    return sandbox_config(pod(*containers, **spec), NODE, attempt=2, paths=PATHS)[0]
+
+
+def test_a_sandbox_is_named_after_its_pod() -> None:
+    found = made()
+    assert (found.name, found.namespace, found.uid, found.attempt) == ("web", "default", UID, 2)
+    assert found.log_directory == f"/var/log/pods/default_web_{UID}"
+    assert found.hostname == "web"
+
+
+def test_labels_are_the_pods_and_those_tools_look_for() -> None:
+    found = made(metadata={"labels": {"app": "shop", "io.kubernetes.pod.uid": "forged"}})
+    assert found.labels == {
+        "app": "shop",
+        "io.kubernetes.pod.name": "web",
+        "io.kubernetes.pod.namespace": "default",
+        "io.kubernetes.pod.uid": UID,
+        "kubetide.io/node": "edge-1",
+    }
+
+
+def test_annotations_are_the_pods_and_where_it_came_from() -> None:
+    whole = pod(metadata={"annotations": {"note": "x"}})
+    found, _ = sandbox_config(whole, NODE, attempt=0, paths=PATHS, seen=1_700_000_000.5)
+    assert found.annotations == {
+        "note": "x",
+        "kubernetes.io/config.source": "api",
+        "kubernetes.io/config.seen": "2023-11-14T22:13:20.500000Z",
+    }
+
+
+def test_host_ports_are_mapped_with_protocol_and_address() -> None:
+    ports = [
+        {"containerPort": 80},
+        {"containerPort": 53, "hostPort": 5353, "protocol": "UDP", "hostIP": "127.0.0.1"},
+    ]
+    assert made(container(ports=ports)).ports == (PortMapping(53, 5353, "UDP", "127.0.0.1"),)
+    assert made(container(ports=ports), hostNetwork=True).ports == ()
+
+
+def test_a_sidecar_may_have_host_ports_too() -> None:
+    ports = [{"containerPort": 80, "hostPort": 8080}]
+    sidecar = container("s", ports=ports, restartPolicy="Always")
+    assert made(initContainers=[sidecar, container("i", ports=ports)]).ports == (
+        PortMapping(80, 8080),
+    )
+
+
+def test_the_namespaces_of_the_host_are_shared_on_request() -> None:
+    security = made(
+        hostNetwork=True, hostPID=True, hostIPC=True, shareProcessNamespace=True
+    ).security
+    assert security.host_network and security.host_pid and security.host_ipc
+    assert security.share_process_namespace
+    plain = made().security
+    assert not (plain.host_network or plain.host_pid or plain.host_ipc or plain.privileged)
+
+
+def test_a_sandbox_is_privileged_when_one_of_its_containers_is() -> None:
+    assert made(
+        container(), container("b", securityContext={"privileged": True})
+    ).security.privileged
+
+
+def test_the_groups_of_the_pod_are_those_of_its_sandbox() -> None:
+    context = {"runAsUser": 1000, "runAsGroup": 2000, "supplementalGroups": [5, 6], "fsGroup": 7}
+    security = made(securityContext=context).security
+    assert (security.run_as_user, security.run_as_group) == (1000, 2000)
+    assert security.supplemental_groups == (5, 6, 7)
+
+
+def test_a_group_without_a_user_is_left_to_the_containers() -> None:
+    assert made(securityContext={"runAsGroup": 2000}).security.run_as_group is None
+
+
+def test_sysctls_may_be_written_with_slashes() -> None:
+    wanted = [{"name": "net/ipv4/tcp_syncookies", "value": "1"}]
+    assert made(securityContext={"sysctls": wanted}).sysctls == {"net.ipv4.tcp_syncookies": "1"}
+
+
+def test_a_runtime_class_is_the_handler_of_its_name() -> None:
+    node = replace(NODE, handlers=("", "kata"))
+    found, _ = sandbox_config(pod(runtimeClassName="kata"), node, attempt=0, paths=PATHS)
+    assert found.runtime_handler == "kata"
+    with pytest.raises(SandboxConfigError, match='RuntimeClass "kata" not found'):
+        made(runtimeClassName="kata")
+
+
+def test_the_same_pod_gives_the_same_sandbox_again() -> None:
+    assert made() == made()

@@ -1,0 +1,215 @@
+"""Nothing that a pod asks for is left out silently."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kubernetes import client
+
+from edgeagent.pods.admission import refusal
+from edgeagent.pods.supported import Unsupported, unsupported
+from edgeagent.pods.supported_fields import TABLE, Verdict
+from tests.edge_materials.making import NODE, container, pod
+
+MODELS = {
+    "PodSpec": "V1PodSpec",
+    "Container": "V1Container",
+    "EphemeralContainer": "V1EphemeralContainer",
+    "ContainerPort": "V1ContainerPort",
+    "EnvVar": "V1EnvVar",
+    "EnvVarSource": "V1EnvVarSource",
+    "FieldRef": "V1ObjectFieldSelector",
+    "ResourceFieldRef": "V1ResourceFieldSelector",
+    "KeyRef": "V1ConfigMapKeySelector",
+    "FileKeyRef": "V1FileKeySelector",
+    "EnvFromSource": "V1EnvFromSource",
+    "ObjectRef": "V1ConfigMapEnvSource",
+    "LocalReference": "V1LocalObjectReference",
+    "Resources": "V1ResourceRequirements",
+    "ResizePolicy": "V1ContainerResizePolicy",
+    "RestartRule": "V1ContainerRestartRule",
+    "ExitCodes": "V1ContainerRestartRuleOnExitCodes",
+    "VolumeMount": "V1VolumeMount",
+    "Probe": "V1Probe",
+    "Lifecycle": "V1Lifecycle",
+    "Handler": "V1LifecycleHandler",
+    "ExecAction": "V1ExecAction",
+    "HTTPGetAction": "V1HTTPGetAction",
+    "HTTPHeader": "V1HTTPHeader",
+    "TCPSocketAction": "V1TCPSocketAction",
+    "GRPCAction": "V1GRPCAction",
+    "Sleep": "V1SleepAction",
+    "SecurityContext": "V1SecurityContext",
+    "PodSecurityContext": "V1PodSecurityContext",
+    "Capabilities": "V1Capabilities",
+    "SELinuxOptions": "V1SELinuxOptions",
+    "Profile": "V1SeccompProfile",
+    "Sysctl": "V1Sysctl",
+    "HostAlias": "V1HostAlias",
+    "DNSConfig": "V1PodDNSConfig",
+    "DNSOption": "V1PodDNSConfigOption",
+    "ReadinessGate": "V1PodReadinessGate",
+    "OS": "V1PodOS",
+    "Affinity": "V1Affinity",
+    "NodeAffinity": "V1NodeAffinity",
+    "NodeSelector": "V1NodeSelector",
+    "NodeSelectorTerm": "V1NodeSelectorTerm",
+    "Requirement": "V1NodeSelectorRequirement",
+    "Volume": "V1Volume",
+    "EmptyDir": "V1EmptyDirVolumeSource",
+    "HostPath": "V1HostPathVolumeSource",
+    "KeysVolume": "V1ConfigMapVolumeSource",
+    "SecretVolume": "V1SecretVolumeSource",
+    "KeyToPath": "V1KeyToPath",
+    "DownwardVolume": "V1DownwardAPIVolumeSource",
+    "DownwardFile": "V1DownwardAPIVolumeFile",
+    "ProjectedVolume": "V1ProjectedVolumeSource",
+    "Projection": "V1VolumeProjection",
+    "KeysProjection": "V1ConfigMapProjection",
+    "DownwardProjection": "V1DownwardAPIProjection",
+    "TokenProjection": "V1ServiceAccountTokenProjection",
+}
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_the_table_has_every_field_of_the_current_api(kind: str) -> None:
+    api = set(getattr(client, MODELS[kind]).attribute_map.values())
+    assert api - set(TABLE[kind]) == set()
+    extra = set(TABLE[kind]) - api
+    assert extra <= {"workloadRef"}, "fields of one API version only"
+
+
+def test_what_is_refused_or_left_out_says_why() -> None:
+    for fields in TABLE.values():
+        for field in fields.values():
+            assert field.note or field.verdict is Verdict.SUPPORTED
+
+
+def test_an_ordinary_pod_has_nothing_unsupported() -> None:
+    assert unsupported(pod(volumes=[{"name": "v", "emptyDir": {}}])) == []
+
+
+CONTAINER = "spec.containers[0]"
+
+
+def fields(whole: Any) -> list[str]:
+    return [one.field for one in unsupported(whole) if one.fatal]
+
+
+def test_a_field_of_a_newer_api_is_told_and_the_pod_runs() -> None:
+    (found,) = unsupported(pod(container(teleport=True)))
+    assert found == Unsupported(
+        "spec.containers[0].teleport",
+        "this version of the agent does not know the field",
+        fatal=False,
+    )
+
+
+def test_null_and_empty_mean_not_set() -> None:
+    assert unsupported(pod(resourceClaims=[], resources=None, hostUsers=None)) == []
+
+
+def test_a_value_that_is_not_supported_refuses_the_pod() -> None:
+    assert fields(pod(hostUsers=False)) == ["spec.hostUsers"]
+    assert fields(pod(hostUsers=True)) == []
+    assert fields(pod(dnsPolicy="Psychic")) == ["spec.dnsPolicy"]
+
+
+@pytest.mark.parametrize(
+    ("whole", "field"),
+    [
+        (None, "pod"),
+        ([], "pod"),
+        ({}, "metadata"),
+        ({"metadata": {"name": "../x", "namespace": "a", "uid": "u"}}, "metadata.name"),
+        (pod(metadata={"uid": None}), "metadata.uid"),
+        (pod(metadata={"labels": {"a": 1}}), "metadata.labels"),
+        ({**pod(), "spec": None}, "spec"),
+        ({**pod(), "spec": {"containers": []}}, "spec.containers"),
+        (pod({"image": "a"}), f"{CONTAINER}.name"),
+        (pod(container("../x")), f"{CONTAINER}.name"),
+        (pod(container(env="x")), f"{CONTAINER}.env"),
+        (pod(container(env=[{"value": "1"}])), f"{CONTAINER}.env[0].name"),
+        (pod(container(ports=[{"containerPort": "80"}])), f"{CONTAINER}.ports[0].containerPort"),
+        (pod(container(resources={"limits": {"cpu": "lots"}})), f"{CONTAINER}.resources.limits"),
+        (pod(container(resources={"limits": {"cpu": "-1"}})), f"{CONTAINER}.resources.limits"),
+        (pod(volumes=[{"name": "v", "hostPath": "/x"}]), "spec.volumes[0].hostPath"),
+        (pod(terminationGracePeriodSeconds=2**70), "spec.terminationGracePeriodSeconds"),
+        (pod(hostNetwork="yes"), "spec.hostNetwork"),
+        (pod(containers="none"), "spec.containers"),
+    ],
+)
+def test_a_pod_that_makes_no_sense_is_refused_by_field(whole: Any, field: str) -> None:
+    assert field in fields(whole)
+
+
+RICH = pod(
+    container(
+        command=["a"],
+        env=[
+            {"name": "A", "value": "1"},
+            {"name": "B", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+        ],
+        envFrom=[{"configMapRef": {"name": "c"}}],
+        ports=[{"containerPort": 80, "hostPort": 80}],
+        resources={"limits": {"cpu": "1"}, "requests": {"memory": "1Mi"}},
+        volumeMounts=[{"name": "v", "mountPath": "/v"}],
+        securityContext={"capabilities": {"add": ["X"]}},
+        lifecycle={"preStop": {"sleep": {"seconds": 1}}},
+    ),
+    volumes=[{"name": "v", "projected": {"sources": [{"secret": {"name": "s", "items": []}}]}}],
+    initContainers=[container("i", restartPolicy="Always")],
+    securityContext={"sysctls": [{"name": "a", "value": "b"}], "fsGroup": 5},
+    nodeSelector={"a": "b"},
+    affinity={
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}
+                ]
+            }
+        }
+    },
+    overhead={"cpu": "1m"},
+    hostAliases=[{"ip": "1", "hostnames": ["a"]}],
+    dnsConfig={"options": [{"name": "a", "value": "b"}]},
+)
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3),
+    st.lists(st.none() | st.text(max_size=2), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.none() | st.integers(), max_size=2),
+)  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    found = [path] if path else []
+    for key, one in inside if isinstance(value, dict | list) else ():
+        found += places(one, (*path, key)) if isinstance(one, dict | list) else [(*path, key)]
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(places(RICH)), JUNK)
+def test_junk_anywhere_in_a_pod_is_refused_or_harmless(place: tuple[Any, ...], junk: Any) -> None:
+    """Whatever passes the table can be read by everything that admission does after it."""
+    broken = copy.deepcopy(RICH)
+    parent = broken
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = junk
+    refusal(broken, [pod()], NODE)
+    refusal(broken, [pod()], LABELLED)
+
+
+LABELLED = type(NODE)("edge-1", labels={"a": "b"})
+
+
+@given(st.recursive(JUNK, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_any_json_at_all_gets_an_answer(value: Any) -> None:
+    assert fields(value)
