@@ -67,7 +67,7 @@ class Observer:
         known = self._seen.get(uid, {})
         differing = [
             sandbox_id
-            for sandbox_id in listed.keys() | known.keys()
+            for sandbox_id in sorted(listed.keys() | known.keys())
             if _shape(listed.get(sandbox_id)) != _shape(known.get(sandbox_id))
         ]
         await asyncio.gather(*(self.inspect(uid, sandbox_id) for sandbox_id in differing))

@@ -225,7 +225,7 @@ def _begin(draft: Draft, container: Json, *, attempt: int) -> None:
 def _collect_dead(draft: Draft) -> None:
     """Keep the newest container of each name and the one before it, for its logs."""
     view = draft.view
-    for name in {one.name for one in view.containers()}:
+    for name in sorted({one.name for one in view.containers()}):
         dead = [
             one
             for one in view.containers()

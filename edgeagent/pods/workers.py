@@ -9,7 +9,8 @@ and costs nothing otherwise. While the runtime does not answer, everything waits
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import structlog
 
@@ -37,6 +38,9 @@ log = structlog.get_logger()
 
 RELIST_SECONDS = 300.0
 """Every pod is looked at this often, should the runtime's events ever miss something."""
+
+AWAY_SECONDS = 10.0
+"""A pod whose runtime did not answer is looked at again after this, unless woken before."""
 
 
 class Pods:
@@ -103,6 +107,11 @@ class Pods:
         facts = [*self._remembered.values(), *(pod.facts for pod in self._pods.values())]
         return [one.pod for one in facts if one.admitted and one.final is None and one.pod]
 
+    def node_changed(self, node: NodeFacts) -> None:
+        """The runtime or an address of the device is another one."""
+        self._node = node
+        self._wake_all()
+
     async def fence(self) -> None:
         """Stop acting for good, and touch nothing: another agent has this node's name."""
         self._fenced = True
@@ -147,8 +156,8 @@ class Pods:
         try:
             sandboxes = await self._observer.look(uid)
         except RuntimeAway:
-            # Nothing is known now; whoever follows the events wakes everybody when it is back.
-            return None
+            # Nothing is known now. Who follows the events wakes everybody when it is back.
+            return AWAY_SECONDS
         pod = self._live(uid)
         pod.sandboxes = sandboxes
         wanted, grace = self._wanted(pod)
@@ -269,5 +278,17 @@ def _has_let_go(pod: LivePod) -> bool:
 
 
 def _mentions(pod: Json, namespace: str, keys: frozenset[ObjectKey]) -> bool:
-    """Whether one of the objects may be named by the pod; only a few are ever asked about."""
-    return any(key.kind != "Pod" and key.namespace == namespace for key in keys)
+    """Whether the pod may name one of the ConfigMaps or Secrets; rather once too often."""
+    names = {key.name for key in keys if key.kind != "Pod" and key.namespace == namespace}
+    return bool(names) and not names.isdisjoint(_texts(pod["spec"]))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
