@@ -7,7 +7,6 @@ the command that needs them: ``status``, ``pods`` and ``logs`` load neither MQTT
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -73,23 +72,20 @@ async def serve(settings: Settings) -> int:
     """The agent until SIGTERM or SIGINT; containers go on running."""
     from edgeagent.app import Agent
     from edgeagent.opening import open_ports
+    from shared.tasks import stop
 
     service = ServiceManager()
-    ports = await open_ports(settings, ready=service.ready, told=service.status)
-    task = asyncio.create_task(Agent(settings, ports).run(), name="agent")
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    pings = asyncio.create_task(service.ping(), name="watchdog")
-    try:
-        await task
-    except asyncio.CancelledError:
-        service.stopping()
-    finally:
-        pings.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await pings
-        await ports.runtime.close()
+    async with open_ports(settings, ready=service.ready, told=service.status) as ports:
+        agent = asyncio.create_task(Agent(settings, ports).run(), name="agent")
+        pings = asyncio.create_task(service.ping(), name="watchdog")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
+        try:
+            await agent
+        except asyncio.CancelledError:
+            service.stopping()
+        finally:
+            await stop(pings)
     return 0
 
 

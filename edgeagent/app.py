@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -22,7 +23,7 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.workers import Pods
 from edgeagent.refusing import Refusing
-from edgeagent.runtime.port import Runtime
+from edgeagent.runtime.port import Runtime, RuntimeInfo
 from edgeagent.session.connection import AgentSession, Parts, Who
 from edgeagent.session.delivery import Delivery
 from edgeagent.session.rejecting import Rejections
@@ -38,9 +39,22 @@ from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.errors import StoreBusy
 from shared.link import Link
+from shared.objects import Json
 from shared.tasks import run_together
 
 log = structlog.get_logger()
+
+
+class MaterialsOfNode(Materials, Protocol):
+    def node_changed(self, node: NodeFacts) -> None: ...
+
+
+class MakeMaterials(Protocol):
+    def __call__(
+        self, node: NodeFacts, *, desired: DesiredSet, others: Callable[[], Iterable[Json]]
+    ) -> MaterialsOfNode:
+        """``others`` are the pods that hold something of the device now."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class Ports:
     device: Device
     look: Callable[[], Readings]
     """How the device is just now."""
-    provide: Callable[[NodeFacts, DesiredSet], Materials]
+    materials: MakeMaterials
     """Files, images and configurations of pods."""
     ready: Callable[[], None] = lambda: None
     """Called once, when the stored pods are being worked on."""
@@ -126,45 +140,57 @@ class Agent:
                 await self.ports.clock.sleep(delay)
 
     async def _work(self) -> None:
-        ports, settings = self.ports, self.settings
         pods = self._make_pods()
-        refusing = Refusing(self.desired, self.reports, clock=ports.clock)
+        refusing = Refusing(self.desired, self.reports, clock=self.ports.clock)
         session = self._make_session()
-        self.desired.subscribe(self.reports.changed)
-        self.desired.subscribe(pods.changed)
-        self.desired.subscribe(refusing.changed)
-        node = NodeReporter(
-            settings.node,
-            device=ports.device,
-            look=ports.look,
-            runtime=ports.runtime,
-            reports=self.reports,
-            standing=self.standing,
-            clock=ports.clock,
-        )
+        for told in (self.reports.changed, pods.changed, refusing.changed):
+            self.desired.subscribe(told)
         self.standing.update(ready=True)
-        ports.ready()
+        self.ports.ready()
         await run_together(
             pods=pods.run(),
             fencing=_fence(session, pods),
             reports=self.reports.run(),
             refusing=refusing.run(),
-            node=node.run(),
+            node=self._make_node(pods).run(),
             standing=self.standing.run(),
             delivery=self.delivery.run(),
             session=session.run(),
         )
 
     def _make_pods(self) -> Pods:
-        facts = node_facts(self.settings, self.ports.device, self.ports.look())
-        return Pods(
-            runtime=self.ports.runtime,
+        ports = self.ports
+        node = node_facts(self.settings, ports.device, ports.look(), RuntimeInfo("containerd", ""))
+        pods: Pods
+        self._materials = ports.materials(node, desired=self.desired, others=lambda: pods.active())
+        pods = Pods(
+            runtime=ports.runtime,
             desired=self.desired,
-            materials=self.ports.provide(facts, self.desired),
-            facts=records.facts(self.ports.database),
+            materials=self._materials,
+            facts=records.facts(ports.database),
             reports=self.reports,
+            clock=ports.clock,
+            node=node,
+        )
+        return pods
+
+    def _make_node(self, pods: Pods) -> NodeReporter:
+        """Tells the hub, and tells the pods layer when the runtime or an address changed."""
+
+        def changed(readings: Readings, info: RuntimeInfo) -> None:
+            node = node_facts(self.settings, self.ports.device, readings, info)
+            self._materials.node_changed(node)
+            pods.node_changed(node)
+
+        return NodeReporter(
+            self.settings.node,
+            device=self.ports.device,
+            look=self.ports.look,
+            runtime=self.ports.runtime,
+            reports=self.reports,
+            standing=self.standing,
             clock=self.ports.clock,
-            node=facts,
+            changed=changed,
         )
 
     def _make_session(self) -> AgentSession:

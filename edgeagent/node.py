@@ -139,7 +139,9 @@ class NodeReporter:
         reports: Reports,
         standing: StandingKeeper,
         clock: Clock,
+        changed: Callable[[Readings, RuntimeInfo], None],
     ) -> None:
+        """``changed`` is told when the runtime or an address of the device is another one."""
         self._node = node
         self._key = ObjectKey("Node", NO_NAMESPACE, node)
         self._device = device
@@ -149,7 +151,9 @@ class NodeReporter:
         self._standing = standing
         self._clock = clock
         self._pressures = Pressures(clock, {})
-        self._runtime_version = ""
+        self._info = RuntimeInfo("", "")
+        self._changed = changed
+        self._told: tuple[object, ...] = ()
 
     async def run(self) -> None:
         while True:
@@ -161,10 +165,11 @@ class NodeReporter:
         trouble = await self._runtime_trouble()
         self._standing.update(runtime_message=trouble)
         readings = self._look()
+        self._tell(readings)
         status = node_status(
             *(self._device, readings, self._pressures.judge(readings)),
             node=self._node,
-            runtime=self._runtime_version,
+            runtime=f"{self._info.name}://{self._info.version}" if self._info.name else "",
         )
         if trouble:
             status["conditions"].append(
@@ -180,12 +185,14 @@ class NodeReporter:
     async def _runtime_trouble(self) -> str:
         """Why pods cannot be run now; empty when they can."""
         try:
-            self._runtime_version = runtime_version(await self._runtime.info())
+            self._info = await self._runtime.info()
             ready, why = await self._runtime.network_ready()
         except KubetideError as error:
             return f"the container runtime cannot be used: {error}"
         return "" if ready else f"the pod network is not ready: {why}"
 
-
-def runtime_version(info: RuntimeInfo) -> str:
-    return f"{info.name}://{info.version}"
+    def _tell(self, readings: Readings) -> None:
+        now = (readings.addresses, self._info)
+        if self._info.name and now != self._told:
+            self._told = now
+            self._changed(readings, self._info)

@@ -8,14 +8,16 @@ from pathlib import Path
 from edgeagent.device import Device, Readings
 from edgeagent.node import allocatable_amounts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.runtime.port import DnsConfig
+from edgeagent.runtime.port import DnsConfig, RuntimeInfo
 from edgeagent.settings import Settings
 
 RESOLV_CONF = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 """systemd-resolved's stub on 127.0.0.53 is of no use in a pod: its real servers come first."""
 
 
-def node_facts(settings: Settings, device: Device, readings: Readings) -> NodeFacts:
+def node_facts(
+    settings: Settings, device: Device, readings: Readings, runtime: RuntimeInfo
+) -> NodeFacts:
     return NodeFacts(
         name=settings.node,
         ips=readings.addresses,
@@ -26,6 +28,9 @@ def node_facts(settings: Settings, device: Device, readings: Readings) -> NodeFa
         },
         allocatable={name: Fraction(amount) for name, amount in allocatable_amounts(device)},
         memory_capacity=device.memory,
+        runtime_name=runtime.name,
+        handlers=runtime.handlers,
+        cgroup_driver=runtime.cgroup_driver,
         cgroup_version=device.cgroup_version,
         cluster_dns=settings.cluster_dns,
         cluster_domain=settings.cluster_domain,

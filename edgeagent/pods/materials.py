@@ -59,6 +59,9 @@ class PodMaterials:
         self._others = others
         self._offload = offload
 
+    def node_changed(self, node: NodeFacts) -> None:
+        self._node = node
+
     def refusal(self, pod: Json) -> Refusal | None:
         uid = (pod.get("metadata") or {}).get("uid")
         others = [one for one in self._others() if specs.uid_of(one) != uid]
