@@ -175,7 +175,7 @@ async def test_a_volume_that_cannot_be_made_is_told_and_tried_again() -> None:
     async with World() as world:
         error = MountError("config", 'configmap "settings" not found')
         world.materials.failures["prepare"] = error
-        uid = world.apply(a_pod())
+        uid = world.apply(a_pod(volumes=[{"name": "v", "configMap": {"name": "settings"}}]))
         await world.passes(30)
         assert world.container(uid)["state"]["waiting"]["reason"] == "ContainerCreating"
         assert "FailedMount" in world.reasons(uid)
@@ -210,9 +210,12 @@ async def test_twenty_pods_start_at_the_same_time_but_not_all_at_once() -> None:
 @virtual
 async def test_a_config_map_that_changed_refreshes_the_volumes() -> None:
     async with World() as world:
-        world.apply(a_pod())
+        world.apply(a_pod(volumes=[{"name": "v", "configMap": {"name": "settings"}}]))
         await world.passes(1)
         assert world.pods is not None
+        world.pods.changed({ObjectKey("ConfigMap", "default", "other")})
+        await asyncio.sleep(0.1)
+        assert world.materials.calls[-1] != "refresh"
         world.pods.changed({ObjectKey("ConfigMap", "default", "settings")})
         await asyncio.sleep(0.1)
         assert world.materials.calls[-1] == "refresh"

@@ -1,0 +1,166 @@
+"""A device on a real containerd: the whole pod machine with real files; the link is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from edgeagent.pods import specs
+from edgeagent.pods.images import Images
+from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.volumes.making import Volumes
+from edgeagent.pods.workers import Pods
+from edgeagent.runtime.cri import CriRuntime
+from edgeagent.runtime.port import Sandbox
+from shared.clock import SystemClock
+from shared.objects import Json, ObjectKey
+from tests.edge_pods.world import DesiredPods, MemoryFacts, RecordedReports, Wanted
+from tests.parts import images
+from tests.parts.containerd import Containerd
+
+
+def a_script(text: str, name: str = "main", **fields: Any) -> Json:
+    command = ["/bin/sh", "-c", text]
+    return {"name": name, "image": images.BUSYBOX, "command": command, **fields}
+
+
+OBEYS = "trap 'exit 7' TERM; sleep 3600 & wait"
+"""Runs until it is told to stop, and says so by its exit code."""
+
+
+class DesiredObjects(DesiredPods):
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: dict[ObjectKey, Json] = {}
+
+    def get(self, key: ObjectKey) -> Json | None:
+        return self.objects.get(key)
+
+
+class Device:
+    def __init__(self, private: Containerd, folder: Path) -> None:
+        self.runtime = CriRuntime(private.address)
+        self.desired = DesiredObjects()
+        self.facts = MemoryFacts()
+        self.reports = RecordedReports()
+        self.paths = PodPaths(folder / "data", folder / "logs")
+        self.node = NodeFacts(f"node-{secrets.token_hex(4)}", ips=("192.0.2.7",))
+        self._clock = SystemClock()
+        self._images = Images(self.runtime, self._clock)
+        self._task: asyncio.Task[None] | None = None
+        self.pods = self._new_pods()
+
+    def _new_pods(self) -> Pods:
+        materials = PodMaterials(
+            paths=self.paths,
+            volumes=Volumes(self.paths, self._clock),
+            images=self._images,
+            sources=self.desired,
+            node=self.node,
+            others=lambda: self.pods.active(),
+        )
+        return Pods(
+            runtime=self.runtime,
+            desired=self.desired,
+            materials=materials,
+            facts=self.facts,
+            reports=self.reports,
+            clock=self._clock,
+            node=self.node,
+        )
+
+    def start_agent(self) -> None:
+        self.pods = self._new_pods()
+        self._task = asyncio.create_task(self.pods.run())
+
+    async def kill_agent(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def close(self) -> None:
+        """Leaves the shared containerd as it was."""
+        await self.kill_agent()
+        for sandbox in await self.sandboxes():
+            await self.runtime.stop_sandbox(sandbox.id)
+            await self.runtime.remove_sandbox(sandbox.id)
+        await self._images.close()
+        await self.runtime.close()
+
+    def apply(self, *containers: Json, grace: int | None = None, **spec: Any) -> str:
+        uid = f"uid-{secrets.token_hex(6)}"
+        metadata = {"name": f"pod-{secrets.token_hex(3)}", "namespace": "default", "uid": uid}
+        self.put({"metadata": metadata, "spec": {"containers": list(containers), **spec}})
+        return uid
+
+    def put(self, pod: Json, *, grace: int | None = None) -> None:
+        key = ObjectKey.of("Pod", pod)
+        self.desired.wanted[specs.uid_of(pod)] = Wanted(specs.uid_of(pod), key, pod, grace)
+        self.pods.changed({key})
+
+    def delete(self, uid: str, *, grace: int) -> None:
+        self.put(self.desired.wanted[uid].pod, grace=grace)
+
+    def drop(self, uid: str) -> None:
+        self.pods.changed({self.desired.wanted.pop(uid).key})
+
+    async def sandboxes(self) -> list[Sandbox]:
+        """Those of this device's agent, on a containerd that tests share."""
+        every = await self.runtime.list_sandboxes()
+        return [one for one in every if one.labels.get("kubetide.io/node") == self.node.name]
+
+    def status(self, uid: str) -> Json:
+        reported = self.reports.by_uid.get(uid)
+        return reported.status if reported else {}
+
+    def container(self, uid: str, name: str = "main") -> Json:
+        groups = ("containerStatuses", "initContainerStatuses")
+        every = [one for group in groups for one in self.status(uid).get(group, ())]
+        return next((one for one in every if one["name"] == name), {})
+
+    def runs(self, uid: str, name: str = "main") -> bool:
+        return "running" in self.container(uid, name).get("state", {})
+
+    def ended(self, uid: str, name: str = "main") -> Json:
+        """How it ended, or empty."""
+        return dict(self.container(uid, name).get("state", {}).get("terminated") or {})
+
+    def finished(self, uid: str) -> bool:
+        return uid in self.reports.by_uid and self.reports.by_uid[uid].finished
+
+    def reasons(self, uid: str) -> list[str]:
+        return [event.reason for event in self.reports.by_uid[uid].events]
+
+    def log(self, uid: str, name: str = "main", *, attempt: int = 0) -> str:
+        pod = self.desired.wanted[uid].pod
+        file = self.paths.log_directory(pod) / name / f"{attempt}.log"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return "\n".join(line.split(" ", 3)[-1] for line in lines)
+
+    async def until(self, condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain: {self._words()}"
+            await asyncio.sleep(0.01)
+
+    def _words(self) -> str:
+        return str({uid: one.status for uid, one in self.reports.by_uid.items()})
+
+
+@asynccontextmanager
+async def a_device(private: Containerd, folder: Path) -> AsyncIterator[Device]:
+    device = Device(private, folder)
+    device.start_agent()
+    try:
+        yield device
+    finally:
+        await device.close()
