@@ -4,6 +4,10 @@ Every birth passes through the broker in one order, and comes back to its sender
 is not "no local", for this). The agent whose birth is the last goes on; one that sees another's
 birth after its own, or finds another's in the place of its own when it comes back, stops acting.
 An agent is told apart by instance and boot, so two devices from one disk image are two.
+
+What may be our own past is no rival: a broker that went back to an older store shows births of
+earlier boots (same instance, lower counter), or of the instance that we had before the disk was
+lost (then it stood there before our first birth).
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from shared.messages import Session
 class Verdict(enum.Enum):
     NOTHING = "nothing"
     REPEAT = "repeat"
-    """Somebody's death covers our birth: publish the birth again."""
+    """Something old covers our birth: publish the birth again."""
     FENCED = "fenced"
 
 
@@ -26,6 +30,7 @@ class Rivals:
         self._counter = 0
         self._published = False
         self._echoed = False
+        self._older: set[tuple[str, str, int]] = set()
         self.lived = False
         """A birth of this process has come back from the broker."""
 
@@ -46,10 +51,21 @@ class Rivals:
             if found.counter == self._counter:
                 self._echoed = self.lived = True
             return Verdict.NOTHING
+        if self._is_past(found):
+            return Verdict.REPEAT if self._echoed else Verdict.NOTHING
         took_our_place = retained and self.lived and not self._published
         return Verdict.FENCED if self._echoed or took_our_place else Verdict.NOTHING
 
+    def _is_past(self, found: Session) -> bool:
+        """Whether this birth is older than ours, whenever it comes."""
+        name = (found.instance, found.boot, found.counter)
+        if not self.lived and not self._published:
+            self._older.add(name)
+        return name in self._older or (
+            found.instance == self._me[0] and found.counter < self._counter
+        )
+
     def _judge_death(self, found: Session) -> Verdict:
-        """A late Will of an older connection, ours or another's, over the birth that lives."""
-        ours = (found.instance, found.counter) == (self._me[0], self._counter)
-        return Verdict.REPEAT if self._echoed and not ours else Verdict.NOTHING
+        """Somebody's late Will over the birth that lives; it may even be ours, by its numbers:
+        a counter that could not be stored, or was restored, has been used before."""
+        return Verdict.REPEAT if self._echoed else Verdict.NOTHING

@@ -132,6 +132,19 @@ def test_what_was_there_before_our_first_birth_is_older(other: tuple[str, str]) 
     assert rivals.judge(birth(other, 9), retained=True) is Verdict.NOTHING
     rivals.publishing()
     assert rivals.judge(birth(other, 9), retained=False) is Verdict.NOTHING
+    rivals.judge(birth(ME, 2), retained=False)
+    assert rivals.judge(birth(other, 9), retained=False) is Verdict.REPEAT, "somebody put it back"
+    rivals.connecting(3)
+    assert rivals.judge(birth(other, 9), retained=True) is Verdict.NOTHING, "an older store"
+
+
+def test_an_earlier_boot_of_ours_is_no_rival_whenever_it_comes() -> None:
+    """A broker that went back to an older store shows births that we never saw there."""
+    rivals = connected(lived=True)
+    assert rivals.judge(birth(CLONE, 1), retained=True) is Verdict.NOTHING
+    rivals.publishing()
+    rivals.judge(birth(ME, 2), retained=False)
+    assert rivals.judge(birth(CLONE, 1), retained=False) is Verdict.REPEAT
 
 
 @pytest.mark.parametrize("other", [OTHER, CLONE])
@@ -146,19 +159,19 @@ def test_what_took_our_place_while_we_were_away_is_newer(other: tuple[str, str])
 def test_the_order_at_the_broker_decides(other: tuple[str, str], lived: bool) -> None:
     rivals = connected(lived=lived)
     rivals.publishing()
-    assert rivals.judge(birth(other, 1), retained=False) is Verdict.NOTHING, (
+    assert rivals.judge(birth(other, 2), retained=False) is Verdict.NOTHING, (
         "it came to the broker before ours"
     )
     assert rivals.judge(birth(ME, 2), retained=False) is Verdict.NOTHING
-    assert rivals.judge(birth(other, 1), retained=False) is Verdict.FENCED
+    assert rivals.judge(birth(other, 2), retained=False) is Verdict.FENCED
 
 
-def test_our_own_older_births_and_deaths_are_nothing() -> None:
+def test_our_own_older_births_are_nothing_and_deaths_are_put_right() -> None:
     rivals = connected(lived=True)
     assert rivals.judge(birth(ME, 1), retained=True) is Verdict.NOTHING
     assert rivals.judge(Session(False, ME[0], 1), retained=False) is Verdict.NOTHING
     rivals.publishing()
     rivals.judge(birth(ME, 2), retained=False)
-    assert rivals.judge(Session(False, ME[0], 2), retained=False) is Verdict.NOTHING
-    assert rivals.judge(Session(False, ME[0], 1), retained=False) is Verdict.REPEAT
+    for counter in (1, 2):
+        assert rivals.judge(Session(False, ME[0], counter), retained=False) is Verdict.REPEAT
     assert rivals.judge(Session(False, OTHER[0], 2), retained=False) is Verdict.REPEAT
