@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from edgeagent.settings import Settings
 from edgeagent.store.database import Database
 from shared.clock import Clock
 from shared.link import Broker, Link
+from shared.objects import Json
 from shared.topics import Topics
 
 GIB = 1 << 30
@@ -51,39 +52,44 @@ async def run_agent(
         runtime="memory",
     )
     runtime = MemoryRuntime(device)
+    images = Images(runtime, clock)
+    paths = PodPaths(settings.data_dir, settings.log_dir)
+
+    def materials(
+        node: NodeFacts, *, desired: DesiredSet, others: Callable[[], Iterable[Json]]
+    ) -> PodMaterials:
+        return PodMaterials(
+            paths=paths,
+            volumes=Volumes(paths, clock, offload=_at_once),
+            images=images,
+            sources=desired,
+            node=node,
+            others=others,
+            offload=_at_once,
+        )
+
+    hardware = Device(
+        hostname=node,
+        cpus=4,
+        memory=4 * GIB,
+        disk=16 * GIB,
+        boot_id=boot,
+        architecture="amd64",
+    )
     ports = Ports(
         link=link,
         runtime=runtime,
         clock=clock,
         database=database,
         rng=rng,
-        device=Device(
-            hostname=node,
-            cpus=4,
-            memory=4 * GIB,
-            disk=16 * GIB,
-            boot_id=boot,
-            architecture="amd64",
-        ),
+        device=hardware,
         look=lambda: Readings(addresses=("10.0.0.1",)),
-        provide=lambda facts, desired: _materials(settings, facts, desired, runtime, clock),
+        materials=materials,
     )
-    await Agent(settings, ports).run()
-
-
-def _materials(
-    settings: Settings, node: NodeFacts, desired: DesiredSet, runtime: MemoryRuntime, clock: Clock
-) -> PodMaterials:
-    paths = PodPaths(settings.data_dir, settings.log_dir)
-    return PodMaterials(
-        paths=paths,
-        volumes=Volumes(paths, clock, offload=_at_once),
-        images=Images(runtime, clock),
-        sources=desired,
-        node=node,
-        others=lambda: [pod.pod for pod in desired.pods().values()],
-        offload=_at_once,
-    )
+    try:
+        await Agent(settings, ports).run()
+    finally:
+        await images.close()
 
 
 async def _at_once(work: Callable[[], Any]) -> Any:

@@ -26,6 +26,7 @@ EXPECTED: tuple[str, ...] = (
     "reports not stored, sent from memory",
     "connection counter not stored",
     "database not opened, all stays as it is",
+    "facts of a pod not stored",
     "pod cannot be used",
 )
 """Error lines that the simulator's own faults provoke: a damaged file, a full disk."""

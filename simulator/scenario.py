@@ -30,7 +30,8 @@ from simulator.world import World
 BOUND = 1500.0
 START = 1000.0
 LOOK_EVERY = 5.0
-SETTLE = 120.0
+SETTLE = 620.0
+"""Events that repeat are told again this long after they were told first, at most."""
 QUIET = 400.0
 MOST_QUEUED = 200
 
