@@ -31,6 +31,8 @@ class LivePod:
         self.uid = uid
         self.facts = facts or PodFacts()
         self.saved = facts
+        self.unstored = False
+        """The last try to store the facts failed."""
         self.pod: Json = self.facts.pod
         self.refusal: Refusal | None = None
         self.sandboxes: tuple[Sandbox, ...] = ()

@@ -9,6 +9,7 @@ and costs nothing otherwise. While the runtime does not answer, everything waits
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ from edgeagent.pods.view import Moment, Wanted
 from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
 from shared.backoff import Backoff
 from shared.clock import Clock
-from shared.errors import TemporaryError
+from shared.errors import StoreBusy, TemporaryError
 from shared.objects import Json, ObjectKey
 from shared.tasks import KeyedWorkers
 
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 RELIST_SECONDS = 300.0
 """Every pod is looked at this often, should the runtime's events ever miss something."""
 
+UNSTORED_SECONDS = 30.0
+"""Until facts that could not be stored are tried again."""
 AWAY_SECONDS = 10.0
 """A pod whose runtime did not answer is looked at again after this, unless woken before."""
 
@@ -129,7 +132,7 @@ class Pods:
 
     async def _follow(self) -> None:
         """The runtime's events; when they break, everything is looked at again afterwards."""
-        backoff = Backoff(0.2, 2.0)
+        backoff = Backoff(0.2, 2.0, random.Random(0))  # Local, so nothing to spread.
         while True:
             try:
                 await self._runtime.info()
@@ -172,12 +175,21 @@ class Pods:
         await self._carry_out(pod, plan, wanted)
         if prober := self._probers.get(uid):
             prober.follow(self._node.ips)
-        return None if plan.due is None else max(plan.due - self._clock.monotonic(), 0.0)
+        return self._delay(pod, plan)
+
+    def _delay(self, pod: LivePod, plan: Plan) -> float | None:
+        """Seconds until the pod is looked at though nothing happened."""
+        now = self._clock.monotonic()
+        due = None if plan.due is None else max(plan.due - now, 0.0)
+        if not pod.unstored:
+            return due
+        return UNSTORED_SECONDS if due is None else min(due, UNSTORED_SECONDS)
 
     async def _hear_out(self, pod: LivePod) -> None:
         """What containers that ended left to say, before anything is concluded from their end."""
-        for one in pod.newly_ended():
-            pod.words[one.id] = await last_words(pod.pod, one, self._materials)
+        while ended := pod.newly_ended():
+            for one in ended:
+                pod.words[one.id] = await last_words(pod.pod, one, self._materials)
 
     def _live(self, uid: str) -> LivePod:
         if uid not in self._pods:
@@ -207,8 +219,7 @@ class Pods:
     async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:
         """Facts first: an action may rely on them after a crash."""
         if plan.facts != pod.saved and wanted is not Wanted.UNKNOWN:
-            await self._store.save(pod.uid, plan.facts.to_json())
-            pod.saved = plan.facts
+            await self._save(pod, plan.facts)
         for action in plan.abandon:
             pod.operations.abandon(action)
         under_way = pod.operations.under_way()
@@ -219,6 +230,16 @@ class Pods:
                 self._acting.begin(pod, action)
         if plan.status is not None and wanted in (Wanted.RUN, Wanted.DELETE):
             await self._report(pod, plan.status, deleting=wanted is Wanted.DELETE)
+
+    async def _save(self, pod: LivePod, facts: PodFacts) -> None:
+        """A full disk must not keep pods from running: they go on, with less to be adopted from."""
+        try:
+            await self._store.save(pod.uid, facts.to_json())
+        except StoreBusy as error:
+            log.error("facts of a pod not stored", pod_uid=pod.uid, error=str(error))
+            pod.unstored = True
+        else:
+            pod.saved, pod.unstored = facts, False
 
     async def _report(self, pod: LivePod, status: Json, *, deleting: bool) -> None:
         finished = deleting and pod.facts.final is not None and _has_let_go(pod)

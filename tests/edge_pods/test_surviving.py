@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgeagent.runtime.memory_device import Behaviour
-from tests.edge_pods.world import World, a_container, a_pod
+from tests.edge_pods.world import NODE, World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
 
@@ -201,3 +203,29 @@ async def test_a_pod_that_is_wanted_again_runs_again() -> None:
         await world.passes(60)
         assert world.phase(uid) == "Running"
         assert world.running(uid) == ["main"]
+
+
+@virtual
+async def test_pods_go_on_while_the_disk_is_full() -> None:
+    async with World() as world:
+        world.facts.full = True
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        world.crash(uid)
+        await world.passes(5)
+        assert world.container(uid)["restartCount"] == 1
+        assert world.facts.records == {}
+        world.facts.full = False
+        await world.passes(31)
+        assert uid in world.facts.records
+
+
+@virtual
+async def test_a_device_whose_address_changed_reports_it_for_its_pods() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        assert world.pods is not None
+        world.pods.node_changed(replace(NODE, ips=("192.0.2.8",)))
+        await world.passes(1)
+        assert world.status(uid)["hostIP"] == "192.0.2.8"

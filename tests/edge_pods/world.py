@@ -6,6 +6,7 @@ Excluded: files and images by pull policy (they have tests of their own), the li
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from edgeagent.runtime.port import (
     Resources,
     SandboxConfig,
 )
-from shared.errors import KubetideError
+from shared.errors import KubetideError, StoreBusy
 from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
 from simulator.clock import SimClock
@@ -74,12 +75,15 @@ class MemoryFacts:
     """JSON in, JSON out; what an agent stored outlives it."""
 
     records: dict[str, Json] = field(default_factory=dict)
+    full: bool = False
 
     async def load_all(self) -> Mapping[str, Json]:
         return dict(self.records)
 
     async def save(self, uid: str, record: Json) -> None:
-        self.records[uid] = record
+        if self.full:
+            raise StoreBusy("database or disk is full")
+        self.records[uid] = json.loads(json.dumps(record))
 
     async def delete(self, uid: str) -> None:
         self.records.pop(uid, None)
