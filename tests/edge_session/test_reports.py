@@ -18,7 +18,7 @@ from edgeagent.outbox import EVENT_SECONDS, MAX_TEXT, News, Outbox, coalesce, sm
 from shared.errors import StoreBusy
 from shared.messages import MAX_EVENTS, Report, ReportedEvent
 from tests.edge_session.conftest import Model
-from tests.edge_session.rig import Device, Hub, a_hub, pod, pod_key, until
+from tests.edge_session.rig import Device, Hub, a_hub, pod_key, until
 from tests.parts.virtual_time import virtual
 
 NOW = 1_780_000_000.0
@@ -267,4 +267,3 @@ def test_every_smaller_form_is_a_report_and_the_last_is_tiny() -> None:
     assert not forms[1].events
     assert [one.status["phase"] for one in forms] == ["Failed"] * 4
     assert len(forms[-1].encode()) < 200
-    assert pod("web")
