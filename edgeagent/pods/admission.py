@@ -130,7 +130,7 @@ def _place(pod: Json, node: NodeFacts) -> Refusal | None:
     if wanted and wanted != node.name:
         words = "Predicate NodeName failed: node(s) didn't match the requested node name"
         return Refusal("NodeName", words)
-    if node.labels is not None and not nodeaffinity.fits(pod, node.labels, name=node.name):
+    if not nodeaffinity.fits(pod, node.labels, name=node.name):
         words = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
         return Refusal("NodeAffinity", words)
     return None

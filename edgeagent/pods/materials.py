@@ -63,8 +63,9 @@ class PodMaterials:
         self._node = node
 
     def refusal(self, pod: Json) -> Refusal | None:
-        uid = (pod.get("metadata") or {}).get("uid")
-        others = [one for one in self._others() if specs.uid_of(one) != uid]
+        metadata = pod.get("metadata")
+        own = metadata.get("uid") if isinstance(metadata, dict) else None
+        others = [one for one in self._others() if specs.uid_of(one) != own]
         return admission.refusal(pod, others, self._node)
 
     # Volumes and logs

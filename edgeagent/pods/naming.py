@@ -150,21 +150,3 @@ def _fitting(searches: Sequence[str]) -> tuple[str, ...]:
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
-
-
-def parse_resolv_conf(text: str) -> DnsConfig:
-    """The device's own file; a later ``search`` or ``options`` line replaces an earlier one."""
-    servers: list[str] = []
-    searches: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    for line in text.splitlines():
-        words = line.split()
-        if not words or words[0].startswith(("#", ";")):
-            continue
-        if words[0] == "nameserver" and len(words) > 1:
-            servers.append(words[1])
-        elif words[0] in ("search", "domain"):
-            searches = tuple(word.rstrip(".") or "." for word in words[1:])
-        elif words[0] == "options":
-            options = tuple(words[1:])
-    return DnsConfig(servers=tuple(servers), searches=searches, options=options)

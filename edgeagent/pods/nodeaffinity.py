@@ -1,4 +1,8 @@
-"""Whether a node's labels are what a pod's nodeSelector and required affinity ask for. Pure."""
+"""Whether a node's labels are what a pod's nodeSelector and required affinity ask for.
+
+Pure. The device knows only some of its Node's labels, and the scheduler has looked at all of
+them: so a pod is turned down for a label that is known to differ, never for one that is not known.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ _FIELDS = {"metadata.name"}
 
 def fits(pod: Json, labels: Mapping[str, str], *, name: str) -> bool:
     selector = pod["spec"].get("nodeSelector") or {}
-    if any(labels.get(key) != value for key, value in selector.items()):
+    if any(labels.get(key, value) != value for key, value in selector.items()):
         return False
     affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
@@ -35,26 +39,26 @@ def _term(term: Json, labels: Mapping[str, str], *, name: str) -> bool:
 
 def _holds(requirement: Json, values: Mapping[str, str]) -> bool:
     value = values.get(str(requirement.get("key")))
+    if value is None:
+        return True
     wanted = requirement.get("values") or []
     match requirement.get("operator"):
         case "In":
             return value in wanted
         case "NotIn":
             return value not in wanted
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
+        case "Exists" | "DoesNotExist" as operator:
+            return bool(operator == "Exists")
         case "Gt":
-            return _number(value) is not None and _above(value, wanted)
+            return _above(value, next(iter(wanted), None))
         case "Lt":
-            return _number(value) is not None and _above(next(iter(wanted), None), [value])
+            return _above(next(iter(wanted), None), value)
     return False
 
 
-def _above(value: object, others: list[object]) -> bool:
-    number, other = _number(value), _number(next(iter(others), None))
-    return number is not None and other is not None and number > other
+def _above(value: object, other: object) -> bool:
+    number, limit = _number(value), _number(other)
+    return number is not None and limit is not None and number > limit
 
 
 def _number(value: object) -> int | None:

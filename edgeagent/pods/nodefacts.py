@@ -18,8 +18,8 @@ class NodeFacts:
     name: str
     ips: tuple[str, ...] = ()
     """Primary first."""
-    labels: Mapping[str, str] | None = None
-    """None = not known here, and then no pod is refused for them."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Those known here; the Node may have more in the API, so one that is missing says nothing."""
     allocatable: Mapping[str, Fraction] = field(default_factory=dict)
     """By resource name; what is not named is not limited."""
     memory_capacity: int = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeagent.pods import quantities
 from edgeagent.pods.supported_fields import TABLE, Field, Verdict
-from shared.objects import is_name
+from shared.objects import Json, is_name
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LARGEST = 2**63
@@ -73,22 +73,14 @@ def _object(kind: str, value: Any, path: str) -> Iterator[Unsupported]:
 def _field(field: Field | None, value: Any, path: str) -> Iterator[Unsupported]:
     if field is None:
         yield Unsupported(path, "this version of the agent does not know the field", fatal=False)
-    elif field.verdict is Verdict.IDLE or _is_empty(value):
-        return
-    elif field.verdict is Verdict.TOLD:
-        yield Unsupported(path, field.note, fatal=False)
-    elif field.verdict is Verdict.REFUSED:
-        yield Unsupported(path, field.note, fatal=True)
-    elif field.values and value not in field.values:
-        words = field.note or f"supported values: {', '.join(str(one) for one in field.values)}"
-        yield Unsupported(path, words, fatal=True)
-    else:
+    elif field.verdict in (Verdict.TOLD, Verdict.REFUSED):
+        if value not in ([], {}, ""):
+            yield Unsupported(path, field.note, fatal=field.verdict is Verdict.REFUSED)
+    elif field.verdict is Verdict.SUPPORTED:
         yield from _value(field.shape, value, path)
-
-
-def _is_empty(value: Any) -> bool:
-    """Empty lists and texts say nothing; an empty map may be a choice (``emptyDir: {}``)."""
-    return value in ([], "")
+        if field.values and value not in (*field.values, ""):
+            words = ", ".join(str(one) for one in field.values)
+            yield Unsupported(path, field.note or f"supported values: {words}", fatal=True)
 
 
 def _value(shape: str, value: Any, path: str) -> Iterator[Unsupported]:
@@ -100,8 +92,15 @@ def _value(shape: str, value: Any, path: str) -> Iterator[Unsupported]:
             yield from _value(shape[1:-1], one, f"{path}[{index}]")
     elif shape in TABLE:
         yield from _object(shape, value, path)
+        if shape == "EmptyDir" and isinstance(value, dict):
+            yield from _size_on_disk(value, path)
     elif not _fits(shape, value):
         yield _malformed(path, shape)
+
+
+def _size_on_disk(volume: Json, path: str) -> Iterator[Unsupported]:
+    if volume.get("sizeLimit") and volume.get("medium") != "Memory":
+        yield Unsupported(f"{path}.sizeLimit", "is not enforced on disk yet", fatal=False)
 
 
 def _fits(shape: str, value: Any) -> bool:

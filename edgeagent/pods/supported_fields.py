@@ -353,7 +353,9 @@ TABLE: dict[str, dict[str, Field]] = {
     },
     "EmptyDir": {
         "medium": only("", "Memory"),
-        "sizeLimit": yes("amount", "in memory: the size of the file system"),
+        "sizeLimit": yes(
+            "amount", "in memory: the size of the file system; on disk: told, not enforced yet"
+        ),
         "mode": yes("number"),
     },
     "HostPath": {"path": must("text"), "type": yes("text")},

@@ -9,7 +9,7 @@ import pytest
 
 from edgeagent.pods import hosts
 from edgeagent.pods.errors import SandboxConfigError
-from edgeagent.pods.naming import dns, hostname, parse_resolv_conf
+from edgeagent.pods.naming import dns, hostname
 from edgeagent.runtime.port import DnsConfig
 from tests.edge_materials.making import NODE, pod
 
@@ -125,15 +125,6 @@ def test_what_resolv_conf_cannot_hold_is_left_out_with_events() -> None:
     long = {"searches": [f"{n}{'x' * 60}.example" for n in range(32)]}
     config, _ = dns(pod(dnsPolicy="None", dnsConfig=long), CLUSTER)
     assert len(" ".join(config.searches)) <= 2048
-
-
-def test_resolv_conf_is_read_as_the_c_library_reads_it() -> None:
-    text = (
-        "# x\nnameserver 192.0.2.1\nnameserver ::1\nsearch a b\nsearch c.\noptions ndots:3 rotate\n"
-    )
-    assert parse_resolv_conf(text) == DnsConfig(
-        servers=("192.0.2.1", "::1"), searches=("c",), options=("ndots:3", "rotate")
-    )
 
 
 def test_the_hosts_file_names_the_pod_under_all_its_addresses() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes import client
 
+from edgeagent.pods import specs
 from edgeagent.pods.admission import refusal
+from edgeagent.pods.containers import Prepared, container_config
+from edgeagent.pods.environment import Surroundings, environment
+from edgeagent.pods.errors import PodTrouble
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.sandboxes import sandbox_config
+from edgeagent.pods.sources import Missing
 from edgeagent.pods.supported import Unsupported, unsupported
 from edgeagent.pods.supported_fields import TABLE, Verdict
-from tests.edge_materials.making import NODE, container, pod
+from edgeagent.pods.volumes.contents import NoTokens, Origin, files_of
+from edgeagent.pods.volumes.making import kind_of
+from edgeagent.runtime.port import Image
+from shared.errors import PermanentError
+from shared.objects import Json
+from tests.edge_materials.making import NODE, Objects, config_map, container, pod, secret
 
 MODELS = {
     "PodSpec": "V1PodSpec",
@@ -110,7 +125,7 @@ def test_a_field_of_a_newer_api_is_told_and_the_pod_runs() -> None:
 
 
 def test_null_and_empty_mean_not_set() -> None:
-    assert unsupported(pod(resourceClaims=[], resources=None, hostUsers=None)) == []
+    assert unsupported(pod(resourceClaims=[], resources=None, dnsPolicy="", hostUsers=None)) == []
 
 
 def test_a_value_that_is_not_supported_refuses_the_pod() -> None:
@@ -203,11 +218,35 @@ def test_junk_anywhere_in_a_pod_is_refused_or_harmless(place: tuple[Any, ...], j
     for key in place[:-1]:
         parent = parent[key]
     parent[place[-1]] = junk
-    refusal(broken, [pod()], NODE)
-    refusal(broken, [pod()], LABELLED)
+    if refusal(broken, [pod()], LABELLED) is None and refusal(broken, [], NODE) is None:
+        configure(broken)
 
 
-LABELLED = type(NODE)("edge-1", labels={"a": "b"})
+LABELLED = NodeFacts("edge-1", labels={"a": "b"})
+HERE = Objects(config_map("c", a="1"), secret("s", b="2"))
+
+
+def configure(whole: Json) -> None:
+    """Everything pure that is made of a pod: it succeeds, or says what is wrong with the pod."""
+    with contextlib.suppress(PodTrouble, PermanentError):
+        sandbox_config(whole, NODE, attempt=0, paths=PodPaths(Path("/data")))
+    origin = Origin(whole, NODE, HERE, NoTokens())
+    for volume in whole["spec"].get("volumes") or ():
+        kind = kind_of(volume)
+        with contextlib.suppress(ValueError, Missing):
+            files_of(kind, volume.get(kind) or {}, origin)
+    around = Surroundings(whole, NODE, HERE, ("10.0.0.1",), lambda volume, path: {})
+    for one in specs.every_container(whole):
+        with contextlib.suppress(PodTrouble, PermanentError):
+            prepared = Prepared(Image("i"), environment(one, around).variables)
+            container_config(whole, one, attempt=0, node=NODE, prepared=prepared)
+
+
+def test_an_empty_dir_on_disk_says_that_its_limit_is_not_enforced() -> None:
+    (found,) = unsupported(pod(volumes=[{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]))
+    assert (found.field, found.fatal) == ("spec.volumes[0].emptyDir.sizeLimit", False)
+    memory = {"medium": "Memory", "sizeLimit": "1Mi"}
+    assert unsupported(pod(volumes=[{"name": "v", "emptyDir": memory}])) == []
 
 
 @given(st.recursive(JUNK, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
