@@ -95,8 +95,12 @@ def _translated(verdict: Verdict) -> Iterator[None]:
         raise verdict(Status.UNAVAILABLE, str(error)) from error
 
 
+_STARTING = "server is not initialized yet"
+"""containerd answers so, with status UNKNOWN, until it has read its own state after a restart."""
+
+
 def of_call(action: str, status: Status, details: str) -> KubetideError:
-    if status is Status.UNAVAILABLE:
+    if status is Status.UNAVAILABLE or _STARTING in details:
         return RuntimeAway(f"the container runtime does not answer ({action}): {details}")
     if status is Status.DEADLINE_EXCEEDED:
         return TookTooLong(f"the container runtime took too long ({action}): {details}")

@@ -111,3 +111,8 @@ def test_nothing_that_the_connection_raises_gets_through(raised: Exception, kind
 def test_cancelling_stays_cancelling() -> None:
     with pytest.raises(asyncio.CancelledError), translated_pull("a:1"):
         raise asyncio.CancelledError
+
+
+def test_a_runtime_that_has_just_been_restarted_is_away() -> None:
+    error = of_call("list", Status.UNKNOWN, "server is not initialized yet")
+    assert type(error) is RuntimeAway
