@@ -132,7 +132,7 @@ class Pods:
 
     async def _follow(self) -> None:
         """The runtime's events; when they break, everything is looked at again afterwards."""
-        backoff = Backoff(0.2, 2.0, random.Random(0))  # Local, so nothing to spread.
+        backoff = Backoff(0.2, 1.0, random.Random(0))  # Local, so nothing to spread.
         while True:
             try:
                 await self._runtime.info()
