@@ -8,6 +8,7 @@ the planner looks again. Called by ``workers.py`` only.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -35,6 +36,7 @@ from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning_clean import VOLUMES
 from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
+from edgeagent.pods.sandboxes import LIST_REVISION
 from edgeagent.pods.view import Trouble
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.clock import Clock
@@ -50,12 +52,20 @@ _STARTS_AT_ONCE = 4
 
 class Acting:
     def __init__(
-        self, *, runtime: Runtime, materials: Materials, observer: Observer, clock: Clock
+        self,
+        *,
+        runtime: Runtime,
+        materials: Materials,
+        observer: Observer,
+        clock: Clock,
+        revision: Callable[[], int],
     ) -> None:
+        """``revision`` is that of the list that pods are started by."""
         self._runtime = runtime
         self._materials = materials
         self._observer = observer
         self._clock = clock
+        self._revision = revision
         self._hooks = Hooks(runtime, clock)
         self._starting = asyncio.Semaphore(_STARTS_AT_ONCE)
 
@@ -126,6 +136,8 @@ class Acting:
             seen=pod.facts.started_at,
             record=pod.events.record,
         )
+        under = {LIST_REVISION: str(self._revision())}
+        config = replace(config, annotations={**config.annotations, **under})
         async with self._starting:
             sandbox_id = await self._runtime.start_sandbox(config)
         pod.cleaned.discard(VOLUMES)

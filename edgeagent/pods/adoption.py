@@ -13,6 +13,7 @@ import structlog
 from edgeagent.pods import specs
 from edgeagent.pods.containers import POD_GRACE, TYPE
 from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.sandboxes import LIST_REVISION
 from edgeagent.runtime.port import Container, Sandbox
 from shared.objects import Json
 
@@ -51,6 +52,15 @@ def pod_of(sandboxes: Sequence[Sandbox]) -> Json:
             "terminationGracePeriodSeconds": _grace(list(containers.values())),
         },
     }
+
+
+def made_under(sandboxes: Sequence[Sandbox]) -> int:
+    """Revision of the newest list that wanted this pod, as its sandboxes tell; 0 = they do not.
+
+    A list older than that (a restored database) says nothing about the pod.
+    """
+    written = [one.annotations.get(LIST_REVISION, "") for one in sandboxes]
+    return max((int(one) for one in written if one.isdecimal()), default=0)
 
 
 def _grace(containers: Sequence[Container]) -> int:

@@ -38,6 +38,11 @@ class Desired(Protocol):
         """By uid: every pod whose body is here."""
         ...
 
+    @property
+    def revision(self) -> int:
+        """Of the inventory; grows with every list that the hub makes for this node."""
+        ...
+
     def may_stop(self, uid: str, key: ObjectKey) -> bool:
         """Whether it is certain that the pod should not be here."""
         ...

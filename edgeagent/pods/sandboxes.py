@@ -27,6 +27,10 @@ LABEL_NODE = "kubetide.io/node"
 """Says which agent made a sandbox, where several share one runtime."""
 
 
+LIST_REVISION = "kubetide.io/list-revision"
+"""Revision of the list under which a sandbox was made: an older one says nothing about it."""
+
+
 def sandbox_config(
     pod: Json, node: NodeFacts, *, attempt: int, paths: PodPaths, seen: float = 0.0
 ) -> tuple[SandboxConfig, tuple[PodEvent, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import structlog
@@ -18,7 +18,7 @@ import structlog
 from edgeagent.pods import planning, reporting, specs, telling
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
-from edgeagent.pods.adoption import pod_of, recovered
+from edgeagent.pods.adoption import made_under, pod_of, recovered
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.last_words import last_words
 from edgeagent.pods.live import LivePod
@@ -31,7 +31,7 @@ from edgeagent.pods.view import Moment, Wanted
 from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
 from shared.backoff import Backoff
 from shared.clock import Clock
-from shared.errors import StoreBusy, TemporaryError
+from shared.errors import KubetideError, StoreBusy
 from shared.objects import Json, ObjectKey
 from shared.tasks import KeyedWorkers
 
@@ -67,7 +67,11 @@ class Pods:
         self._node = node
         self._observer = Observer(runtime, node=node.name)
         self._acting = Acting(
-            runtime=runtime, materials=materials, observer=self._observer, clock=clock
+            runtime=runtime,
+            materials=materials,
+            observer=self._observer,
+            clock=clock,
+            revision=lambda: desired.revision,
         )
         self._pods: dict[str, LivePod] = {}
         self._probers: dict[str, Prober] = {}
@@ -96,14 +100,6 @@ class Pods:
         for uid in self._pods:
             if uid not in self._desired.pods():
                 self._wake(uid)
-
-    def statuses(self) -> Mapping[str, tuple[Json, Json]]:
-        """By uid: each pod and the status last reported, for the device's own commands."""
-        return {
-            uid: (pod.pod, pod.reported[0])
-            for uid, pod in self._pods.items()
-            if pod.reported is not None
-        }
 
     def active(self) -> list[Json]:
         """Pods that were taken up and have not ended: what they hold is not free."""
@@ -142,7 +138,7 @@ class Pods:
                     backoff.reset()
                     self._observer.changed(uid)
                     self._wake(uid)
-            except TemporaryError as error:
+            except KubetideError as error:
                 delay = backoff.next()
                 log.warning("runtime events broke", error=str(error), retry_in=round(delay, 1))
                 await self._clock.sleep(delay)
@@ -213,7 +209,8 @@ class Pods:
         if not pod.pod:
             return Wanted.UNKNOWN, None
         key = ObjectKey.of("Pod", pod.pod)
-        gone = self._desired.may_stop(pod.uid, key)
+        newer = self._desired.revision >= made_under(pod.sandboxes)
+        gone = newer and self._desired.may_stop(pod.uid, key)
         return (Wanted.GONE if gone else Wanted.UNKNOWN), None
 
     async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:

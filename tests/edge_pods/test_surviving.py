@@ -52,6 +52,26 @@ async def test_a_pod_that_went_unwanted_while_the_agent_was_dead_is_stopped() ->
 
 
 @virtual
+async def test_a_list_older_than_the_sandbox_is_no_reason_to_stop_it() -> None:
+    """The database was restored from an image made before the pod came."""
+    async with World() as world:
+        world.desired.revision = 7
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        await world.kill_agent()
+        world.drop(uid)
+        world.facts.records.clear()
+        world.desired.revision = 6
+        world.start_agent()
+        await world.passes(60)
+        assert world.running(uid) == ["main"]
+        world.desired.revision = 8
+        world.apply(a_pod("other"))
+        await world.passes(5)
+        assert world.running(uid) == []
+
+
+@virtual
 async def test_after_a_reboot_pods_run_again_in_new_sandboxes() -> None:
     async with World() as world:
         uid = world.apply(a_pod(initContainers=[a_container("first")]))

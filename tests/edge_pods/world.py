@@ -61,6 +61,7 @@ class Wanted:
 class DesiredPods:
     def __init__(self) -> None:
         self.known = True
+        self.revision = 1
         self.wanted: dict[str, Wanted] = {}
 
     def pods(self) -> Mapping[str, Wanted]:
