@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
-from cloudhub.kube.port import PODS, SECRETS, Resource
+from cloudhub.kube.memory import MemoryKube
+from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, Resource, WatchEvent
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Inventory, Session
 from shared.objects import ObjectKey
@@ -279,3 +284,72 @@ def test_a_device_that_is_ahead_of_the_broker_gets_a_newer_list() -> None:
         assert device.applied.entries.keys() == {pod_key("web"), config_key("settings")}
 
     in_world(story)
+
+
+def test_a_slow_start_is_no_reason_to_send_what_is_there() -> None:
+    """What the broker retains takes many seconds to arrive: it is waited for."""
+
+    async def story(world: World) -> None:
+        nodes = [f"slow-{number}" for number in range(30)]
+        world.hub("hub-a", *nodes)
+        await world.quiet()
+        for node in nodes:
+            for name in ("a", "b", "c"):
+                await world.pod(f"{name}-{node}", node)
+        await world.quiet()
+        await world.hubs[0].stop()
+        world.hub("hub-b", *nodes, bandwidth=2000)
+        assert of_node(await world.quiet(120)) == []
+
+    in_world(story)
+
+
+def test_objects_that_changed_while_a_watch_was_broken_are_fetched() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        device = world.devices[NODE]
+        before = device.applied.entries[config_key("settings")]
+        await world.kube.patch(CONFIG_MAPS, "default", "settings", {"data": {"a": "2"}})
+        world.kube.break_watches()
+        await world.quiet()
+        assert device.applied.entries[config_key("settings")] != before
+
+    in_world(story)
+
+
+def test_a_hub_whose_watch_lags_does_not_clear_the_report_of_a_pod_it_does_not_know() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        lagging = LaggingKube(world.kube)
+        world.hub("hub-b", kube=lagging)
+        await world.quiet()
+        lagging.lag = 30.0
+        pod = await world.pod("new")
+        await world.quiet(1)
+        device = world.devices[NODE]
+        assert pod_key("new") in device.applied.entries
+        await world.hubs[0].stop()
+        device.report(pod_key("new"), pod["metadata"]["uid"], {"phase": "Running"})
+        await world.quiet(10)
+        assert TOPICS.reported(pod_key("new")) in dict(world.broker.retained.items())
+        await world.quiet(60)
+        found = await world.kube.get(PODS, "default", "new")
+        assert found is not None and found["status"]["phase"] == "Running"
+
+    in_world(story)
+
+
+class LaggingKube:
+    """The API server as one sees it whose watches are late."""
+
+    def __init__(self, kube: MemoryKube) -> None:
+        self._kube = kube
+        self.lag = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def watch(self, *args: Any, **options: Any) -> AsyncIterator[WatchEvent]:
+        async for event in self._kube.watch(*args, **options):
+            await asyncio.sleep(self.lag)
+            yield event

@@ -8,6 +8,7 @@ import pytest
 
 from cloudhub.kube.port import CONFIG_MAPS, PODS, Resource
 from shared.errors import KubeError, KubeRefused
+from shared.messages import Change, DesiredObject, Inventory
 from simulator.broker import Store
 from simulator.broker_session import Traits
 from tests.hub_delivery.device import Device
@@ -21,11 +22,13 @@ class Chaos:
         self.world = world
         self.rng = random.Random(seed)
         self.configs = 0
+        self.image: tuple[Inventory, dict[bytes, bytes], int, int] | None = None
 
     async def step(self) -> None:
         deeds = [
             *(self.create, self.create, self.delete, self.force_delete, self.config, self.report),
             *(self.cut_hub, self.cut_device, self.restart_hub, self.second_hub),
+            *(self.reinstall_device, self.restore_device),
             *(self.broker, self.api, self.break_watches),
         ]
         await self.rng.choice(deeds)()
@@ -56,7 +59,8 @@ class Chaos:
 
     async def config(self) -> None:
         self.configs += 1
-        name, data = f"c{self.rng.randrange(3)}", {"n": str(self.configs)}
+        size = self.rng.choice([1, 1, 6000])
+        name, data = f"c{self.rng.randrange(3)}", {"n": str(self.configs), "x": "x" * size}
         calm, self.world.kube.fail = self.world.kube.fail, lambda *_: None
         found = await self.world.kube.get(CONFIG_MAPS, "default", name)
         if found is None:
@@ -77,6 +81,23 @@ class Chaos:
 
     async def cut_device(self) -> None:
         self.world.devices[NODE]._link._path.cut()  # type: ignore[attr-defined]
+
+    async def reinstall_device(self) -> None:
+        """Its database is gone: it knows nothing and has another instance."""
+        device = self.world.devices[NODE]
+        device.applied, device.bodies, device.missing = Inventory(0, {}), {}, ()
+        device.instance, device.counter, device.sequence = f"i{self.rng.random()}", 0, 0
+        await self.cut_device()
+
+    async def restore_device(self) -> None:
+        """An old image of it, or the making of one."""
+        device = self.world.devices[NODE]
+        if self.image is None or self.rng.random() < 0.5:
+            self.image = (device.applied, dict(device.bodies), device.counter, device.sequence)
+            return
+        device.applied, bodies, device.counter, device.sequence = self.image
+        device.bodies, device.missing = dict(bodies), ()
+        await self.cut_device()
 
     async def restart_hub(self) -> None:
         await self.world.hubs.pop(0).stop()
@@ -150,12 +171,26 @@ def test_after_any_bad_day_device_and_api_agree(seed: int) -> None:
             assert "deletionTimestamp" not in pod["metadata"], "its deletion never ended"
             assert device.body(pod_key(name))["metadata"]["uid"] == pod["metadata"]["uid"]
             assert pod["status"].get("message") == pod["metadata"]["uid"]
+        assert_retained(world, device)
         reported = [t for t, _ in world.broker.retained.items() if "/reported/" in t]
         assert {topic.rsplit("/", 1)[-1] for topic in reported} <= pods.keys()
         assert [one for one in await world.quiet(300) if "/hub" not in one.topic] == []
 
     traits = Traits(reorders=0.2) if seed % 3 == 0 else None
     in_world(story, seed=seed, traits=traits)
+
+
+def assert_retained(world: World, device: Device) -> None:
+    """The broker alone can bring a new device to the same list."""
+    kept = {topic: one.payload for topic, one in world.broker.retained.items()}
+    if not device.applied.revision:
+        return
+    topics = device.topics
+    assert Inventory.decode(kept[topics.inventory]) == device.applied
+    change = Change.decode(kept[topics.change])
+    assert (change.revision, change.digest) == (device.applied.revision, device.applied.digest)
+    for key, entry in device.applied.entries.items():
+        assert DesiredObject.decode(kept[topics.desired(key)]).digest == entry.digest
 
 
 def source_of(pod: dict) -> str:

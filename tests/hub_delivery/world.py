@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS
@@ -73,11 +74,18 @@ class World:
 
     # -- the parts
 
-    def hub(self, name: str = "hub-a", *nodes: str, slots: range = range(SLOTS)) -> Hub:
+    def hub(
+        self,
+        name: str = "hub-a",
+        *nodes: str,
+        slots: range = range(SLOTS),
+        kube: Any = None,
+        bandwidth: float = 1e7,
+    ) -> Hub:
         listener, metrics = Listener(), Metrics()
-        path = Path(random.Random(len(self.hubs)), latency=(0.0005, 0.001))
+        path = Path(random.Random(len(self.hubs)), latency=(0.0005, 0.001), bandwidth=bandwidth)
         sync = Sync(
-            *(self.kube, SimLink(self.broker, path), listener),
+            *(kube or self.kube, SimLink(self.broker, path), listener),
             topics=Topics(),
             replica=name,
             clock=self.clock,
