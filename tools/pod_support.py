@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeagent.pods.supported_fields import TABLE, Field, Verdict
+from edgeagent.pods.supported_fields import TABLE, Field
 
 PAGE = Path(__file__).parents[1] / "docs/pod-support.md"
 

@@ -187,9 +187,11 @@ class _Making:
         return Mount(str(source), path, selinux_relabel=self.node.selinux)
 
     def _termination_file(self, attempt: int) -> Path:
-        """Writable by whoever the container runs as."""
-        uid = specs.uid_of(self.pod)
-        file = self.paths.termination_log(uid, self.container["name"], attempt=attempt)
+        """Writable by whoever the container runs as; the one before the last is let go."""
+        uid, name = specs.uid_of(self.pod), self.container["name"]
+        file = self.paths.termination_log(uid, name, attempt=attempt)
+        old = self.paths.termination_log(uid, name, attempt=attempt - 2)
+        old.unlink(missing_ok=True)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         file.chmod(0o666)

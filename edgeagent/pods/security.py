@@ -53,25 +53,28 @@ def effective(pod: Json, container: Json) -> Json:
 
 
 def _user(context: Json, image_user: str) -> tuple[int | None, str]:
-    """(uid, "") or (None, name). An image without a user runs as root."""
+    """Uid or name; neither when nobody says anything: then it is whatever the runtime starts as.
+
+    Runtimes refuse a group without a user, so with a group that user is named: root.
+    """
     if context.get("runAsUser") is not None:
         return int(context["runAsUser"]), ""
     name = image_user.partition(":")[0]
-    if not name or name.isdecimal():
-        return int(name or 0), ""
-    return None, name
+    if name:
+        return (int(name), "") if name.isdecimal() else (None, name)
+    return (None if context.get("runAsGroup") is None else 0), ""
 
 
 def _verify_not_root(pod: Json, container: Json, *, user: int | None, username: str) -> None:
     where = f'(pod: "{specs.title(pod)}", container: {container["name"]})'
-    if user is None:
+    if username:
         raise ConfigError(
             f"container has runAsNonRoot and image has non-numeric user ({username}),"
             f" cannot verify user is non-root {where}"
         )
     if user == 0 and effective(pod, container).get("runAsUser") is not None:
         raise ConfigError(f"container's runAsUser breaks non-root policy {where}")
-    if user == 0:
+    if not user:
         raise ConfigError(f"container has runAsNonRoot and image will run as root {where}")
 
 

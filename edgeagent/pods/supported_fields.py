@@ -128,7 +128,7 @@ TABLE: dict[str, dict[str, Field]] = {
         "terminationGracePeriodSeconds": yes("number"),
         "activeDeadlineSeconds": yes("number"),
         "dnsPolicy": only("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
-        "nodeSelector": yes("texts", "checked when the node's labels are known to the agent"),
+        "nodeSelector": yes("texts", "a label that is known to differ refuses the pod"),
         "serviceAccountName": yes("text"),
         "serviceAccount": idle("text", "old name of serviceAccountName"),
         "automountServiceAccountToken": idle("flag", "the API server acts on it"),

@@ -98,13 +98,18 @@ def test_the_context_of_the_container_beats_that_of_the_pod() -> None:
 
 @pytest.mark.parametrize(
     ("user", "uid", "name"),
-    [("", 0, ""), ("0", 0, ""), ("1234", 1234, ""), ("1234:5", 1234, ""), ("app", None, "app")],
+    [("", None, ""), ("0", 0, ""), ("1234", 1234, ""), ("1234:5", 1234, ""), ("app", None, "app")],
 )
 def test_without_a_user_in_the_spec_the_image_decides(
     user: str, uid: int | None, name: str
 ) -> None:
     found = secured(user=user)
     assert (found.run_as_user, found.run_as_username) == (uid, name)
+
+
+def test_a_group_without_any_user_is_a_group_of_root() -> None:
+    found = secured({"runAsGroup": 5})
+    assert (found.run_as_user, found.run_as_group) == (0, 5)
 
 
 WHERE = f'(pod: "web_default({UID})", container: main)'

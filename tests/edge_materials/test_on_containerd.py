@@ -94,6 +94,13 @@ class Device:
 
         return await eventually(is_over)  # type: ignore[no-any-return]
 
+    async def is_cleared(self) -> bool:
+        for sandbox in await self.runtime.list_sandboxes():
+            await self.runtime.remove_sandbox(sandbox.id)
+        for uid in await self.volumes.orphans([]):
+            await self.volumes.remove(uid)
+        return True
+
 
 async def seen_by(runtime: CriRuntime, container_id: str) -> Container:
     found = await runtime.inspect_container(container_id)
@@ -121,12 +128,11 @@ def a_pod(script: str, *, spec: Json | None = None, **fields: Any) -> Json:
 async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
     runtime = CriRuntime(containerd.address)
     device = Device(runtime, PodPaths(tmp_path / "data", tmp_path / "logs"))
-    yield device
-    for sandbox in await runtime.list_sandboxes():
-        await runtime.remove_sandbox(sandbox.id)
-    await runtime.close()
-    for uid in await device.volumes.orphans([]):
-        await device.volumes.remove(uid)
+    try:
+        yield device
+        await eventually(device.is_cleared, within=30)
+    finally:
+        await runtime.close()
     assert not [point for point in mounting.mount_points() if point.startswith(str(tmp_path))]
 
 
