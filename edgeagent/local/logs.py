@@ -62,20 +62,29 @@ def read(path: Path, *, tail: int | None, follow: bool) -> Iterator[bytes]:
 
 
 def _complete(log: BinaryIO) -> Iterator[bytes]:
-    """Whole records to the end of the file; what is half written stays for the next call."""
+    """Whole lines, and at the end of the file what there is of the last one.
+
+    A record that is half written stays for the next call.
+    """
+    begun = b""
     while True:
         place = log.tell()
-        line = log.readline()
-        if not line.endswith(b"\n"):
+        record = log.readline()
+        if not record.endswith(b"\n"):
             log.seek(place)
-            return
-        yield text_of(line)
+            break
+        begun += text_of(record)
+        if begun.endswith(b"\n"):
+            yield begun
+            begun = b""
+    if begun:
+        yield begun
 
 
-def text_of(line: bytes) -> bytes:
+def text_of(record: bytes) -> bytes:
     """``2026-01-01T00:00:00Z stdout P half a li`` → ``half a li``, and F ends the line."""
-    parts = line.rstrip(b"\n").split(b" ", 3)
+    parts = record.rstrip(b"\n").split(b" ", 3)
     if len(parts) < 3 or parts[1] not in (b"stdout", b"stderr"):
-        return line
+        return record
     text = parts[3] if len(parts) == 4 else b""
     return text if parts[2].startswith(b"P") else text + b"\n"

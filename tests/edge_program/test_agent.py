@@ -1,0 +1,196 @@
+"""The whole agent over a broker and a container runtime in memory, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from edgeagent.app import Agent, Ports
+from edgeagent.device import Device, Readings
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.runtime.memory import MemoryRuntime
+from edgeagent.runtime.memory_device import MemoryDevice
+from edgeagent.settings import Settings
+from edgeagent.store.database import FILE, Database
+from edgeagent.store.executor import InlineExecutor
+from shared.clock import Clock
+from shared.link import Broker
+from shared.topics import Topics
+from simulator.network import Path as Way
+from tests.edge_pods.world import PlainMaterials
+from tests.edge_session.conftest import Model
+from tests.edge_session.rig import NODE, a_hub, pod, pod_key, until
+from tests.parts.virtual_time import virtual
+
+
+class Files(PlainMaterials):
+    def node_changed(self, node: NodeFacts) -> None:
+        """Its containers do not care."""
+
+
+class Machine:
+    """A device with a disk and a runtime; agents come and go on it."""
+
+    def __init__(self, model: Model, name: str = "a") -> None:
+        self.model = model
+        self.folder = model.folder / name
+        self.clock: Clock = model.clock
+        self.containers = MemoryDevice(self.clock)
+        self.readings = Readings(addresses=("192.0.2.7",))
+        self.ready = 0
+        self.lines: list[str] = []
+        self.way: Way
+
+    @asynccontextmanager
+    async def agent(self) -> AsyncIterator[Agent]:
+        link = self.model.link()
+        self.way = self.model.ways[-1]
+        settings = Settings(
+            NODE, Broker("broker", 1883), Topics(), self.folder, self.folder / "logs", "memory"
+        )
+        ports = Ports(
+            link=link,
+            runtime=MemoryRuntime(self.containers),
+            clock=self.clock,
+            database=Database(self.folder, executor=InlineExecutor()),
+            rng=random.Random(str(self.folder)),
+            device=Device(boot_id="boot-1", cpus=2, memory=1 << 30),
+            look=lambda: self.readings,
+            materials=lambda node, **rest: Files(self.containers),
+            ready=self._is_ready,
+            told=self.lines.append,
+        )
+        agent = Agent(settings, ports)
+        task = asyncio.create_task(agent.run())
+        await asyncio.sleep(0.1)
+        try:
+            yield agent
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _is_ready(self) -> None:
+        self.ready += 1
+
+    def running(self) -> set[str]:
+        """Names of pods with a container that runs."""
+        return {
+            sandbox.name
+            for sandbox in (self.containers.inspected(one) for one in self.containers.pods.values())
+            if any(one.state.value == "running" for one in sandbox.containers)
+        }
+
+
+@virtual
+async def test_a_pod_is_run_and_reported(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("web")
+        await until(lambda: machine.running() == {"web"})
+        await until(lambda: (hub.newest("web") or {}).get("phase") == "Running")
+        await hub.want()
+        await until(lambda: not machine.running(), within=60)
+
+
+@virtual
+async def test_what_is_stored_runs_before_there_is_any_link(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("web", "db")
+        await until(lambda: machine.running() == {"web", "db"})
+    machine.containers.pods.clear()  # The device boots: the runtime has nothing.
+    model.broker.crash()
+    async with machine.agent():
+        assert machine.ready == 2
+        await until(lambda: machine.running() == {"web", "db"}, within=5)
+        await until(lambda: "not connected" in machine.lines[-1], within=30)
+
+
+@virtual
+async def test_a_stop_leaves_the_containers_and_the_next_agent_adopts_them(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    async with a_hub(model.link()) as hub:
+        async with machine.agent():
+            await hub.want("web")
+            await until(lambda: machine.running() == {"web"})
+        before = set(machine.containers.pods)
+        assert machine.running() == {"web"}
+        async with machine.agent():
+            await asyncio.sleep(60)
+            assert set(machine.containers.pods) == before
+
+
+@virtual
+async def test_with_a_lost_database_everything_goes_on_and_is_adopted(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    async with a_hub(model.link()) as hub:
+        async with machine.agent():
+            await hub.want("web", "db")
+            await until(lambda: machine.running() == {"web", "db"})
+        before = set(machine.containers.pods)
+        (machine.folder / FILE).write_bytes(b"rubbish" * 1000)
+        model.broker.crash()
+        async with machine.agent():
+            await asyncio.sleep(120)
+            assert machine.running() == {"web", "db"}
+            model.broker.start()
+            await asyncio.sleep(120)
+            assert machine.running() == {"web", "db"}
+            assert set(machine.containers.pods) == before
+
+
+@virtual
+async def test_a_rejected_pod_is_reported_and_the_others_run(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    broken: dict[str, Any] = {**pod("bad"), "spec": {"containers": [{"image": "no name"}]}}
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("bad", "web", bodies={"bad": broken})
+        await until(lambda: machine.running() == {"web"})
+        await until(lambda: hub.newest("bad"))
+        report = hub.reports[pod_key("bad")][-1]
+        assert report.status["phase"] == "Failed"
+        assert report.status["reason"] == "InvalidPod"
+        assert "without a name" in report.status["message"]
+        assert [event.reason for event in report.events] == ["InvalidPod"]
+
+
+@virtual
+async def test_a_fenced_agent_leaves_its_pods_alone(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    older, newer = Machine(model, "a"), Machine(model, "b")
+    async with a_hub(model.link()) as hub, older.agent():
+        await hub.want("web")
+        await until(lambda: older.running() == {"web"})
+        async with newer.agent():
+            await until(lambda: "stopped acting" in older.lines[-1])
+            await until(lambda: newer.running() == {"web"})
+            await hub.want()
+            await until(lambda: not newer.running(), within=60)
+            await asyncio.sleep(600)
+            assert older.running() == {"web"}
+
+
+@virtual
+async def test_the_node_is_reported_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    async with a_hub(model.link()) as hub, machine.agent():
+        await until(lambda: len(hub.reports) == 1)
+        (reports,) = hub.reports.values()
+        await asyncio.sleep(3600)
+        assert len(reports) == 1
+        assert reports[0].status["nodeInfo"]["containerRuntimeVersion"] == "memory://1"
+        machine.readings = Readings(addresses=("192.0.2.8",), free_disk=0.01)
+        await until(lambda: len(reports) == 2, within=20)
+        assert reports[1].status["addresses"][0]["address"] == "192.0.2.8"

@@ -1,0 +1,173 @@
+"""What a device says about itself, and that it says it only when it changed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cloudhub.node_status import accepted
+from edgeagent import VERSION, device
+from edgeagent.device import Device, Readings, read_device, read_now
+from edgeagent.node import RELIEF_SECONDS, Pressures, node_status
+from edgeagent.nodefacts import node_facts, parse_resolv_conf
+from edgeagent.runtime.port import DnsConfig, RuntimeInfo
+from edgeagent.settings import Settings
+from shared.link import Broker
+from shared.topics import Topics
+
+GIB = 1 << 30
+DEVICE = Device(
+    hostname="pi",
+    cpus=4,
+    memory=2 * GIB,
+    disk=100 * GIB,
+    hugepages={"2048": 64 << 20, "1048576": 0},
+    machine_id="m",
+    system_uuid="s",
+    boot_id="b",
+    kernel="6.1",
+    os_image="Debian",
+    architecture="arm64",
+)
+WELL = Readings(addresses=("10.0.0.5", "fd00::5"))
+CALM = {"MemoryPressure": False, "DiskPressure": False, "PIDPressure": False}
+
+
+def status(readings: Readings = WELL, pressures: dict[str, bool] = CALM) -> dict[str, Any]:
+    return node_status(DEVICE, readings, pressures, node="edge-1", runtime="containerd://1.6.20")
+
+
+def test_resources_are_what_kubernetes_expects() -> None:
+    said = status()
+    assert said["capacity"] == {
+        "cpu": "4",
+        "memory": "2097152Ki",
+        "ephemeral-storage": "104857600Ki",
+        "pods": "110",
+        "hugepages-2Mi": str(64 << 20),
+        "hugepages-1Gi": "0",
+    }
+    assert int(said["allocatable"]["memory"]) == 2 * GIB - (100 << 20) - (64 << 20)
+    assert int(said["allocatable"]["ephemeral-storage"]) == 90 * GIB
+
+
+def test_the_hub_accepts_every_field_of_it() -> None:
+    said = status()
+    said["nodeInfo"].pop("kubeProxyVersion")  # Empty: the hub leaves it out.
+    assert accepted(said) == said
+
+
+def test_the_version_is_one_that_kubectl_shows_well() -> None:
+    version = status()["nodeInfo"]["kubeletVersion"]
+    assert re.fullmatch(r"v1\.\d+\.\d+-kubetide-\d+\.\d+\.\d+", version)
+    assert version.endswith(VERSION)
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'version = "{VERSION}"' in project
+
+
+def test_addresses_and_the_host_name_are_there() -> None:
+    assert status()["addresses"] == [
+        {"type": "InternalIP", "address": "10.0.0.5"},
+        {"type": "InternalIP", "address": "fd00::5"},
+        {"type": "Hostname", "address": "pi"},
+    ]
+
+
+def test_no_times_are_in_it_so_that_looking_again_changes_nothing() -> None:
+    assert status() == status()
+    assert "Time" not in str(status())
+
+
+class Hands:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+def test_a_pressure_comes_at_once_and_goes_slowly() -> None:
+    clock = Hands()
+    pressures = Pressures(clock, {})
+    short = replace(WELL, free_disk=0.02)
+    assert pressures.judge(WELL) == CALM
+    assert pressures.judge(short)["DiskPressure"]
+    clock.at += RELIEF_SECONDS - 1
+    assert pressures.judge(WELL)["DiskPressure"]
+    clock.at += 2
+    assert pressures.judge(WELL) == CALM
+    said = status(pressures={**CALM, "DiskPressure": True})["conditions"]
+    assert {row["type"]: row["status"] for row in said}["DiskPressure"] == "True"
+
+
+def test_each_shortage_is_its_own_pressure() -> None:
+    for field, value, kind in (
+        ("free_memory", 50 << 20, "MemoryPressure"),
+        ("free_inodes", 0.01, "DiskPressure"),
+        ("free_pids", 0.01, "PIDPressure"),
+    ):
+        judged = Pressures(Hands(), {}).judge(replace(WELL, **{field: value}))
+        assert judged == {**CALM, kind: True}
+
+
+def test_this_machine_can_be_read(tmp_path: Path) -> None:
+    found, now = read_device(tmp_path), read_now(tmp_path)
+    assert found.cpus >= 1
+    assert found.memory > 1 << 20
+    assert found.disk > 0
+    assert found.kernel
+    assert found.boot_id
+    assert found.architecture in ("amd64", "arm64", "arm", "386", "riscv64")
+    assert 0 < now.free_disk <= 1
+    assert 0 < now.free_pids <= 1
+    assert now.free_memory < found.memory
+
+
+def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(device, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(device, "SYS", tmp_path / "sys")
+    found, now = read_device(tmp_path / "gone"), read_now(tmp_path / "gone")
+    assert (found.memory, found.disk, found.boot_id) == (0, 0, "")
+    assert Pressures(Hands(), {}).judge(now) == CALM, "not knowing is no shortage"
+
+
+def test_named_addresses_beat_the_ones_that_are_found(tmp_path: Path) -> None:
+    assert read_now(tmp_path, node_ips=("192.0.2.9",)).addresses == ("192.0.2.9",)
+
+
+def test_the_pods_layer_learns_the_same(tmp_path: Path) -> None:
+    settings = Settings(
+        "edge-1",
+        Broker("b", 1),
+        Topics(),
+        tmp_path,
+        tmp_path,
+        "process",
+        cluster_dns=("10.96.0.10",),
+    )
+    info = RuntimeInfo("cri-o", "1.30", handlers=("", "kata"), cgroup_driver="systemd")
+    facts = node_facts(settings, DEVICE, WELL, info)
+    assert (facts.name, facts.ips) == ("edge-1", WELL.addresses)
+    assert (facts.runtime_name, facts.handlers, facts.cgroup_driver) == (
+        *("cri-o", ("", "kata")),
+        "systemd",
+    )
+    assert facts.allocatable["cpu"] == 4
+    assert facts.cluster_dns == ("10.96.0.10",)
+
+
+def test_resolv_conf_is_read_as_the_resolver_does() -> None:
+    text = (
+        "# c\nnameserver 1.1.1.1\nnameserver 9.9.9.9 ; x\nsearch a b\ndomain c\noptions ndots:2\n"
+    )
+    assert parse_resolv_conf(text) == DnsConfig(("1.1.1.1", "9.9.9.9"), ("c",), ("ndots:2",))
