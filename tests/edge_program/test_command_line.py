@@ -19,7 +19,7 @@ import pytest
 
 from tests.parts.mosquitto import Mosquitto, free_port
 
-LIGHT = ("paho", "grpc", "cri_api", "ssl", "msgpack")
+LIGHT = ("paho", "grpc", "cri_api", "msgpack")
 """What the commands that only read must not load."""
 
 
