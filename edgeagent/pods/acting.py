@@ -152,6 +152,10 @@ class Acting:
         pod.images.pop(action.name, None)
         try:
             await self._runtime.start_container(container_id)
+        except RuntimeAway:
+            raise
+        except KubetideError as error:
+            raise PodTrouble("RunContainerError", str(error)) from error
         finally:
             await self._look(pod, action.sandbox_id)
         pod.events.record(normal("Started", f"Started container {action.name}", field_path=path))

@@ -54,10 +54,10 @@ def _restarting(
     view: PodView, known: ContainerFacts, now: Moment, *, trouble: Trouble | None
 ) -> Json:
     assert known.ended is not None
-    if trouble is not None:
-        return _waiting(trouble)
     if restarting.due_at(view, known, now.monotonic) > now.monotonic:
         return {"waiting": {"reason": "CrashLoopBackOff", "message": _back_off(view, known)}}
+    if trouble is not None:
+        return _waiting(trouble)
     return {"terminated": _terminated(view, known.ended)}
 
 

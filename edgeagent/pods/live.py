@@ -136,6 +136,8 @@ class LivePod:
             one: self._exits.get(one) or _moment(finished / _NANO, now)
             for one, finished in ended.items()
         }
+        there = {one.id for sandbox in self.sandboxes for one in sandbox.containers}
+        self.announced = {one for one in self.announced if one.rpartition("/")[2] in there}
         self.words = {one: words for one, words in self.words.items() if one in ended}
         self._drop_verdicts(ended)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edgeagent.pods.errors import MountError
+from edgeagent.pods.errors import ConfigError, MountError
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import ExecResult
@@ -219,3 +219,44 @@ async def test_a_config_map_that_changed_refreshes_the_volumes() -> None:
         world.pods.changed({ObjectKey("ConfigMap", "default", "settings")})
         await asyncio.sleep(0.1)
         assert world.materials.calls[-1] == "refresh"
+
+
+@virtual
+async def test_a_container_that_cannot_be_started_backs_off_like_one_that_crashes() -> None:
+    async with World() as world:
+        world.behaviours["main"] = Behaviour(start_error="no such program")
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        assert world.container(uid)["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        assert world.container(uid)["lastState"]["terminated"]["exitCode"] == 128
+        assert "Error: no such program" in world.messages(uid, "Failed")
+        assert len(world.starts()) == 2
+
+
+@virtual
+async def test_a_container_that_cannot_be_configured_says_so_and_is_tried_again() -> None:
+    async with World() as world:
+        world.materials.failures["container"] = ConfigError('secret "login" not found')
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        waiting = world.container(uid)["state"]["waiting"]
+        assert waiting["reason"] == "CreateContainerConfigError"
+        assert waiting["message"] == 'secret "login" not found'
+        del world.materials.failures["container"]
+        await world.passes(15)
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_a_container_whose_restart_rule_names_its_exit_code_restarts_despite_never() -> None:
+    async with World() as world:
+        rule = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
+        container = a_container(restartPolicy="Never", restartPolicyRules=[rule])
+        uid = world.apply(a_pod("web", container, restartPolicy="Never"))
+        await world.passes(1)
+        world.crash(uid, exit_code=42)
+        await world.passes(1)
+        assert world.running(uid) == ["main"]
+        world.crash(uid, exit_code=1)
+        await world.passes(30)
+        assert world.phase(uid) == "Failed"
