@@ -25,12 +25,12 @@ def a_probe(**fields: object) -> Json:
 
 
 async def test_a_pod_runs_is_deleted_and_leaves_nothing(device: Device) -> None:
-    uid = device.apply(a_script(f"echo hello; {OBEYS}"))
+    uid = device.apply(a_script("trap 'exit 7' TERM; echo hello; sleep 3600 & wait"))
     await device.until(lambda: device.runs(uid))
     assert device.status(uid)["phase"] == "Running"
     assert device.status(uid)["podIP"]
     assert device.reasons(uid)[-3:] == ["Pulled", "Created", "Started"]
-    assert device.log(uid) == "hello"
+    await device.until(lambda: device.log(uid) == "hello")
     pod = device.desired.wanted[uid].pod
     device.delete(uid, grace=10)
     await device.until(lambda: device.finished(uid))
