@@ -41,7 +41,10 @@ def status_patch(current: Json, report: Json, *, online: bool) -> Json | None:
     if current.get("phase") in FINISHED and phase not in FINISHED:
         return None
     before, after = bare(current), bare(report)
-    patch = {name: _field(name, after.get(name)) for name in _differing(before, after)}
+    patch = {
+        name: _field(name, after.get(name), new=name not in before)
+        for name in _differing(before, after)
+    }
     conditions = _conditions(_by_type(before), _by_type(after), online=online)
     if conditions:
         patch["conditions"] = conditions
@@ -60,7 +63,10 @@ def _differing(before: Json, after: Json) -> list[str]:
     return [name for name in OWNED if before.get(name) != after.get(name)]
 
 
-def _field(name: str, value: Any) -> Any:
+def _field(name: str, value: Any, *, new: bool) -> Any:
+    """Where there is nothing to replace, older API servers store the directive itself."""
+    if new:
+        return value
     if isinstance(value, dict):
         return {**value, "$patch": "replace"}
     if name in MERGED_BY_KEY and isinstance(value, list):
