@@ -198,7 +198,7 @@ class _Making:
         return file
 
     def _hosts_file(self) -> Path:
-        """Written in place: containers that run already have this very file mounted."""
+        """Written in place, if at all: containers that run have this very file mounted."""
         file = self.paths.hosts(specs.uid_of(self.pod))
         aliases = self.pod["spec"].get("hostAliases") or ()
         if specs.on_host_network(self.pod):
@@ -206,8 +206,9 @@ class _Making:
         else:
             name = naming.hostname(self.pod, self.node)
             text = hosts.for_pod(self.ips, name.short, domain=name.domain, aliases=aliases)
-        file.write_text(text)
-        file.chmod(0o644)
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+            file.chmod(0o644)
         return file
 
 
