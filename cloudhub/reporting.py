@@ -22,7 +22,7 @@ from cloudhub.metrics import Metrics
 from cloudhub.pod_status import status_patch
 from shared import codec
 from shared.clock import Clock
-from shared.errors import KubeRefused, LinkError, WireError
+from shared.errors import KubeError, KubeRefused, LinkError, WireError
 from shared.messages import Report
 from shared.objects import Json, ObjectKey
 from shared.tasks import KeyedWorkers
@@ -138,9 +138,12 @@ class Reporting:
             if report.finished and record.grace is not None and record.uid not in self._ended:
                 await self._delete(record)
         except KubeRefused as refused:
-            if refused.status not in (404, 409):
+            if refused.status == 409:
+                # Somebody was faster, or it is another pod by now: look again in a moment.
+                raise KubeError(str(refused), status=409) from refused
+            if refused.status != 404:
                 raise
-            # Gone, or another pod of that name: the watch will say so.
+            # Gone: the watch will say so.
         except WireError as error:
             self._refuse(record, error)
 
