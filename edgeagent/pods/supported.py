@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeagent.pods import quantities
-from edgeagent.pods.supported_fields import TABLE, Field, Verdict
+from edgeagent.pods.supported_fields import TABLE
+from edgeagent.pods.verdicts import Field, Verdict
 from shared.objects import Json, is_name
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -1,88 +1,17 @@
 """Every field of a pod's spec: its shape, and what this agent makes of it. Data, no behaviour.
 
 ``docs/pod-support.md`` shows this table, and a test compares it with the current API, so a field
-is never forgotten. Shapes are words for plain values, the name of another table entry, or one of
-those in brackets for a list. ``supported.py`` reads it.
+is never forgotten. ``verdicts.py`` has the words it is written in, ``supported.py`` reads it.
 """
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
-
-
-class Verdict(enum.Enum):
-    SUPPORTED = "supported"
-    REFUSED = "refused"
-    """A pod that sets it is not taken up; ``note`` is the message."""
-    TOLD = "told"
-    """The pod runs without it and an Event says so; ``note`` is the message."""
-    IDLE = "no effect"
-    """It means nothing on a node, or nothing here; ``note`` says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    shape: str
-    verdict: Verdict = Verdict.SUPPORTED
-    note: str = ""
-    required: bool = False
-    values: tuple[object, ...] = ()
-    """Set for a field that is supported with these values only."""
-
-
-def yes(shape: str, note: str = "") -> Field:
-    return Field(shape, note=note)
-
-
-def must(shape: str) -> Field:
-    return Field(shape, required=True)
-
-
-def only(*values: object, shape: str = "text", note: str = "") -> Field:
-    """Supported with these values, refused with any other."""
-    return Field(shape, note=note, values=values)
-
-
-def no(shape: str, message: str) -> Field:
-    return Field(shape, Verdict.REFUSED, message)
-
-
-def told(shape: str, message: str) -> Field:
-    return Field(shape, Verdict.TOLD, message)
-
-
-def idle(shape: str, why: str) -> Field:
-    return Field(shape, Verdict.IDLE, why)
-
+from edgeagent.pods.supported_volumes import VOLUMES
+from edgeagent.pods.verdicts import Field, idle, must, no, only, told, yes
 
 _SCHEDULER = "the scheduler's business, done before the pod comes here"
 _WINDOWS = "Linux nodes ignore it"
-_NO_STORAGE = "this kind of volume is not supported on edge nodes"
 _EPHEMERAL = "the API does not allow it for ephemeral containers"
-
-_OTHER_STORAGE = (
-    "awsElasticBlockStore",
-    "azureDisk",
-    "azureFile",
-    "cephfs",
-    "cinder",
-    "fc",
-    "flexVolume",
-    "flocker",
-    "gcePersistentDisk",
-    "gitRepo",
-    "glusterfs",
-    "iscsi",
-    "nfs",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "quobyte",
-    "rbd",
-    "scaleIO",
-    "storageos",
-    "vsphereVolume",
-)
 
 _CONTAINER = {
     "name": must("label"),
@@ -337,83 +266,5 @@ TABLE: dict[str, dict[str, Field]] = {
         "matchFields": yes("[Requirement]"),
     },
     "Requirement": {"key": must("text"), "operator": must("text"), "values": yes("[text]")},
-    "Volume": {
-        "name": must("label"),
-        "emptyDir": yes("EmptyDir"),
-        "hostPath": yes("HostPath"),
-        "configMap": yes("KeysVolume"),
-        "secret": yes("SecretVolume"),
-        "downwardAPI": yes("DownwardVolume"),
-        "projected": yes("ProjectedVolume"),
-        "image": no("any", "image volumes are not supported on edge nodes yet"),
-        "persistentVolumeClaim": no("any", "claims are not supported on edge nodes yet"),
-        "ephemeral": no("any", _NO_STORAGE),
-        "csi": no("any", _NO_STORAGE),
-        **{kind: no("any", _NO_STORAGE) for kind in _OTHER_STORAGE},
-    },
-    "EmptyDir": {
-        "medium": only("", "Memory"),
-        "sizeLimit": yes(
-            "amount", "in memory: the size of the file system; on disk: told, not enforced yet"
-        ),
-        "mode": yes("number"),
-    },
-    "HostPath": {"path": must("text"), "type": yes("text")},
-    "KeysVolume": {
-        "name": yes("text"),
-        "items": yes("[KeyToPath]"),
-        "defaultMode": yes("number"),
-        "defaultUser": yes("number"),
-        "optional": yes("flag"),
-    },
-    "SecretVolume": {
-        "secretName": yes("text"),
-        "items": yes("[KeyToPath]"),
-        "defaultMode": yes("number"),
-        "defaultUser": yes("number"),
-        "optional": yes("flag"),
-    },
-    "KeyToPath": {
-        "key": must("text"),
-        "path": must("text"),
-        "mode": yes("number"),
-        "user": yes("number"),
-    },
-    "DownwardVolume": {
-        "items": yes("[DownwardFile]"),
-        "defaultMode": yes("number"),
-        "defaultUser": yes("number"),
-    },
-    "DownwardFile": {
-        "path": must("text"),
-        "fieldRef": yes("FieldRef"),
-        "resourceFieldRef": yes("ResourceFieldRef"),
-        "mode": yes("number"),
-        "user": yes("number"),
-    },
-    "ProjectedVolume": {
-        "sources": yes("[Projection]"),
-        "defaultMode": yes("number"),
-        "defaultUser": yes("number"),
-    },
-    "Projection": {
-        "configMap": yes("KeysProjection"),
-        "secret": yes("KeysProjection"),
-        "downwardAPI": yes("DownwardProjection"),
-        "serviceAccountToken": yes("TokenProjection"),
-        "clusterTrustBundle": no("any", "trust bundles are not supported on edge nodes"),
-        "podCertificate": no("any", "pod certificates are not supported on edge nodes"),
-    },
-    "KeysProjection": {
-        "name": yes("text"),
-        "items": yes("[KeyToPath]"),
-        "optional": yes("flag"),
-    },
-    "DownwardProjection": {"items": yes("[DownwardFile]")},
-    "TokenProjection": {
-        "audience": yes("text"),
-        "expirationSeconds": yes("number"),
-        "path": must("text"),
-        "user": yes("number"),
-    },
+    **VOLUMES,
 }

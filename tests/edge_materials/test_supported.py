@@ -22,7 +22,8 @@ from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.sandboxes import sandbox_config
 from edgeagent.pods.sources import Missing
 from edgeagent.pods.supported import Unsupported, unsupported
-from edgeagent.pods.supported_fields import TABLE, Verdict
+from edgeagent.pods.supported_fields import TABLE
+from edgeagent.pods.verdicts import Verdict
 from edgeagent.pods.volumes.contents import NoTokens, Origin, files_of
 from edgeagent.pods.volumes.making import kind_of
 from edgeagent.runtime.port import Image

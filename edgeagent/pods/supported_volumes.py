@@ -1,0 +1,111 @@
+"""The part of the table of fields (``supported_fields.py``) that is about volumes. Data only."""
+
+from __future__ import annotations
+
+from edgeagent.pods.verdicts import Field, must, no, only, yes
+
+_NO_STORAGE = "this kind of volume is not supported on edge nodes"
+_OTHER_STORAGE = (
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "gitRepo",
+    "glusterfs",
+    "iscsi",
+    "nfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+)
+
+VOLUMES: dict[str, dict[str, Field]] = {
+    "Volume": {
+        "name": must("label"),
+        "emptyDir": yes("EmptyDir"),
+        "hostPath": yes("HostPath"),
+        "configMap": yes("KeysVolume"),
+        "secret": yes("SecretVolume"),
+        "downwardAPI": yes("DownwardVolume"),
+        "projected": yes("ProjectedVolume"),
+        "image": no("any", "image volumes are not supported on edge nodes yet"),
+        "persistentVolumeClaim": no("any", "claims are not supported on edge nodes yet"),
+        "ephemeral": no("any", _NO_STORAGE),
+        "csi": no("any", _NO_STORAGE),
+        **{kind: no("any", _NO_STORAGE) for kind in _OTHER_STORAGE},
+    },
+    "EmptyDir": {
+        "medium": only("", "Memory"),
+        "sizeLimit": yes(
+            "amount", "in memory: the size of the file system; on disk: told, not enforced yet"
+        ),
+        "mode": yes("number"),
+    },
+    "HostPath": {"path": must("text"), "type": yes("text")},
+    "KeysVolume": {
+        "name": yes("text"),
+        "items": yes("[KeyToPath]"),
+        "defaultMode": yes("number"),
+        "defaultUser": yes("number"),
+        "optional": yes("flag"),
+    },
+    "SecretVolume": {
+        "secretName": yes("text"),
+        "items": yes("[KeyToPath]"),
+        "defaultMode": yes("number"),
+        "defaultUser": yes("number"),
+        "optional": yes("flag"),
+    },
+    "KeyToPath": {
+        "key": must("text"),
+        "path": must("text"),
+        "mode": yes("number"),
+        "user": yes("number"),
+    },
+    "DownwardVolume": {
+        "items": yes("[DownwardFile]"),
+        "defaultMode": yes("number"),
+        "defaultUser": yes("number"),
+    },
+    "DownwardFile": {
+        "path": must("text"),
+        "fieldRef": yes("FieldRef"),
+        "resourceFieldRef": yes("ResourceFieldRef"),
+        "mode": yes("number"),
+        "user": yes("number"),
+    },
+    "ProjectedVolume": {
+        "sources": yes("[Projection]"),
+        "defaultMode": yes("number"),
+        "defaultUser": yes("number"),
+    },
+    "Projection": {
+        "configMap": yes("KeysProjection"),
+        "secret": yes("KeysProjection"),
+        "downwardAPI": yes("DownwardProjection"),
+        "serviceAccountToken": yes("TokenProjection"),
+        "clusterTrustBundle": no("any", "trust bundles are not supported on edge nodes"),
+        "podCertificate": no("any", "pod certificates are not supported on edge nodes"),
+    },
+    "KeysProjection": {
+        "name": yes("text"),
+        "items": yes("[KeyToPath]"),
+        "optional": yes("flag"),
+    },
+    "DownwardProjection": {"items": yes("[DownwardFile]")},
+    "TokenProjection": {
+        "audience": yes("text"),
+        "expirationSeconds": yes("number"),
+        "path": must("text"),
+        "user": yes("number"),
+    },
+}
