@@ -146,7 +146,12 @@ class Acting:
     async def _start_container(self, pod: LivePod, action: StartContainer) -> None:
         spec = _spec(pod, action.name)
         path = specs.field_path(pod.pod, action.name)
-        container_id = await self._create(pod, action, spec)
+        try:
+            container_id = await self._create(pod, action, spec)
+        except KubetideError:
+            # It may be the image that is gone since: look for it again.
+            pod.images.pop(action.name, None)
+            raise
         pod.events.record(normal("Created", f"Created container: {action.name}", field_path=path))
         # A restart goes by the pull policy again.
         pod.images.pop(action.name, None)
