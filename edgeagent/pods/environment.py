@@ -26,7 +26,7 @@ _VALID_NAME = re.compile(r"[ -<>-~]+")
 """Printable ASCII without the equals sign."""
 
 EnvFile = Callable[[str, str], dict[str, str]]
-"""Volume name and path → the variables in that file; raises BadEnvFile."""
+"""Volume name and path → the variables in that file; OSError, ValueError or BadEnvFile if not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def _from_file(ref: Json, around: Surroundings) -> str | None:
         if ref.get("optional"):
             return None
         raise ConfigError("couldn't parse env file") from error
-    except (OSError, BadEnvFile) as error:
+    except (OSError, ValueError, BadEnvFile) as error:
         raise ConfigError("couldn't parse env file") from error
     key = ref.get("key", "")
     if not value.get(key) and not ref.get("optional"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeagent.pods import admission, envfiles, hosts, naming, resources, specs
 from edgeagent.pods.containers import Prepared, container_config, termination_path
-from edgeagent.pods.environment import Surroundings, environment
+from edgeagent.pods.environment import Environment, Surroundings, environment
 from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.images import Images
 from edgeagent.pods.nodefacts import NodeFacts
@@ -129,12 +129,14 @@ class PodMaterials:
         """The configuration of the container's ``attempt``; all its files are in place then."""
         making = _Making(self._paths, pod, container, self._node, ips, self._volumes.located(pod))
         around = Surroundings(pod, self._node, self._sources, making.ips, making.env_file)
-        found = environment(container, around)
+
+        def make() -> tuple[Environment, Prepared]:
+            found = environment(container, around)
+            return found, making.prepared(image, found.variables, attempt=attempt)
+
+        found, prepared = await self._offload(make)
         for event in found.events:
             record(event)
-        prepared = await self._offload(
-            lambda: making.prepared(image, found.variables, attempt=attempt)
-        )
         return container_config(pod, container, attempt=attempt, node=self._node, prepared=prepared)
 
     def resources(self, pod: Json, container: Json) -> Resources:

@@ -126,8 +126,12 @@ def test_reading_a_file_follows_the_same_rules(volume: Path) -> None:
     (volume / "link").symlink_to("../outside/secret")
     os.mkfifo(volume / "pipe")
     assert read(volume, "f", most=3) == b"insi"
-    with pytest.raises(UnsafePath):
-        read(volume, "link", most=100)
+    (volume / "folder").mkdir()
+    for path in ("link", "pipe", "folder"):
+        with pytest.raises(UnsafePath):
+            read(volume, path, most=100)
+    with pytest.raises(FileNotFoundError):
+        read(volume, "absent", most=100)
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

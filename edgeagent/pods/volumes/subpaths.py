@@ -49,14 +49,15 @@ def expose(volume: Path, path: str, *, at: Path) -> str:
 
 
 def read(volume: Path, path: str, *, most: int) -> bytes:
-    """The file at ``path`` inside the volume; of a larger one, one byte more than ``most``."""
-    with (
-        _opened(volume, _inside(volume, check(path))) as descriptor,
-        open(f"/proc/self/fd/{descriptor}", "rb") as found,
-    ):
-        if not stat.S_ISREG(os.fstat(found.fileno()).st_mode):
+    """The file at ``path`` inside the volume; of a larger one, one byte more than ``most``.
+
+    Only a plain file is opened: opening a pipe would wait for whoever put it there.
+    """
+    with _opened(volume, _inside(volume, check(path))) as descriptor:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UnsafePath(f"{path} is not a file")
-        return found.read(most + 1)
+        with open(f"/proc/self/fd/{descriptor}", "rb") as found:
+            return found.read(most + 1)
 
 
 def _make_target(at: Path, *, is_folder: bool) -> None:

@@ -1,0 +1,176 @@
+"""Everything put together, with real files and a runtime in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeagent.pods.errors import ConfigError
+from edgeagent.pods.images import Images
+from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.volumes import mounting
+from edgeagent.pods.volumes.making import Volumes
+from edgeagent.runtime.memory import MemoryRuntime
+from edgeagent.runtime.memory_device import MemoryDevice
+from edgeagent.runtime.port import ContainerConfig, Image
+from shared.objects import Json
+from tests.edge_materials.making import NODE, UID, Objects, SteppedClock, container, pod
+
+
+@dataclass
+class Bench:
+    folder: Path
+    active: list[Json] = field(default_factory=list)
+    events: list[PodEvent] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        clock = SteppedClock()
+        self.paths = PodPaths(self.folder / "data", self.folder / "logs")
+        self.materials = PodMaterials(
+            paths=self.paths,
+            volumes=Volumes(self.paths, clock),
+            images=Images(MemoryRuntime(MemoryDevice(clock)), clock),
+            sources=Objects(),
+            node=NODE,
+            others=lambda: self.active,
+        )
+
+    async def container(self, whole: Json, *, attempt: int = 0, **given: Any) -> ContainerConfig:
+        await self.materials.prepare(whole)
+        return await self.materials.container(
+            whole,
+            whole["spec"]["containers"][0],
+            attempt=attempt,
+            image=Image("sha256:1"),
+            ips=given.get("ips", ("10.0.0.7",)),
+            record=self.events.append,
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    yield Bench(tmp_path)
+    if mounting.may_mount():
+        mounting.unmount_below(tmp_path)
+
+
+def mounted(config: ContainerConfig) -> dict[str, str]:
+    return {one.container_path: one.host_path for one in config.mounts}
+
+
+def text_of(path: str) -> str:
+    return Path(path).read_text()
+
+
+async def test_every_container_gets_a_hosts_file_and_a_place_for_its_last_words(
+    bench: Bench,
+) -> None:
+    found = mounted(await bench.container(pod()))
+    assert text_of(found["/etc/hosts"]).endswith("10.0.0.7\tweb\n")
+    assert text_of(found["/dev/termination-log"]) == ""
+
+
+async def test_the_hosts_file_is_left_out_without_an_address_or_where_one_is_mounted(
+    bench: Bench,
+) -> None:
+    assert "/etc/hosts" not in mounted(await bench.container(pod(), ips=()))
+    mount = {"name": "v", "mountPath": "/etc/hosts", "subPath": "hosts"}
+    own = pod(container(volumeMounts=[mount]), volumes=[{"name": "v", "emptyDir": {}}])
+    config = await bench.container(own)
+    assert [one.container_path for one in config.mounts].count("/etc/hosts") == 1
+
+
+async def test_on_the_host_network_the_nodes_names_and_addresses_are_the_pods(
+    bench: Bench,
+) -> None:
+    env = [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+    whole = pod(container(env=env), hostNetwork=True)
+    config = await bench.container(whole, ips=())
+    assert dict(config.env) == {"IP": "192.0.2.10"}
+    assert text_of(mounted(config)["/etc/hosts"]).startswith(
+        "# Kubernetes-managed hosts file (host network).\n" + text_of("/etc/hosts")
+    )
+
+
+async def test_the_last_words_of_the_last_two_attempts_are_kept(bench: Bench) -> None:
+    whole = pod()
+    main = whole["spec"]["containers"][0]
+    for attempt in range(5):
+        config = await bench.container(whole, attempt=attempt)
+        write(mounted(config)["/dev/termination-log"], f"words {attempt}")
+    folder = bench.paths.termination_log(UID, "main", attempt=0).parent
+    assert sorted(os.listdir(folder)) == ["termination-3", "termination-4"]
+    assert await bench.materials.termination_message(whole, main, attempt=4) == "words 4"
+
+
+def write(path: str, text: str) -> None:
+    Path(path).write_text(text)
+
+
+async def test_last_words_are_cut_and_never_read_through_a_link(bench: Bench) -> None:
+    whole = pod()
+    main = whole["spec"]["containers"][0]
+    await bench.container(whole)
+    file = bench.paths.termination_log(UID, "main", attempt=0)
+    write(str(file), "x" * 10_000)
+    assert len(await bench.materials.termination_message(whole, main, attempt=0)) == 4096
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    assert await bench.materials.termination_message(whole, main, attempt=0) == ""
+
+
+async def test_variables_from_a_file_that_an_init_container_left(bench: Bench) -> None:
+    ref = {"volumeName": "v", "path": "out/env", "key": "DB"}
+    env = [{"name": "DB", "valueFrom": {"fileKeyRef": ref}}]
+    whole = pod(container(env=env), volumes=[{"name": "v", "emptyDir": {}}])
+    with pytest.raises(ConfigError, match="couldn't parse env file"):
+        await bench.container(whole)
+    volume = bench.paths.volume(UID, "v")
+    (volume / "out").mkdir()
+    write(str(volume / "out/env"), "DB='postgres'\n")
+    assert dict((await bench.container(whole)).env) == {"DB": "postgres"}
+    write(str(volume / "out/env"), "DB='" + "x" * 100_000 + "'")
+    with pytest.raises(ConfigError, match="couldn't parse env file"):
+        await bench.container(whole)
+    (volume / "out/env").unlink()
+    (volume / "out/env").symlink_to("/etc/os-release")
+    with pytest.raises(ConfigError, match="couldn't parse env file"):
+        await bench.container(whole)
+
+
+async def test_a_pod_is_not_in_its_own_way(bench: Bench) -> None:
+    wanted = pod(container(ports=[{"containerPort": 80, "hostPort": 80}]))
+    bench.active = [wanted]
+    assert bench.materials.refusal(wanted) is None
+    other = {**wanted, "metadata": {**wanted["metadata"], "uid": "other"}}
+    refusal = bench.materials.refusal(other)
+    assert refusal and refusal.reason == "NodePorts"
+
+
+@pytest.mark.parametrize("whole", [{}, {"metadata": []}, {"metadata": {"uid": 5}}])
+def test_a_pod_that_makes_no_sense_is_refused(bench: Bench, whole: Json) -> None:
+    refusal = bench.materials.refusal(whole)
+    assert refusal and refusal.reason == "UnsupportedPodField"
+
+
+def test_what_a_pod_runs_without_is_told_when_it_starts(bench: Bench) -> None:
+    bench.materials.sandbox(
+        pod(container(teleport=True)), attempt=0, seen=0.0, record=bench.events.append
+    )
+    told = [one.message for one in bench.events if one.reason == "UnsupportedField"]
+    assert told == [
+        "spec.containers[0].teleport: this version of the agent does not know the field"
+    ]
+
+
+async def test_a_node_that_changed_is_what_the_next_container_sees(bench: Bench) -> None:
+    env = [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}]
+    bench.materials.node_changed(replace(NODE, ips=("198.51.100.1",)))
+    assert dict((await bench.container(pod(container(env=env)))).env) == {"IP": "198.51.100.1"}
