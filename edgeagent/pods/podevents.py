@@ -16,7 +16,7 @@ class PodEvent:
     """For a container: ``spec.containers{name}``."""
 
 
-Record = Callable[[PodEvent], None]
+Record = Callable[[PodEvent], object]
 
 
 def normal(reason: str, message: str, *, field_path: str = "") -> PodEvent:
