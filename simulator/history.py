@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import PODS, Change, WatchEvent
 from shared.objects import Json
+from simulator.journal import Journal
 
 
 @dataclass(slots=True)
@@ -35,10 +36,15 @@ class PodStory:
 
 
 class History:
-    def __init__(self, server: MemoryKube, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, server: MemoryKube, loop: asyncio.AbstractEventLoop, journal: Journal
+    ) -> None:
         self._server = server
         self._loop = loop
+        self._journal = journal
         self.pods: dict[str, PodStory] = {}
+        self.condemned: set[str] = set()
+        """Pods that a user has deleted."""
 
     async def run(self) -> None:
         async for event in self._server.watch(PODS):
@@ -78,3 +84,5 @@ class History:
         story = self.pods[pod["metadata"]["uid"]]
         if story.doomed is None:
             story.doomed = self._loop.time()
+            if pod["metadata"]["uid"] not in self.condemned:
+                self._journal.fail("stolen", f"pod {story.name} was deleted, by no user")

@@ -21,6 +21,8 @@ EXPECTED: tuple[str, ...] = (
     "the stored list is damaged; waiting for the hub's before anything is deleted",
     "unreadable inventory row",
     "unreadable body, will be fetched",
+    "unreadable record dropped",
+    "unreadable report dropped",
     "a pod's stored facts cannot be read",
     "cannot store, not acknowledged",
     "reports not stored, sent from memory",

@@ -95,7 +95,13 @@ async def _story(world: World) -> None:
     background = [asyncio.create_task(world.history.run(), name="history")]
     rng = random.Random(world.rng.getrandbits(64))
     nodes = [device.name for device in world.devices]
-    users = Users(world.server, random.Random(rng.getrandbits(64)), world.journal, nodes)
+    users = Users(
+        world.server,
+        random.Random(rng.getrandbits(64)),
+        journal=world.journal,
+        nodes=nodes,
+        condemn=world.history.condemned.add,
+    )
     world.start()
     length = rng.choice((60.0, 180.0, 600.0))
     acting = asyncio.create_task(_act(users, rng.randint(3, 25), length, rng), name="users")
@@ -142,6 +148,7 @@ async def _judge(world: World) -> None:
     for what in await oracles.differences(world):
         world.journal.fail("unstable", what)
     await _must_be_quiet(world)
+    await _restarts_change_nothing(world)
 
 
 async def _converges(world: World) -> bool:
@@ -170,6 +177,26 @@ async def _must_be_quiet(world: World) -> None:
     ]
     if writes:
         world.journal.fail("api-noise", f"{len(writes)} writes, like {writes[0]}")
+
+
+async def _restarts_change_nothing(world: World) -> None:
+    """A new hub sends no list and no object to who is in step; a new agent touches nothing."""
+    starts = [len(device.runtime.runs) for device in world.devices]
+    lists = world.lists_published
+    for hub in world.hubs:
+        hub.kill()
+        hub.start()
+    await asyncio.sleep(60)
+    if world.lists_published != lists:
+        world.journal.fail("sent-again", f"{world.lists_published - lists} after a hub's restart")
+    for device in world.devices:
+        device.kill()
+        device.start()
+    await asyncio.sleep(60)
+    if starts != [len(device.runtime.runs) for device in world.devices]:
+        world.journal.fail("restarted", "containers, by a restart of the agent")
+    for what in await oracles.differences(world):
+        world.journal.fail("unstable", f"after restarts: {what}")
 
 
 @contextmanager

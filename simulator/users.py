@@ -23,12 +23,20 @@ GRACES = (0, 0, 1, 5, 30, 30, 30, 120)
 
 class Users:
     def __init__(
-        self, server: MemoryKube, rng: random.Random, journal: Journal, nodes: Sequence[str]
+        self,
+        server: MemoryKube,
+        rng: random.Random,
+        *,
+        journal: Journal,
+        nodes: Sequence[str],
+        condemn: Callable[[str], None],
     ) -> None:
+        """``condemn`` is told of every pod before it is deleted."""
         self._server = server
         self._rng = rng
         self._journal = journal
         self._nodes = nodes
+        self._condemn = condemn
         self._version = 0
 
     async def act(self) -> None:
@@ -77,6 +85,7 @@ class Users:
         pod, grace = self._rng.choice(pods), self._rng.choice(GRACES)
         self._say("force-deletes" if grace == 0 else "deletes", pod, grace=grace)
         uid = pod["metadata"]["uid"]
+        self._condemn(uid)
         await self._server.delete(PODS, NAMESPACE, pod["metadata"]["name"], uid=uid, grace=grace)
         return pod
 
@@ -87,6 +96,7 @@ class Users:
             return
         metadata = self._rng.choice(pods)["metadata"]
         self._journal.say("user", f"force-deletes pod {metadata['name']}", uid=_short(metadata))
+        self._condemn(metadata["uid"])
         await self._server.delete(PODS, NAMESPACE, metadata["name"], uid=metadata["uid"], grace=0)
         await self.make_pod(metadata["name"])
 

@@ -30,11 +30,13 @@ class World:
         self.journal = Journal(loop)
         self.server = MemoryKube(SimClock(loop))
         self.weather = ApiWeather(self._rng())
-        self.history = History(self.server, loop)
+        self.history = History(self.server, loop, self.journal)
         self.broker = Broker(loop, self._rng(), traits=self._traits(), heard=self._heard)
         self.devices: list[EdgeDevice] = []
         self.hubs: list[HubProgram] = []
         self.published = 0
+        self.lists_published = 0
+        """Inventories, changes and bodies among them; clearing a topic costs a device nothing."""
         self._hub_numbers = 0
         self._watching: dict[str, list[Then]] = {}
         self._steps: list[tuple[int, int, Then]] = []
@@ -110,6 +112,7 @@ class World:
         self.published += 1
         node, _, rest = publication.topic.partition("/v1/")[2].partition("/")[2].partition("/")
         size = len(publication.payload)
+        self.lists_published += size > 0 and rest.startswith(("inventory", "change", "desired/"))
         self.journal.say("mqtt", f"{node or 'hub'}/{rest}", size=size, by=publication.source)
         for then in self._watching.pop(node, ()):
             then()
