@@ -12,7 +12,7 @@ import gc
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from cloudhub.kube.port import LEASES
 from simulator import logs, oracles
 from simulator.chance import seeded
-from simulator.faults import FAULTS
+from simulator.faults import FAULTS, Fault
 from simulator.journal import Journal
 from simulator.loop import Deadlock, Livelock, VirtualLoop, unheard
 from simulator.users import Users
@@ -47,14 +47,14 @@ class Verdict:
     """Virtual seconds."""
 
 
-def play(seed: int) -> tuple[Verdict, Journal]:
-    """Run one seed in this process."""
+def play(seed: int, faults: Mapping[Fault, int] = FAULTS) -> tuple[Verdict, Journal]:
+    """Run one seed in this process; ``faults`` are what may strike, and how often each is drawn."""
     rng = random.Random(seed)
     loop = VirtualLoop(random.Random(rng.getrandbits(64)), start=START)
     with _folder() as folder, _without_collector():
         asyncio.set_event_loop(loop)
         try:
-            journal = _run(loop, rng, folder)
+            journal = _run(loop, rng, folder=folder, faults=faults)
         finally:
             asyncio.set_event_loop(None)
             with unheard():
@@ -71,13 +71,15 @@ def play(seed: int) -> tuple[Verdict, Journal]:
     return verdict, journal
 
 
-def _run(loop: VirtualLoop, rng: random.Random, folder: Path) -> Journal:
+def _run(
+    loop: VirtualLoop, rng: random.Random, *, folder: Path, faults: Mapping[Fault, int]
+) -> Journal:
     world = World(loop, rng=rng, folder=folder)
     loop.set_exception_handler(lambda _, context: _unhandled(world.journal, context))
     chance = random.Random(rng.getrandbits(64))
     with logs.into(world.journal), seeded(chance):
         try:
-            loop.run_until_complete(_story(world))
+            loop.run_until_complete(_story(world, faults))
         except (Deadlock, Livelock) as error:
             world.journal.fail("stuck", repr(error))
         gc.collect()  # An error that nobody looked at is told when its task is collected.
@@ -91,7 +93,7 @@ def _unhandled(journal: Journal, context: dict[str, Any]) -> None:
     journal.fail("unhandled", f"{context.get('message')} {error!r}")
 
 
-async def _story(world: World) -> None:
+async def _story(world: World, faults: Mapping[Fault, int]) -> None:
     background = [asyncio.create_task(world.history.run(), name="history")]
     rng = random.Random(world.rng.getrandbits(64))
     nodes = [device.name for device in world.devices]
@@ -105,11 +107,12 @@ async def _story(world: World) -> None:
     world.start()
     length = rng.choice((60.0, 180.0, 600.0))
     acting = asyncio.create_task(_act(users, rng.randint(3, 25), length, rng), name="users")
-    faults = asyncio.create_task(_strike(world, rng.randint(0, 20), length, rng), name="faults")
+    strikes = [rng.uniform(0, length * 0.97) for _ in range(rng.randint(0, 20))]
+    striking = asyncio.create_task(_strike(world, strikes, rng, faults), name="faults")
     await asyncio.sleep(length)
-    for task in (acting, faults):
+    for task in (acting, striking):
         task.cancel()
-    await asyncio.gather(acting, faults, return_exceptions=True)
+    await asyncio.gather(acting, striking, return_exceptions=True)
     await users.finish()
     world.calm()
     await _judge(world)
@@ -127,14 +130,15 @@ async def _act(users: Users, times: int, length: float, rng: random.Random) -> N
             await users.act()
 
 
-async def _strike(world: World, times: int, length: float, rng: random.Random) -> None:
+async def _strike(
+    world: World, moments: Iterable[float], rng: random.Random, faults: Mapping[Fault, int]
+) -> None:
     async def one(moment: float) -> None:
         await asyncio.sleep(moment)
-        fault = rng.choices(list(FAULTS), list(FAULTS.values()))[0]
-        await fault(world, rng)
+        await rng.choices(list(faults), list(faults.values()))[0](world, rng)
 
     async with asyncio.TaskGroup() as group:
-        for moment in sorted(rng.uniform(0, length * 0.97) for _ in range(times)):
+        for moment in sorted(moments):
             group.create_task(one(moment))
 
 

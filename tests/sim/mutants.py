@@ -1,0 +1,247 @@
+"""Bugs planted on purpose, for the simulator to find: each is a patch of the real code.
+
+``python -m tests.sim.mutants NAME SEEDS`` plays seeds until one fails, and prints which and why.
+Several are bugs that the simulator once found; the others are what a tired engineer might write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from cloudhub.downlink import Downlink
+from cloudhub.fleet import publishing
+from cloudhub.fleet.delivery import Delivery
+from cloudhub.kube.port import PODS
+from cloudhub.presence import Heard, Presence, Standing, _Known
+from cloudhub.reporting import Reporting
+from edgeagent.desired import Body, Desired, DesiredSet
+from edgeagent.outbox import Outbox, Row
+from edgeagent.pods import restarting, workers
+from edgeagent.session import delivery
+from edgeagent.session.inbox import Accept, Decision
+from edgeagent.session.reporting import Reports
+from edgeagent.session.rivals import Rivals, Verdict
+from shared.messages import Change, Inventory, Session
+from shared.objects import ObjectKey
+from shared.tasks import KeyedWorkers
+from simulator.faults import (
+    FAULTS,
+    Fault,
+    api_is_moody,
+    broker_crashes,
+    broker_saves,
+    device_reboots,
+    disk_goes_bad,
+    disk_is_imaged,
+    hub_dies,
+    link_is_away,
+    link_is_half_open,
+)
+
+Plant = Callable[[ExitStack], None]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    plant: Plant
+    faults: Mapping[Fault, int]
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(*faults: Fault) -> Callable[[Plant], Plant]:
+    """Registers a bug; only ``faults`` strike in the hunt for it, or all when none is named."""
+
+    def register(plant: Plant) -> Plant:
+        MUTANTS[plant.__name__] = Mutant(plant, dict.fromkeys(faults, 1) or FAULTS)
+        return plant
+
+    return register
+
+
+def patch(stack: ExitStack, where: Any, name: str, value: Any) -> None:
+    stack.enter_context(mock.patch.object(where, name, value))
+
+
+@mutant(disk_goes_bad)
+def no_list_deletes_all(stack: ExitStack) -> None:
+    """A database without a list is taken for an empty list."""
+    patch(stack, DesiredSet, "may_stop", lambda self, uid, key: uid not in self._pods)
+
+
+@mutant(disk_is_imaged, disk_goes_bad)
+def an_older_list_deletes_newer_pods(stack: ExitStack) -> None:
+    """A restored database stops what came since."""
+    patch(stack, workers, "made_under", lambda sandboxes: 0)
+
+
+@mutant()
+def a_late_death_counts(stack: ExitStack) -> None:
+    """The Will of an older connection ends the newer one, and nobody puts it right."""
+
+    def hear(self: Presence, node: str, session: Session) -> Heard:
+        standing = Standing.ONLINE if session.online else Standing.OFFLINE
+        self._doubted.discard(node)
+        self._known[node] = _Known(standing, 0.0, session)
+        return Heard.BORN if session.online else Heard.DIED
+
+    patch(stack, Presence, "hear", hear)
+    patch(stack, Rivals, "_judge_death", lambda self, found: Verdict.NOTHING)
+
+
+@mutant(broker_saves, broker_crashes, device_reboots)
+def our_own_past_is_a_rival(stack: ExitStack) -> None:
+    patch(stack, Rivals, "_is_past", lambda self, found: False)
+
+
+@mutant(broker_crashes, hub_dies)
+def revisions_begin_anew(stack: ExitStack) -> None:
+    """Each hub counts from what the broker has, and from 1 when that is nothing."""
+    renewal = publishing._renewal
+
+    def renewed(entries: Any, facts: Any, body: Any, now_ms: int) -> publishing.Plan:
+        old = facts.known.inventory or publishing.EMPTY
+        plan = renewal(entries, facts, body, now_ms)
+        inventory = Inventory(old.revision + 1, entries)
+        change = replace(plan.change, revision=inventory.revision) if plan.change else None
+        return replace(plan, inventory=inventory, change=change)
+
+    patch(stack, publishing, "_renewal", renewed)
+
+
+@mutant()
+def a_change_needs_no_base(stack: ExitStack) -> None:
+    """Applied to whatever list is there, whether or not the result is the promised one."""
+
+    def on_change(desired: Desired, change: Change) -> Decision:
+        entries = {k: v for k, v in desired.inventory.entries.items() if k not in change.drop}
+        inventory = Inventory(change.revision, {**entries, **change.put})
+        bodies = {key: Body.of(packed) for key, packed in change.bodies.items()}
+        return Accept(desired.accept(inventory, bodies))
+
+    patch(stack, delivery, "on_change", on_change)
+
+
+@mutant()
+def a_missing_body_is_a_deletion(stack: ExitStack) -> None:
+    """While the right body of a pod is under way, the pod is stopped."""
+
+    def accept(self: Desired, inventory: Inventory, bodies: Mapping[ObjectKey, Body]) -> Desired:
+        fresh = replace(self, inventory=inventory, bodies={}).with_bodies(self.bodies)
+        return fresh.with_bodies(bodies)
+
+    patch(stack, Desired, "accept", accept)
+    patch(
+        stack, DesiredSet, "may_stop", lambda self, uid, key: self.known and uid not in self._pods
+    )
+
+
+@mutant(link_is_half_open, link_is_away)
+def reports_are_sent_before_their_puback(stack: ExitStack) -> None:
+    publish = Reports._publish
+
+    def eager(self: Reports, connection: Any, row: Row) -> Any:
+        self._outbox.mark_sent(row.key, row.sequence)
+        return publish(self, connection, row)
+
+    patch(stack, Reports, "_publish", eager)
+
+
+@mutant(broker_crashes, hub_dies)
+def a_lost_broker_gets_no_reports(stack: ExitStack) -> None:
+    patch(stack, Outbox, "mark_all_unsent", lambda self: [])
+
+
+@mutant()
+def pods_are_known_by_name_alone(stack: ExitStack) -> None:
+    """What was reported about a pod is written to the next one of its name."""
+
+    async def settle(self: Reporting, which: Any) -> None:
+        report = self._fresh.pop(which, None) or self._from_book(which)
+        record = self._fleet.pod(which[1])
+        if report is not None and record is not None and record.node == which[0]:
+            found = await self._kube.get(PODS, which[1].namespace, which[1].name)
+            if found is not None:
+                await self._take(replace(record, uid=found["metadata"]["uid"]), report)
+
+    patch(stack, Reporting, "_settle", settle)
+
+
+@mutant(api_is_moody)
+def a_conflict_ends_the_writing(stack: ExitStack) -> None:
+    take = Reporting._take
+
+    async def give_up(self: Reporting, record: Any, report: Any) -> None:
+        from shared.errors import KubeError
+
+        try:
+            await take(self, record, report)
+        except KubeError as error:
+            if error.status != 409:
+                raise
+
+    patch(stack, Reporting, "_take", give_up)
+
+
+@mutant()
+def a_wake_during_work_is_lost(stack: ExitStack) -> None:
+    attempt = KeyedWorkers._try
+
+    async def forgetful(self: KeyedWorkers[Any], key: Any, backoff: Any) -> float | None:
+        delay = await attempt(self, key, backoff)
+        self._woken[key].clear()
+        return delay
+
+    patch(stack, KeyedWorkers, "_try", forgetful)
+
+
+@mutant()
+def what_succeeded_starts_again(stack: ExitStack) -> None:
+    patch(stack, restarting, "restarts", lambda pod, container, known: True)
+
+
+@mutant()
+def a_device_that_is_behind_is_left_behind(stack: ExitStack) -> None:
+    """The next list waits for the device to have the one before."""
+
+    async def never(self: Downlink, node: str, delivery: Delivery, wanted: Any) -> None:
+        if delivery.applied.revision >= delivery.revision:
+            await bring(self, node, delivery, wanted)
+
+    bring = Downlink._bring
+    patch(stack, Downlink, "_bring", never)
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    with ExitStack() as stack:
+        MUTANTS[name].plant(stack)
+        yield
+
+
+def hunt(name: str, seeds: int) -> str:
+    """The first seed that fails with this bug, and how; empty when none does."""
+    from simulator import logs
+    from simulator.scenario import play
+
+    logs.configure(story=False)
+    with planted(name):
+        for seed in range(seeds):
+            verdict, _ = play(seed, MUTANTS[name].faults)
+            if verdict.failures:
+                return f"seed {seed}: {', '.join(verdict.rules)}: {verdict.failures[0]}"
+    return ""
+
+
+if __name__ == "__main__":
+    asyncio.set_event_loop(None)
+    found = hunt(sys.argv[1], int(sys.argv[2]))
+    print(found or "not found")
+    sys.exit(0 if found else 1)
