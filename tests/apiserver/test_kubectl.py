@@ -8,61 +8,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.apiserver.api import Json, pod
-from tests.parts.kubernetes import Cluster, find_kubectl
+from tests.parts.kubectl import SECONDS, Kubectl
+from tests.parts.kubernetes import Cluster
 
 _numbers = itertools.count(1)
-SECONDS = 30
 
 
-class Kubectl:
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
-        self.cluster = cluster
-        self.namespace = namespace
-        self._program = find_kubectl()
-        self._folder = folder
-
-    def __call__(self, *arguments: str, stdin: str | None = None, fails: bool = False) -> str:
-        """Standard output of the command; standard error when it is expected to fail."""
-        done = subprocess.run(
-            self.command(*arguments),
-            input=stdin,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert (done.returncode != 0) is fails, f"{arguments}: {done.stdout}{done.stderr}"
-        return done.stderr if fails else done.stdout
-
-    def command(self, *arguments: str) -> list[str]:
-        return [
-            *(self._program, f"--kubeconfig={self.cluster.kubeconfig_path}"),
-            *(f"--namespace={self.namespace}", f"--cache-dir={self._folder}", *arguments),
-        ]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"KUBE_EDITOR": "sed -i s/before/after/"}
-
-    def apply(self, obj: Json, *arguments: str) -> str:
-        return self("apply", "-f", "-", *arguments, stdin=yaml.safe_dump(obj))
-
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self("get", *arguments, "-o", "json"))
+class PlayingKubectl(Kubectl):
+    """A ``kubectl`` that can also play the node."""
 
     def report(self, name: str, status: Json) -> None:
-        """Play the node: write the status of a pod."""
+        """Write the status of a pod."""
         patch = json.dumps({"status": status})
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/status"
         current = self.get("pod", name)
@@ -71,8 +35,10 @@ class Kubectl:
 
 
 @pytest.fixture
-def kubectl(kubernetes: Cluster, tmp_path: Path) -> Iterator[Kubectl]:
-    kubectl = Kubectl(kubernetes, f"kubectl-{next(_numbers)}", tmp_path)
+def kubectl(kubernetes: Cluster, tmp_path: Path) -> Iterator[PlayingKubectl]:
+    kubectl = PlayingKubectl(
+        kubernetes.kubeconfig_path, tmp_path, namespace=f"kubectl-{next(_numbers)}"
+    )
     kubectl("create", "namespace", kubectl.namespace)
     yield kubectl
 
@@ -89,7 +55,7 @@ def running() -> Json:
     }
 
 
-def test_pods_are_shown_in_columns(kubectl: Kubectl) -> None:
+def test_pods_are_shown_in_columns(kubectl: PlayingKubectl) -> None:
     kubectl.apply(pod())
     header, row = kubectl("get", "pods").splitlines()
     assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
@@ -102,7 +68,7 @@ def test_pods_are_shown_in_columns(kubectl: Kubectl) -> None:
     assert kubectl("get", "pods", "-l", "app=none", "--ignore-not-found") == ""
 
 
-def test_an_object_is_shown_as_yaml_and_by_path(kubectl: Kubectl) -> None:
+def test_an_object_is_shown_as_yaml_and_by_path(kubectl: PlayingKubectl) -> None:
     kubectl.apply(pod())
     shown = yaml.safe_load(kubectl("get", "pod", "web", "-o", "yaml"))
     assert (shown["kind"], shown["spec"]["nodeName"]) == ("Pod", "edge-1")
@@ -111,7 +77,7 @@ def test_an_object_is_shown_as_yaml_and_by_path(kubectl: Kubectl) -> None:
     assert (listed["kind"], listed["items"][0]["kind"]) == ("List", "Pod")
 
 
-def test_apply_creates_changes_and_leaves_alone(kubectl: Kubectl) -> None:
+def test_apply_creates_changes_and_leaves_alone(kubectl: PlayingKubectl) -> None:
     body = pod() | {"metadata": {"name": "web", "labels": {"app": "a", "old": "x"}}}
     assert kubectl.apply(body) == "pod/web created\n"
     assert kubectl.apply(body) == "pod/web unchanged\n"
@@ -123,7 +89,7 @@ def test_apply_creates_changes_and_leaves_alone(kubectl: Kubectl) -> None:
     assert after["spec"]["containers"][0]["image"] == "busybox:2"
 
 
-def test_apply_by_the_server(kubectl: Kubectl) -> None:
+def test_apply_by_the_server(kubectl: PlayingKubectl) -> None:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"v": "1"}}
     assert "serverside-applied" in kubectl.apply(body, "--server-side")
     body["data"] = {"v": "2"}
@@ -131,7 +97,7 @@ def test_apply_by_the_server(kubectl: Kubectl) -> None:
     assert kubectl.get("cm", "c")["data"] == {"v": "2"}
 
 
-def test_a_misspelt_field_is_refused_before_anything_is_made(kubectl: Kubectl) -> None:
+def test_a_misspelt_field_is_refused_before_anything_is_made(kubectl: PlayingKubectl) -> None:
     body = pod()
     body["spec"]["nodename"] = "x"
     text = kubectl("create", "-f", "-", stdin=yaml.safe_dump(body), fails=True)
@@ -139,7 +105,7 @@ def test_a_misspelt_field_is_refused_before_anything_is_made(kubectl: Kubectl) -
     assert kubectl("get", "pods") == ""
 
 
-def test_config_maps_secrets_and_namespaces_are_made_by_command(kubectl: Kubectl) -> None:
+def test_config_maps_secrets_and_namespaces_are_made_by_command(kubectl: PlayingKubectl) -> None:
     kubectl("create", "configmap", "settings", "--from-literal=a=1", "--from-literal=b=2")
     kubectl("create", "secret", "generic", "pass", "--from-literal=word=x")
     assert kubectl("get", "cm", "settings").splitlines()[1].split()[:2] == ["settings", "2"]
@@ -149,7 +115,7 @@ def test_config_maps_secrets_and_namespaces_are_made_by_command(kubectl: Kubectl
     assert row[:2] == [kubectl.namespace, "Active"]
 
 
-def test_labels_annotations_patches_and_edits(kubectl: Kubectl) -> None:
+def test_labels_annotations_patches_and_edits(kubectl: PlayingKubectl) -> None:
     kubectl.apply(pod())
     kubectl("label", "pod", "web", "tier=front")
     kubectl("label", "pod", "web", "tier-")
@@ -167,7 +133,7 @@ def test_labels_annotations_patches_and_edits(kubectl: Kubectl) -> None:
     assert (spec["containers"][0]["image"], spec["activeDeadlineSeconds"]) == ("j", 9)
 
 
-def test_a_pod_is_described_with_its_events(kubectl: Kubectl) -> None:
+def test_a_pod_is_described_with_its_events(kubectl: PlayingKubectl) -> None:
     kubectl.apply(pod())
     kubectl.report("web", running())
     kubectl("create", "-f", "-", stdin=yaml.safe_dump(_event(kubectl)))
@@ -178,7 +144,7 @@ def test_a_pod_is_described_with_its_events(kubectl: Kubectl) -> None:
     assert "Pulled" in row and "pod/web" in row and "pulled it" in row
 
 
-def _event(kubectl: Kubectl) -> Json:
+def _event(kubectl: PlayingKubectl) -> Json:
     uid = kubectl.get("pod", "web")["metadata"]["uid"]
     return {
         "apiVersion": "v1",
@@ -201,7 +167,7 @@ def _event(kubectl: Kubectl) -> Json:
     }
 
 
-def test_a_node_is_shown_described_cordoned_and_tainted(kubectl: Kubectl) -> None:
+def test_a_node_is_shown_described_cordoned_and_tainted(kubectl: PlayingKubectl) -> None:
     name = f"node-{next(_numbers)}"
     status = {
         "conditions": [{"type": "Ready", "status": "True", "reason": "Fine"}],
@@ -245,7 +211,7 @@ def _node_info() -> Json:
     }
 
 
-def test_waiting_for_a_condition_a_value_and_a_deletion(kubectl: Kubectl) -> None:
+def test_waiting_for_a_condition_a_value_and_a_deletion(kubectl: PlayingKubectl) -> None:
     kubectl.apply(pod())
     assert "timed out" in kubectl(
         "wait", "pod/web", "--for=condition=Ready", "--timeout=1s", fails=True
@@ -268,7 +234,7 @@ def _started(kubectl: Kubectl, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_delete_waits_until_the_node_has_ended_the_pod(kubectl: Kubectl) -> None:
+def test_a_delete_waits_until_the_node_has_ended_the_pod(kubectl: PlayingKubectl) -> None:
     kubectl.apply(pod())
     with _started(kubectl, "delete", "pod", "web") as deleting:
         while "Terminating" not in kubectl("get", "pods"):
@@ -278,14 +244,14 @@ def test_a_delete_waits_until_the_node_has_ended_the_pod(kubectl: Kubectl) -> No
     assert "not found" in kubectl("get", "pod", "web", fails=True)
 
 
-def test_pods_are_deleted_by_label(kubectl: Kubectl) -> None:
+def test_pods_are_deleted_by_label(kubectl: PlayingKubectl) -> None:
     for name in ("a", "b"):
         kubectl.apply(pod(name) | {"metadata": {"name": name, "labels": {"app": name}}})
     kubectl("delete", "pods", "-l", "app=a", "--grace-period=0", "--force")
     assert [item["metadata"]["name"] for item in kubectl.get("pods")["items"]] == ["b"]
 
 
-async def test_get_watch_prints_a_line_for_each_change(kubectl: Kubectl) -> None:
+async def test_get_watch_prints_a_line_for_each_change(kubectl: PlayingKubectl) -> None:
     process = await asyncio.create_subprocess_exec(
         *kubectl.command("get", "pods", "--watch"),
         env=kubectl.environment,
@@ -306,7 +272,7 @@ async def test_get_watch_prints_a_line_for_each_change(kubectl: Kubectl) -> None
     assert [line[1:3] for line in lines[1:]] == [["0/1", "Pending"], ["1/1", "Running"]]
 
 
-def test_what_the_server_offers(kubectl: Kubectl) -> None:
+def test_what_the_server_offers(kubectl: PlayingKubectl) -> None:
     text = kubectl("api-resources", "--api-group=")
     assert {"po", "no", "cm", "ns", "sa"} <= set(text.split())
     assert "coordination.k8s.io/v1" in kubectl("api-versions").split()

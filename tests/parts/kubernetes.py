@@ -33,6 +33,15 @@ from tests.parts.mosquitto import free_port
 DEFAULT_ASSETS = Path("/usr/local/kubebuilder/bin")
 START_SECONDS = 60
 _TOKEN = "admin-token"
+_AUDIT = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts"]
+- level: None
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +55,8 @@ class Cluster:
     minor: int
     """The 32 of v1.32."""
     stop: Callable[[], None]
+    audit_log: Path | None = None
+    """JSON lines: what service accounts asked of a real server, and what it answered."""
 
     @property
     def tls(self) -> ssl.SSLContext:
@@ -98,6 +109,7 @@ def start_kube_apiserver(assets: Path, folder: Path) -> Cluster:
     """A real kube-apiserver over an empty etcd; returns when it is ready."""
     made = certificates.make(folder / "pki")
     _service_account_keys(made.folder)
+    (made.folder / "audit.yaml").write_text(_AUDIT)
     tokens = made.folder / "tokens.csv"
     tokens.write_text(f"{_TOKEN},admin,admin,system:masters\n")
     client_port, peer_port, port = free_port(), free_port(), free_port()
@@ -120,6 +132,7 @@ def start_kube_apiserver(assets: Path, folder: Path) -> Cluster:
         kubeconfig_path=kubeconfig,
         minor=minor,
         stop=stop,
+        audit_log=made.folder / "audit.log",
     )
     try:
         _wait_ready(cluster, server)
@@ -160,6 +173,8 @@ def _apiserver(
         f"--service-account-key-file={made.folder / 'accounts.pub'}",
         f"--service-account-signing-key-file={made.folder / 'accounts.key'}",
         "--disable-admission-plugins=ServiceAccount",
+        *(f"--audit-policy-file={made.folder / 'audit.yaml'}", "--audit-log-mode=blocking"),
+        f"--audit-log-path={made.folder / 'audit.log'}",
     ]
 
 
