@@ -73,6 +73,11 @@ def commands() -> None:
     metavar="KEY[=VALUE]:EFFECT",
     help="Set on Nodes when they are created; may be repeated.",
 )
+@click.option(
+    "--keep-pods-when-offline/--evict-pods-when-offline",
+    default=True,
+    help="Whether pods of an offline node are kept from eviction.",
+)
 def run(**options: Any) -> int:
     """Run the hub until SIGTERM or SIGINT."""
     logs.configure(options["log_level"])
@@ -82,6 +87,7 @@ def run(**options: Any) -> int:
         replica=replica_name(options["replica"]),
         namespace=options["namespace"],
         taints=parse_taints(options["node_taint"]),
+        keep_pods_when_offline=options["keep_pods_when_offline"],
     )
     return asyncio.run(_run_until_signal(settings, options))
 

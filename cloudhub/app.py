@@ -3,6 +3,7 @@
     API server ──► Sync (fleet, downlink) ──► broker ──► Sync (uplink, reporting) ──► API server
                      ▲ which nodes, which slots             │ sessions, Node reports
                    Nodes ◄── Replicas                     Nodes ──► API server
+                     └── which are offline ──► Tolerating ──► API server
 
 Takes the ports and owns only that all parts run together: the first that ends ends all, and each
 says its own farewell (to the broker, by deleting the Lease). Called by ``__main__.py`` and by the
@@ -20,6 +21,7 @@ from cloudhub.nodes import Nodes
 from cloudhub.replicas import Replicas
 from cloudhub.settings import HubSettings
 from cloudhub.sync import Sync
+from cloudhub.tolerating import Tolerating
 from shared.clock import Clock
 from shared.link import Link
 from shared.tasks import run_together
@@ -53,6 +55,10 @@ class Hub:
             namespace=settings.namespace,
             clock=clock,
         )
+        self._tolerating = Tolerating(
+            kube, away=self._nodes.away, pods=self._sync.pods, clock=clock
+        )
+        self._keep_pods = settings.keep_pods_when_offline
         metrics.observe_fleet(self._sync.nodes)
 
     def conditions(self) -> Mapping[str, Callable[[], bool]]:
@@ -65,11 +71,14 @@ class Hub:
 
     async def run(self) -> None:
         """Until cancelled, or until a part ends, which is an error."""
-        await run_together(
-            nodes=self._nodes.run(self._sync),
-            sync=self._sync.run(),
-            replicas=self._replicas.run(),
-        )
+        roots = {
+            "nodes": self._nodes.run(self._sync),
+            "sync": self._sync.run(),
+            "replicas": self._replicas.run(),
+        }
+        if self._keep_pods:
+            roots["tolerating"] = self._tolerating.run()
+        await run_together(**roots)
 
     def _own(self, slots: frozenset[int]) -> None:
         """Nodes first: it says which of them exist before their slots are read."""

@@ -119,6 +119,11 @@ class Nodes:
         """Names of the nodes of our slots."""
         return (name for name in self._nodes if self._owns(name))
 
+    def away(self) -> Iterator[str]:
+        """Nodes of our slots that are not known to be connected: nobody renews their Lease."""
+        online = Standing.ONLINE
+        return (name for name in self.managed() if self.presence.standing(name) is not online)
+
     # -- running
 
     async def run(self, fleet: FleetListener) -> None:

@@ -35,6 +35,8 @@ class HubSettings:
     """Where the replicas keep their Leases."""
     taints: tuple[Json, ...] = ()
     """Set on a Node when it is created, and never again."""
+    keep_pods_when_offline: bool = True
+    """Let Kubernetes evict no pod from a node for being offline; see ``tolerating.py``."""
 
 
 def replica_name(given: str) -> str:

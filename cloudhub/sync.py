@@ -16,7 +16,7 @@ from cloudhub.connection import HubConnection
 from cloudhub.downlink import Downlink
 from cloudhub.events import Events
 from cloudhub.fleet.fleet import Effects, Fleet
-from cloudhub.fleet.pods import node_of
+from cloudhub.fleet.pods import PodRecord, node_of
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.kube.port import Kube
 from cloudhub.metrics import Metrics, NodeSync
@@ -99,6 +99,10 @@ class Sync:
     def linked(self) -> bool:
         """Connected to the broker, and every slot of ours subscribed."""
         return self._connection.complete
+
+    def pods(self, node: str) -> Iterator[PodRecord]:
+        """What is bound to a managed node, as the API has it."""
+        return self._fleet.pods(node)
 
     def nodes(self) -> Iterator[NodeSync]:
         return self._downlink.nodes(self._reporting.is_online)
