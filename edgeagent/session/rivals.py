@@ -30,7 +30,8 @@ class Rivals:
         self._counter = 0
         self._published = False
         self._echoed = False
-        self._older: set[tuple[str, str, int]] = set()
+        self._older: dict[tuple[str, str], int] = {}
+        """Who stood there before our first birth, and its highest counter."""
         self.lived = False
         """A birth of this process has come back from the broker."""
 
@@ -51,19 +52,19 @@ class Rivals:
             if found.counter == self._counter:
                 self._echoed = self.lived = True
             return Verdict.NOTHING
-        if self._is_past(found):
+        if self._is_past(found, retained=retained):
             return Verdict.REPEAT if self._echoed else Verdict.NOTHING
         took_our_place = retained and self.lived and not self._published
         return Verdict.FENCED if self._echoed or took_our_place else Verdict.NOTHING
 
-    def _is_past(self, found: Session) -> bool:
+    def _is_past(self, found: Session, *, retained: bool) -> bool:
         """Whether this birth is older than ours, whenever it comes."""
-        name = (found.instance, found.boot, found.counter)
-        if not self.lived and not self._published:
-            self._older.add(name)
-        return name in self._older or (
-            found.instance == self._me[0] and found.counter < self._counter
-        )
+        who = (found.instance, found.boot)
+        if not self.lived and (retained or not self._published):
+            self._older[who] = max(found.counter, self._older.get(who, 0))
+        if found.instance == self._me[0] and found.counter < self._counter:
+            return True
+        return found.counter <= self._older.get(who, -1)
 
     def _judge_death(self, found: Session) -> Verdict:
         """Somebody's late Will over the birth that lives; it may even be ours, by its numbers:

@@ -98,7 +98,7 @@ def a_late_death_counts(stack: ExitStack) -> None:
 
 @mutant(broker_saves, broker_crashes, device_reboots)
 def our_own_past_is_a_rival(stack: ExitStack) -> None:
-    patch(stack, Rivals, "_is_past", lambda self, found: False)
+    patch(stack, Rivals, "_is_past", lambda self, found, retained: False)
 
 
 @mutant(broker_crashes, hub_dies)
