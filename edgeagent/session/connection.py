@@ -82,6 +82,10 @@ class AgentSession:
         self._clock = parts.clock
         self._rivals = Rivals(instance=identity.instance, boot=who.boot)
         self._looked = asyncio.Event()
+        self._standing_there: Session | None = None
+        """The certificate that the broker held when this connection began."""
+        self._born: int | None = None
+        """Counter of the last birth that the broker acknowledged to this process."""
         self._connection: Connection | None = None
         self._told_revision = 0
         self._missing: frozenset[ObjectKey] = frozenset()
@@ -126,6 +130,7 @@ class AgentSession:
         counter = await self._identity.next_connection()
         self._rivals.connecting(counter)
         self._looked.clear()
+        self._standing_there = None
         death = Session(False, self._identity.instance, counter).encode()
         options = ConnectOptions(
             client_id=f"{self._who.node}.{self._identity.instance}",
@@ -153,8 +158,10 @@ class AgentSession:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._looked.wait()
+        kept = connection.session_present and self._is_remembered()
         await self._announce(frozenset())
-        if not connection.session_present:
+        self._born = self._identity.counter
+        if not kept:
             self._parts.reports.mark_all_unsent()
         log.info("connected", session_present=connection.session_present)
         self._last_reason = ""
@@ -164,6 +171,17 @@ class AgentSession:
             sending=self._parts.reports.send(connection),
             repeating=self._repeat_birth(),
         )
+
+    def _is_remembered(self) -> bool:
+        """Whether the broker still has our last certificate, and so what we reported then.
+
+        A session proves nothing: one may be left by an attempt whose CONNACK was lost.
+        """
+        if self._born is None:
+            return True
+        found = self._standing_there
+        last = (self._identity.instance, self._born)
+        return found is not None and (found.instance, found.counter) == last
 
     async def _say_goodbye(self, connection: Connection, death: bytes) -> None:
         """A clean stop says so itself; when that fails the Will does."""
@@ -233,6 +251,7 @@ class AgentSession:
                 f" boot {found.boot}); give one of the two another node-name and restart it"
             )
         if message.retained:
+            self._standing_there = self._standing_there or found
             self._looked.set()
         if verdict is Verdict.REPEAT:
             await self._announce(self._missing)
