@@ -81,6 +81,7 @@ class Connection(Protocol):
         *,
         retain: bool = False,
         expiry: int | None = None,
+        response_topic: str = "",
         correlation: bytes = b"",
     ) -> Awaitable[None]:
         """Queue a PUBLISH now; the awaitable ends at its PUBACK.

@@ -182,18 +182,14 @@ class _PahoConnection:
         *,
         retain: bool = False,
         expiry: int | None = None,
+        response_topic: str = "",
         correlation: bytes = b"",
     ) -> Awaitable[None]:
-        size = len(topic.encode()) + len(payload) + len(correlation) + PUBLISH_OVERHEAD
+        size = len((topic + response_topic).encode()) + len(payload) + len(correlation)
+        size += PUBLISH_OVERHEAD
         if size > self.max_packet_size:
             raise TooLarge(f"{topic}: {size} bytes, the broker takes {self.max_packet_size}")
-        properties = None
-        if expiry is not None or correlation:
-            properties = _properties(PacketTypes.PUBLISH)
-            if expiry is not None:
-                properties.MessageExpiryInterval = expiry
-            if correlation:
-                properties.CorrelationData = correlation
+        properties = _publish_properties(expiry, response_topic, correlation)
         sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
         return self._acknowledged(sent.rc, sent.mid)
 
@@ -346,6 +342,19 @@ class _PahoConnection:
 
 def _properties(packet: int) -> Any:
     return Properties(packet)  # type: ignore[no-untyped-call]
+
+
+def _publish_properties(expiry: int | None, response_topic: str, correlation: bytes) -> Any:
+    given = {
+        "MessageExpiryInterval": expiry,
+        "ResponseTopic": response_topic or None,
+        "CorrelationData": correlation or None,
+    }
+    properties = _properties(PacketTypes.PUBLISH)
+    for name, value in given.items():
+        if value is not None:
+            setattr(properties, name, value)
+    return None if properties.isEmpty() else properties
 
 
 def _options(subscription: Subscription) -> SubscribeOptions:

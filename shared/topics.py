@@ -42,7 +42,8 @@ class Topics:
     def slot_filters(self, slot: int) -> tuple[str, ...]:
         """What a hub subscribes to for one slot: sessions first, they decide the most."""
         base = f"{self.root}/{slot:02x}/+"
-        return (f"{base}/session", f"{base}/inventory", f"{base}/change", f"{base}/reported/#")
+        branches = ("session", "inventory", "change", "reported/#", "ask/+")
+        return tuple(f"{base}/{branch}" for branch in branches)
 
     def parse(self, topic: str) -> tuple[str, str]:
         """Topic → (node, rest below the node). Raises WireError if it is not a node's topic."""
@@ -72,6 +73,14 @@ class NodeTopics:
     @property
     def session(self) -> str:
         return f"{self.base}/session"
+
+    @property
+    def ask_token(self) -> str:
+        return f"{self.base}/ask/token"
+
+    @property
+    def answer(self) -> str:
+        return f"{self.base}/answer"
 
     @property
     def all_desired(self) -> str:

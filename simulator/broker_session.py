@@ -27,12 +27,13 @@ class Publication:
     source: str
     """Client id of who published it; empty for the broker itself."""
     expires: float | None = None
+    response_topic: str = ""
     correlation: bytes = b""
     retained: bool = False
 
     @property
     def size(self) -> int:
-        return len(self.topic) + len(self.payload) + OVERHEAD
+        return len(self.topic) + len(self.response_topic) + len(self.payload) + OVERHEAD
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class Session:
             payload=publication.payload,
             retained=publication.retained,
             packet_id=packet_id,
+            response_topic=publication.response_topic,
             correlation=publication.correlation,
         )
         connection = self.connection

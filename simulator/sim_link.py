@@ -147,14 +147,15 @@ class SimConnection(Receiver):
         *,
         retain: bool = False,
         expiry: int | None = None,
+        response_topic: str = "",
         correlation: bytes = b"",
     ) -> Awaitable[None]:
-        size = len(topic.encode()) + len(payload) + len(correlation) + OVERHEAD
+        size = len((topic + response_topic).encode()) + len(payload) + len(correlation) + OVERHEAD
         if size > self.max_packet_size:
             raise TooLarge(f"{topic}: {size} bytes, the broker takes {self.max_packet_size}")
         expires = None if expiry is None else self._loop.time() + expiry
         source = self._options.client_id
-        publication = Publication(topic, payload, source, expires, correlation)
+        publication = Publication(topic, payload, source, expires, response_topic, correlation)
         packet_id, future = self._awaiting()
         if self._ended is None:
             self._unsent.append((packet_id, publication, retain))

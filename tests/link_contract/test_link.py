@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from shared.errors import LinkError
@@ -112,6 +114,32 @@ async def test_a_clean_start_forgets_the_session(world: World) -> None:
     await receiver.connect(clean_start=True)
     assert not receiver.connection.session_present
     await sender.publish("a/b", "later")
+    assert await receiver.silent()
+
+
+async def test_an_ask_says_where_its_answer_goes(world: World) -> None:
+    sender, receiver = await pair(world)
+    await receiver.subscribe("ask/+")
+    await sender.subscribe("answer")
+    await sender.connection.publish(
+        "ask/a", b"what?", expiry=60, response_topic="answer", correlation=b"\x00\x01"
+    )
+    asked = await receiver.next()
+    assert (asked.response_topic, asked.correlation) == ("answer", b"\x00\x01")
+    await receiver.connection.publish(
+        asked.response_topic, b"that", expiry=60, correlation=asked.correlation
+    )
+    answer = await sender.next()
+    assert (answer.payload, answer.correlation) == (b"that", b"\x00\x01")
+
+
+async def test_an_ask_that_nobody_took_in_time_is_gone(world: World) -> None:
+    sender, receiver = await pair(world)
+    await receiver.subscribe("ask/+")
+    await receiver.lose_link()
+    await sender.connection.publish("ask/a", b"what?", expiry=1)
+    await asyncio.sleep(2.2)
+    await receiver.connect()
     assert await receiver.silent()
 
 

@@ -27,13 +27,14 @@ def test_a_topic_leads_back_to_its_node_and_key(node: str, key: ObjectKey) -> No
 def test_the_filters_of_its_slot_cover_a_node(node: str) -> None:
     slot = slot_of(node)
     assert 0 <= slot < SLOTS
-    sessions, inventories, changes, reports = TOPICS.slot_filters(slot)
+    sessions, inventories, changes, reports, asks = TOPICS.slot_filters(slot)
     assert sessions.replace("+", node) == TOPICS.of(node).session
     assert inventories.replace("+", node) == TOPICS.of(node).inventory
     assert changes.replace("+", node) == TOPICS.of(node).change
     assert reports.replace("+", node).removesuffix("#") in TOPICS.of(node).reported(
         ObjectKey("Pod", "default", "web")
     )
+    assert asks.replace("+", node, 1).replace("+", "token") == TOPICS.of(node).ask_token
 
 
 @given(st.text(max_size=60))
