@@ -17,10 +17,13 @@ import structlog
 from edgeagent import VERSION
 from edgeagent.desired import DesiredSet
 from edgeagent.device import Device, Readings
+from edgeagent.housekeeping.keeping import Household, Housekeeping
 from edgeagent.node import NodeReporter
 from edgeagent.nodefacts import node_facts
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.ports import Materials
+from edgeagent.pods.volumes.making import Offload
 from edgeagent.pods.workers import Pods
 from edgeagent.refusing import Refusing
 from edgeagent.runtime.port import Runtime, RuntimeInfo
@@ -71,6 +74,8 @@ class Ports:
     """How the device is just now."""
     materials: MakeMaterials
     """Files, images and configurations of pods."""
+    offload: Offload | None = None
+    """Runs what blocks on files away from the loop; None = no files to keep house for."""
     ready: Callable[[], None] = lambda: None
     """Called once, when the stored pods are being worked on."""
     told: Callable[[str], None] = lambda line: None
@@ -153,6 +158,7 @@ class Agent:
             reports=self.reports.run(),
             refusing=refusing.run(),
             node=self._make_node(pods).run(),
+            housekeeping=self._make_housekeeping(pods).run(),
             standing=self.standing.run(),
             delivery=self.delivery.run(),
             session=session.run(),
@@ -191,6 +197,17 @@ class Agent:
             standing=self.standing,
             clock=self.ports.clock,
             changed=changed,
+        )
+
+    def _make_housekeeping(self, pods: Pods) -> Housekeeping:
+        return Housekeeping(
+            Household(
+                runtime=self.ports.runtime,
+                pods=pods,
+                clock=self.ports.clock,
+                paths=PodPaths(self.settings.data_dir, self.settings.log_dir),
+                offload=self.ports.offload,
+            )
         )
 
     def _make_session(self) -> AgentSession:

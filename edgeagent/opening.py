@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -54,6 +55,7 @@ async def open_ports(
             device=read_device(settings.data_dir),
             look=lambda: read_now(settings.data_dir, node_ips=settings.node_ips),
             materials=materials,
+            offload=asyncio.to_thread,
             ready=ready,
             told=told,
         )

@@ -1,16 +1,20 @@
 """Container logs from the files that the runtime writes: ``edgeagent logs``, offline too.
 
 Lines are in the CRI format (``TIME STREAM F|P TEXT``); partial lines are put together. The newest
-attempt is shown, or the one before it.
+attempt is shown, or the one before it, beginning with what was rotated away and is still here.
 """
 
 from __future__ import annotations
 
+import gzip
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from shared.errors import SettingsError
 
@@ -50,15 +54,39 @@ def _attempts(folder: Path) -> list[Path]:
 
 def read(path: Path, *, tail: int | None, follow: bool) -> Iterator[bytes]:
     """The text of the log, without times; with ``follow`` until a newer attempt has begun."""
-    with path.open("rb") as log:
-        lines = _complete(log)
+    log = path.open("rb")
+    try:
+        lines = chain(_rotated_lines(path), _complete(log))
         yield from (deque(lines, maxlen=tail) if tail is not None else lines)
         while follow:
             ended = _attempts(path.parent)[-1:] != [path]
             yield from _complete(log)
-            if ended:
+            if _was_rotated(path, log):
+                yield from _complete(log)  # What came between the last look and the rotation.
+                log.close()
+                log = path.open("rb")
+            elif ended:
                 return
             time.sleep(POLL_SECONDS)
+    finally:
+        log.close()
+
+
+def _rotated_lines(path: Path) -> Iterator[bytes]:
+    """Oldest first. A file that is being packed or let go just now may be missing."""
+    for file in sorted(path.parent.glob(f"{path.name}.*")):
+        opened = gzip.open if file.suffix == ".gz" else open
+        with suppress(FileNotFoundError), opened(file, "rb") as log:
+            if file.suffix != ".tmp":
+                yield from _complete(cast(BinaryIO, log))
+
+
+def _was_rotated(path: Path, log: BinaryIO) -> bool:
+    """Whether another file stands at the path by now; nothing is added to the old one then."""
+    try:
+        return not os.path.samestat(path.stat(), os.fstat(log.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _complete(log: BinaryIO) -> Iterator[bytes]:

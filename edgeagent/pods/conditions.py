@@ -17,11 +17,18 @@ Verdict = tuple[bool, str, str]
 """Status, reason, message."""
 
 _ORDER = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
+DISRUPTED = "DisruptionTarget"
+"""There only when it is true."""
 
 
 def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[str, Verdict]:
     containers_ready = _containers_ready(view.pod, statuses, phase)
+    stopping = view.facts.stopping
+    disrupted: dict[str, Verdict] = {}
+    if stopping is not None and stopping.disruption:
+        disrupted = {DISRUPTED: (True, "TerminationByKubelet", stopping.message)}
     return {
+        **disrupted,
         "PodReadyToStartContainers": (_has_network(view, phase), "", ""),
         "Initialized": _initialized(view.pod, statuses, phase),
         "Ready": _ready(view.pod, containers_ready),
@@ -43,7 +50,9 @@ def tracked(
 
 def as_json(found: Mapping[str, Verdict], times: Mapping[str, Condition]) -> list[Json]:
     listed = []
-    for name in _ORDER:
+    for name in (DISRUPTED, *_ORDER):
+        if name not in found:
+            continue
         status, reason, message = found[name]
         condition: Json = {
             "type": name,

@@ -1,7 +1,7 @@
 """When a pod as a whole stops running, and when it has ended. Pure.
 
 Owns the list of legitimate causes: refused at admission, being deleted, certainly not desired any
-more, past its deadline, or done by its own restart policy. Nothing else ever stops a pod.
+more, evicted, past its deadline, or done by its own restart policy. Nothing else ever stops a pod.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from edgeagent.pods.facts import PodFacts, Stopping
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
 
+EVICTED_REASON = "Evicted"
+EVICTED_GRACE = 1
+"""Seconds: the device has no time to lose, or the pod has broken its word."""
 DEADLINE_REASON = "DeadlineExceeded"
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
@@ -57,6 +60,9 @@ def _stopping(view: PodView, now: Moment) -> Stopping | None:
         return replace(before, grace=grace, at=now.wall) if grace < before.grace else before
     if before is not None:
         return before
+    if evicted := view.live.eviction:
+        stopping = Stopping(EVICTED_GRACE, now.wall, "Failed", EVICTED_REASON, evicted.message)
+        return replace(stopping, disruption=evicted.disruption)
     if _overdue(view, now):
         grace = specs.grace_of(view.pod)
         return Stopping(grace, now.wall, "Failed", DEADLINE_REASON, DEADLINE_MESSAGE)

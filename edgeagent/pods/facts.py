@@ -66,6 +66,8 @@ class Stopping:
     message: str = ""
     gone: bool = False
     """Because nobody wanted it any more: should it be wanted again, it runs again."""
+    disruption: bool = False
+    """Evicted because the device was short of something: the condition DisruptionTarget."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from edgeagent.pods.eventing import EventLog
 from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.held import HeldPod
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning import Plan
-from edgeagent.pods.view import Live, Moment, PodView, Refusal, Trouble, Wanted
+from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox
 from shared.clock import Clock
 from shared.objects import Json
@@ -35,6 +36,7 @@ class LivePod:
         """The last try to store the facts failed."""
         self.pod: Json = self.facts.pod
         self.refusal: Refusal | None = None
+        self.eviction: Eviction | None = None
         self.sandboxes: tuple[Sandbox, ...] = ()
         self.wake = wake
         self.operations = Operations(wake)
@@ -69,6 +71,17 @@ class LivePod:
             grace=grace,
             refusal=self.refusal,
             node=node,
+        )
+
+    def held(self) -> HeldPod:
+        facts = self.facts
+        return HeldPod(
+            self.uid,
+            self.pod,
+            self.sandboxes,
+            active=facts.admitted and facts.final is None,
+            leaving=facts.stopping is not None or self.eviction is not None,
+            ended=facts.final is not None and self.saved == facts,
         )
 
     def take_body(self, body: Json, *, refusal: Callable[[Json], Refusal | None]) -> None:
@@ -123,6 +136,7 @@ class LivePod:
             readiness=dict(self.readiness),
             unhealthy=dict(self.unhealthy),
             cleaned=frozenset(self.cleaned),
+            eviction=self.eviction,
         )
 
     def _note_exits(self, now: Moment) -> None:

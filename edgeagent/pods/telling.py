@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeagent.pods import specs
+from edgeagent.pods.endings import EVICTED_REASON
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.podevents import PodEvent, normal, warning
 from shared.objects import Json
@@ -19,7 +20,8 @@ def decisions(pod: Json, before: PodFacts, after: PodFacts) -> Iterator[PodEvent
     """What was decided about the pod as a whole."""
     stopping = after.stopping
     if stopping is not None and before.stopping is None and stopping.reason:
-        yield normal(stopping.reason, stopping.message)
+        kind = warning if stopping.reason == EVICTED_REASON else normal
+        yield kind(stopping.reason, stopping.message)
     if after.final is not None and before.final is None and not after.admitted:
         reason, message = after.final.get("reason", ""), after.final.get("message", "")
         if reason:

@@ -56,6 +56,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Eviction:
+    """Why the device cannot keep a pod, decided by ``edgeagent.housekeeping``."""
+
+    message: str
+    disruption: bool = True
+    """By a shortage of the device; else the pod went beyond a limit of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What this process knows beyond facts and observations. Moments are monotonic seconds."""
 
@@ -81,6 +90,7 @@ class Live:
     """By container id: what says that it must be killed: ``liveness``, ``startup`` or ``hook``."""
     cleaned: frozenset[str] = frozenset()
     """Sandboxes whose network was given back."""
+    eviction: Eviction | None = None
 
     @property
     def slots(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import made_under, pod_of, recovered
 from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.held import HeldPod
 from edgeagent.pods.last_words import last_words
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.nodefacts import NodeFacts
@@ -27,7 +28,7 @@ from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning import Plan
 from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
 from edgeagent.pods.probing import Prober
-from edgeagent.pods.view import Moment, Wanted
+from edgeagent.pods.view import Eviction, Moment, Wanted
 from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
 from shared.backoff import Backoff
 from shared.clock import Clock
@@ -106,6 +107,24 @@ class Pods:
         facts = [*self._remembered.values(), *(pod.facts for pod in self._pods.values())]
         return [one.pod for one in facts if one.admitted and one.final is None and one.pod]
 
+    # For housekeeping (``held.PodsOfDevice``)
+
+    @property
+    def adopted(self) -> bool:
+        return self._recovered
+
+    def held(self) -> list[HeldPod]:
+        return [pod.held() for pod in self._pods.values() if pod.pod]
+
+    def known(self) -> set[str]:
+        return {*self._pods, *self._remembered, *self._desired.pods()}
+
+    def evict(self, uid: str, eviction: Eviction) -> None:
+        pod = self._pods.get(uid)
+        if pod is not None and pod.eviction is None and pod.held().active:
+            pod.eviction = eviction
+            self._wake(uid)
+
     def node_changed(self, node: NodeFacts) -> None:
         """The runtime or an address of the device is another one."""
         self._node = node
@@ -123,7 +142,7 @@ class Pods:
             self._workers.wake(uid)
 
     def _wake_all(self) -> None:
-        for uid in sorted({*self._pods, *self._remembered, *self._desired.pods()}):
+        for uid in sorted(self.known()):
             self._wake(uid)
 
     async def _follow(self) -> None:

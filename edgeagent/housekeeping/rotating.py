@@ -1,0 +1,133 @@
+"""Keeping the logs of running containers small: 10 MiB a file, five files a container.
+
+Owns the names of rotated logs, which are a kubelet's: ``0.log``, beside it the one before
+(``0.log.20260101-120000``) and older ones packed (``….gz``). The runtime goes on writing into the
+renamed file until it is told to reopen, so no line is lost. Only logs of containers that run are
+looked at, one ``stat`` each. Called by ``keeping.py``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from edgeagent.pods.held import PodsOfDevice
+from edgeagent.pods.volumes.making import Offload
+from edgeagent.runtime.port import Container, ContainerState, Runtime
+from shared.clock import Clock
+from shared.errors import KubetideError
+
+log = structlog.get_logger()
+
+MOST_BYTES = 10 * 1024 * 1024
+MOST_FILES = 5
+LOOK_SECONDS = 10.0
+_ROTATED = re.compile(r"\.[0-9]{8}-[0-9]{6}(\.gz|\.gz\.tmp)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Tidying:
+    """What to do with the rotated files of one log before it is rotated again."""
+
+    remove: tuple[str, ...]
+    pack: tuple[str, ...]
+
+
+def tidying(names: Iterable[str], log_name: str, *, most: int = MOST_FILES) -> Tidying:
+    """Pure. Leaves room for the file in use and the one that is about to be put aside."""
+    rotated = {one for one in names if _is_of(one, log_name)}
+    broken = {one for one in rotated if one.endswith(".tmp")}
+    twice = {one for one in rotated if f"{one}.gz" in rotated}
+    kept = sorted(rotated - broken - twice)
+    excess = kept[: max(len(kept) - (most - 2), 0)]
+    pack = [one for one in kept if one not in excess and not one.endswith(".gz")]
+    return Tidying(tuple(sorted({*broken, *twice, *excess})), tuple(pack))
+
+
+def _is_of(name: str, log_name: str) -> bool:
+    return name.startswith(log_name) and bool(_ROTATED.fullmatch(name[len(log_name) :]))
+
+
+class LogRotation:
+    def __init__(
+        self, runtime: Runtime, *, pods: PodsOfDevice, clock: Clock, offload: Offload
+    ) -> None:
+        self._runtime = runtime
+        self._pods = pods
+        self._clock = clock
+        self._offload = offload
+
+    async def run(self) -> None:
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            await self.look()
+
+    async def look(self) -> None:
+        """Rotate every log that has grown too large."""
+        running = [
+            one
+            for pod in self._pods.held()
+            for one in pod.containers(ContainerState.RUNNING)
+            if one.log_path
+        ]
+        if not running:
+            return
+        for one in await self._offload(lambda: list(filter(_is_large, running))):
+            try:
+                await self._rotate(one)
+            except (OSError, KubetideError) as error:
+                log.warning("log not rotated", path=one.log_path, error=str(error))
+
+    async def _rotate(self, container: Container) -> None:
+        path = Path(container.log_path)
+        stamp = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
+        aside = path.with_name(f"{path.name}.{stamp}")
+        await self._offload(lambda: _put_aside(path, aside))
+        try:
+            await self._runtime.reopen_log(container.id)
+        except KubetideError:
+            await self._offload(lambda: _put_back(path, aside))
+            raise
+        log.info("log rotated", path=str(path))
+
+
+def _is_large(container: Container) -> bool:
+    try:
+        return os.stat(container.log_path, follow_symlinks=False).st_size > MOST_BYTES
+    except OSError:
+        return False
+
+
+def _put_aside(path: Path, aside: Path) -> None:
+    if aside.exists():
+        raise FileExistsError(f"{aside} is there already")
+    todo = tidying(os.listdir(path.parent), path.name)
+    for name in todo.remove:
+        path.with_name(name).unlink(missing_ok=True)
+    for name in todo.pack:
+        _pack(path.with_name(name))
+    path.rename(aside)
+
+
+def _put_back(path: Path, aside: Path) -> None:
+    """The runtime goes on with the old file; unless it has begun the new one after all."""
+    if not path.exists():
+        aside.rename(path)
+
+
+def _pack(path: Path) -> None:
+    """Appears whole or not at all, with the mode of the log."""
+    packed, new = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.gz.tmp")
+    with path.open("rb") as source, gzip.open(new, "wb", compresslevel=6) as target:
+        shutil.copyfileobj(source, target, 1 << 18)
+    shutil.copymode(path, new)
+    new.rename(packed)
+    path.unlink()

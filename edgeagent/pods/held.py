@@ -1,0 +1,51 @@
+"""A pod of this device as housekeeping sees it: a value, and the port to ask for it.
+
+Owns the words between ``edgeagent.housekeeping`` and the pod machine, which is ``workers.Pods``.
+Housekeeping never stops a pod itself: it says ``evict``, and the planner does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgeagent.pods.view import Eviction
+from edgeagent.runtime.port import Container, ContainerState, Sandbox
+from shared.objects import Json
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPod:
+    uid: str
+    pod: Json
+    sandboxes: tuple[Sandbox, ...] = ()
+    active: bool = True
+    """Taken up, and not ended."""
+    leaving: bool = False
+    """Being stopped, for whatever cause."""
+    ended: bool = False
+    """Its last status is stored: what is left of its containers is of no more use to it."""
+
+    def containers(self, state: ContainerState) -> list[Container]:
+        every = (one for sandbox in self.sandboxes for one in sandbox.containers)
+        return [one for one in every if one.state is state]
+
+
+class PodsOfDevice(Protocol):
+    @property
+    def adopted(self) -> bool:
+        """Whether everything that is remembered of pods has been read."""
+        ...
+
+    def held(self) -> Sequence[HeldPod]:
+        """Every pod that is worked on."""
+        ...
+
+    def known(self) -> Iterable[str]:
+        """Uids of every pod that is desired, worked on or remembered."""
+        ...
+
+    def evict(self, uid: str, eviction: Eviction) -> None:
+        """Stop this pod for good; one that is not active any more is left alone."""
+        ...

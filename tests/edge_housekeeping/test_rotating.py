@@ -1,0 +1,231 @@
+"""Logs stay small, lose no line, and are read whole by ``edgeagent logs``."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeagent.housekeeping import rotating
+from edgeagent.housekeeping.rotating import LogRotation, tidying
+from edgeagent.local import logs
+from edgeagent.pods.held import HeldPod
+from edgeagent.runtime.memory import MemoryRuntime
+from edgeagent.runtime.memory_device import MemoryDevice
+from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
+from shared.clock import SystemClock
+from shared.errors import TemporaryError
+from tests.edge_pods.device import Device, a_device, a_script
+from tests.parts.containerd import Containerd
+
+LINE = "2026-01-01T00:00:00Z stdout F {}\n"
+
+
+async def at_once(work: Callable[[], Any]) -> Any:
+    return work()
+
+
+class Hands:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = 1_780_000_000.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class OnePod:
+    """A pod with one container, whose log is ``path``."""
+
+    adopted = True
+
+    def __init__(self, path: Path, state: ContainerState = ContainerState.RUNNING) -> None:
+        one = Container("c1", "s1", "main", 0, state, "app:1", "", 0, log_path=str(path))
+        self.sandbox = Sandbox(
+            "s1", "web", "default", "uid", 0, SandboxState.READY, 0, containers=(one,)
+        )
+
+    def held(self) -> list[HeldPod]:
+        return [HeldPod("uid", {}, (self.sandbox,))]
+
+    def known(self) -> set[str]:
+        return {"uid"}
+
+    def evict(self, uid: str, eviction: object) -> None:
+        raise AssertionError("a log evicts nobody")
+
+
+class Writer(MemoryRuntime):
+    """A runtime that makes a new log file when it is told to, or refuses."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(MemoryDevice(SystemClock()))
+        self.path = path
+        self.refuses = False
+
+    async def reopen_log(self, container_id: str) -> None:
+        if self.refuses:
+            raise TemporaryError("no")
+        self.path.touch()
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(rotating, "MOST_BYTES", 100)
+    (tmp_path / "main").mkdir()
+    return tmp_path / "main" / "0.log"
+
+
+def read_all(path: Path) -> list[bytes]:
+    return list(logs.read(path, tail=None, follow=False))
+
+
+async def test_only_a_large_log_of_a_running_container_is_rotated(path: Path) -> None:
+    path.write_text("x" * 100)
+    rotation = LogRotation(Writer(path), pods=OnePod(path), clock=Hands(), offload=at_once)
+    await rotation.look()
+    assert [one.name for one in path.parent.iterdir()] == ["0.log"]
+    path.write_text("x" * 101)
+    ended = OnePod(path, ContainerState.EXITED)
+    await LogRotation(Writer(path), pods=ended, clock=Hands(), offload=at_once).look()
+    assert [one.name for one in path.parent.iterdir()] == ["0.log"]
+    await rotation.look()
+    assert sorted(one.name for one in path.parent.iterdir()) == ["0.log", "0.log.20260528-202640"]
+
+
+async def test_five_files_are_kept_and_read_as_one_log(path: Path) -> None:
+    clock = Hands()
+    rotation = LogRotation(Writer(path), pods=OnePod(path), clock=clock, offload=at_once)
+    for number in range(12):
+        with path.open("a") as log:
+            log.write(LINE.format(f"{number} {'x' * 100}"))
+        await rotation.look()
+        clock.at += 10
+    with path.open("a") as log:
+        log.write(LINE.format("last"))
+    files = sorted(one.name for one in path.parent.iterdir())
+    assert len(files) == rotating.MOST_FILES
+    assert [one.endswith(".gz") for one in files] == [False, True, True, True, False]
+    numbers = [line.split()[0] for line in read_all(path)]
+    assert numbers == [b"8", b"9", b"10", b"11", b"last"]
+    assert [line.split()[0] for line in logs.read(path, tail=2, follow=False)] == [b"11", b"last"]
+
+
+async def test_when_the_runtime_does_not_reopen_the_log_stays_where_it_is(path: Path) -> None:
+    path.write_text("x" * 200)
+    writer = Writer(path)
+    writer.refuses = True
+    await LogRotation(writer, pods=OnePod(path), clock=Hands(), offload=at_once).look()
+    assert [one.name for one in path.parent.iterdir()] == ["0.log"]
+    assert path.stat().st_size == 200
+
+
+async def test_a_packed_log_keeps_its_text_and_its_mode(path: Path) -> None:
+    clock, writer = Hands(), Writer(path)
+    path.write_text("a" * 200)
+    path.chmod(0o600)
+    rotation = LogRotation(writer, pods=OnePod(path), clock=clock, offload=at_once)
+    await rotation.look()
+    path.write_text("b" * 200)
+    clock.at += 10
+    await rotation.look()
+    (packed,) = path.parent.glob("*.gz")
+    assert gzip.decompress(packed.read_bytes()) == b"a" * 200
+    assert packed.stat().st_mode & 0o777 == 0o600
+
+
+names = st.builds(
+    lambda stamp, end: f"0.log.{stamp:08d}-000000{end}",
+    st.integers(0, 9),
+    st.sampled_from(["", ".gz", ".gz.tmp"]),
+)
+others = st.sampled_from(["0.log", "1.log", "10.log.00000001-000000", "0.log.old", "0.log.gz"])
+
+
+@given(st.sets(st.one_of(names, others)), st.integers(2, 6))
+def test_tidying_leaves_at_most_the_newest_and_touches_nothing_else(
+    found: set[str], most: int
+) -> None:
+    todo = tidying(found, "0.log", most=most)
+    touched = {*todo.remove, *todo.pack}
+    assert touched <= {one for one in found if one.startswith("0.log.0")}
+    stamps = {one.removesuffix(".tmp").removesuffix(".gz") for one in found - set(todo.remove)}
+    rotated = sorted(one for one in stamps if one.startswith("0.log.0"))
+    assert len(rotated) <= most - 2
+    whole = {
+        one.removesuffix(".gz")
+        for one in found
+        if one.startswith("0.log.0") and not one.endswith(".tmp")
+    }
+    assert rotated == sorted(whole)[len(whole) - len(rotated) :], "the oldest go"
+    assert len(rotated) == min(len(whole), most - 2), "no more than must"
+
+
+async def test_following_goes_on_in_the_new_file(path: Path) -> None:
+    path.write_text(LINE.format("one"))
+    seen: list[bytes] = []
+
+    def follow() -> None:
+        for line in logs.read(path, tail=None, follow=True):
+            seen.append(line)
+            if line == b"last\n":
+                return
+
+    following = asyncio.create_task(asyncio.to_thread(follow))
+    await asyncio.sleep(0.4)
+    with path.open("a") as log:
+        path.rename(path.with_name("0.log.20260101-000000"))
+        log.write(LINE.format("two"))
+    path.write_text(LINE.format("last"))
+    await asyncio.wait_for(following, 10)
+    assert seen == [b"one\n", b"two\n", b"last\n"]
+
+
+async def test_on_containerd_no_line_is_lost(
+    containerd: Containerd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotating, "MOST_BYTES", 5000)
+    async with a_device(containerd, tmp_path) as device:
+        script = (
+            "i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo line $i; sleep 0.003; done; sleep 999"
+        )
+        uid = device.apply(a_script(script))
+        await device.until(lambda: device.runs(uid))
+        path = device.paths.log_directory(device.desired.wanted[uid].pod) / "main" / "0.log"
+        clock = Hands()
+        rotation = LogRotation(
+            device.runtime, pods=device.pods, clock=clock, offload=asyncio.to_thread
+        )
+        while not _has(path, b" line 600\n"):
+            await rotation.look()
+            clock.at += 10
+            await asyncio.sleep(0.3)
+        rotated = list(path.parent.glob("0.log.*"))
+        assert len(rotated) >= 2
+        lines = read_all(path)
+        assert lines[-1] == b"line 600\n"
+        first = int(lines[0].split()[1])
+        assert lines == [f"line {number}\n".encode() for number in range(first, 601)]
+        _stays_running(device, uid)
+
+
+def _has(path: Path, text: bytes) -> bool:
+    return path.exists() and text in path.read_bytes()
+
+
+def _stays_running(device: Device, uid: str) -> None:
+    assert device.runs(uid)
+    assert device.container(uid)["restartCount"] == 0
