@@ -154,7 +154,7 @@ class AgentSession:
     async def _live(self, connection: Connection) -> None:
         filters = (self._topics.session, self._topics.change, self._hub_topic)
         await connection.subscribe([Subscription(one) for one in filters])
-        if self._rivals.lived:
+        if self._rivals.lived or self._parts.reports.were_sent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._looked.wait()
@@ -177,9 +177,9 @@ class AgentSession:
 
         A session proves nothing: one may be left by an attempt whose CONNACK was lost.
         """
-        if self._born is None:
-            return True
         found = self._standing_there
+        if self._born is None:
+            return found is not None
         last = (self._identity.instance, self._born)
         return found is not None and (found.instance, found.counter) == last
 

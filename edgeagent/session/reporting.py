@@ -63,6 +63,11 @@ class Reports:
         """Reports that the broker does not have yet."""
         return sum(not row.sent for row in self._outbox.rows().values())
 
+    @property
+    def were_sent(self) -> bool:
+        """Whether the broker has acknowledged any of what is here."""
+        return any(row.sent for row in self._outbox.rows().values())
+
     # -- for those who report
 
     async def put(
