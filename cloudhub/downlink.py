@@ -38,6 +38,8 @@ PATIENCE = 1.0
 """Seconds that a list waits for objects which are being fetched."""
 CORRECT_AFTER = 1.0
 """Seconds (up to twice) before another hub's list is corrected: it may know more than we do."""
+RECHECK = 1.0
+"""Seconds until our view is compared with the API server again, when it was behind."""
 REPEAT_AFTER = 10.0
 """Seconds between two publishes of a body that a device misses."""
 
@@ -56,7 +58,9 @@ class Downlink:
         rng: random.Random,
         metrics: Metrics,
         warn: Warn,
+        is_current: Callable[[str], Awaitable[bool]],
     ) -> None:
+        """``is_current`` asks the API server whether what we know of a node's pods is all."""
         self._fleet = fleet
         self._connection = connection
         self._topics = topics
@@ -64,6 +68,7 @@ class Downlink:
         self._rng = rng
         self._metrics = metrics
         self._warn = warn
+        self._is_current = is_current
         self._deliveries: dict[str, Delivery] = {}
         self._by_slot: dict[int, set[str]] = {}
         self._slot_since: dict[int, float] = {}
@@ -182,6 +187,12 @@ class Downlink:
         if patience := self._patience(node, wanted):
             return patience
         delivery = self._delivery(node)
+        if delivery.contradicts(wanted.entries):
+            if not await self._is_current(node):
+                return RECHECK
+            wait, wanted = self._wait(node), self._fleet.wanted(node)
+            if wait != 0.0 or wanted is None:
+                return wait
         try:
             await self._bring(node, delivery, wanted)
             return self._repeat_missing(node, delivery)
@@ -218,6 +229,8 @@ class Downlink:
                 await self._send(topics, delivery, steps, list(sent.values()))
                 break
             delivery.refused |= {body.key: body.digest for body in refused}
+        if delivery.known.inventory is not None:
+            delivery.agreed = delivery.known.inventory.entries
         self._measure(node)
 
     def _plan(self, delivery: Delivery, wanted: Wanted) -> Plan | None:

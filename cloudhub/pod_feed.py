@@ -15,7 +15,7 @@ from collections.abc import Callable
 import structlog
 
 from cloudhub.fleet.fleet import Effects, Fleet
-from cloudhub.fleet.pods import node_of
+from cloudhub.fleet.pods import is_mirror, node_of, sendable
 from cloudhub.kube.port import PODS, Change, Kube, WatchEvent
 from shared.backoff import Backoff
 from shared.clock import Clock
@@ -60,6 +60,19 @@ class PodFeed:
         if self._watching:
             self._unlisted.add(node)
             self._more.set()
+
+    async def is_current(self, node: str) -> bool:
+        """Whether the API server has just those pods of the node that the fleet knows.
+
+        A watch may lag; who undoes what another hub said has to be sure.
+        """
+        listed = await self._kube.list(PODS, field_selector=_on(node))
+        there = {
+            (pod["metadata"]["uid"], pod["metadata"]["resourceVersion"])
+            for pod in listed
+            if not is_mirror(pod) and sendable(pod)
+        }
+        return there == {(record.uid, record.version) for record in self._fleet.pods(node)}
 
     async def run(self) -> None:
         await self._nodes_known.wait()

@@ -23,7 +23,9 @@ from cloudhub.metrics import Metrics, NodeSync
 from cloudhub.object_feed import ObjectFeed
 from cloudhub.pod_feed import PodFeed
 from cloudhub.reporting import Reporting
+from cloudhub.tokens import Tokens
 from cloudhub.uplink import NodeListener, Uplink
+from shared.asking import TokenAnswer
 from shared.clock import Clock
 from shared.errors import WireError
 from shared.link import Link
@@ -61,13 +63,15 @@ class Sync:
             rng=rng,
             metrics=metrics,
             warn=self._warn_users,
+            is_current=self._pods.is_current,
         )
         self._reporting = Reporting(
             *(kube, self._fleet, self._book, self._clear_report), clock=clock, metrics=metrics
         )
+        self._tokens = Tokens(kube, self._fleet, self._answer, clock=clock, metrics=metrics)
         self._uplink = Uplink(
             *(self._connection, self._fleet, self._book, nodes),
-            *(self._downlink, self._reporting, self._events),
+            *(self._downlink, self._reporting, self._events, self._tokens),
             topics=topics,
             clock=clock,
             metrics=metrics,
@@ -120,6 +124,7 @@ class Sync:
         finally:
             await self._downlink.stop()
             await self._reporting.stop()
+            await self._tokens.stop()
 
     def _apply(self, effects: Effects) -> None:
         for key in sorted(effects.fetch):
@@ -148,6 +153,9 @@ class Sync:
     def _warn_users(self, key: ObjectKey, reason: str, message: str) -> None:
         for record in self._fleet.users(key):
             self._events.warn(record.key, record.uid, record.node, reason=reason, message=message)
+
+    def _answer(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:
+        self._uplink.answer_token(node, answer, correlation)
 
     async def _clear_report(self, node: str, key: ObjectKey) -> None:
         await self._uplink.clear_report(node, key)

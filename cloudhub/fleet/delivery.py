@@ -34,6 +34,8 @@ class Delivery:
     """Entries of which the device said that it has no body."""
     owed: tuple[ObjectKey, ...] = ()
     """Those of ``missing`` that are to be published again."""
+    agreed: Entries = field(default_factory=dict)
+    """The last list that we published, or found to be what is wanted."""
     before: Entries = field(default_factory=dict)
     """The list before the newest: what an agent that is behind is taken to have."""
     _own: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=OWN_REMEMBERED))
@@ -50,6 +52,15 @@ class Delivery:
     @property
     def in_step(self) -> bool:
         return self.applied.revision >= self.revision
+
+    def contradicts(self, wanted: Entries) -> bool:
+        """Whether ``wanted`` undoes what another hub said of a pod: it may know more than we do."""
+        there = self.known.inventory.entries if self.known.inventory else {}
+        return any(
+            entry != wanted.get(key) and entry != self.agreed.get(key)
+            for key, entry in there.items()
+            if key.kind == "Pod"
+        )
 
     def known_entry(self, key: ObjectKey) -> Entry | None:
         return self.known.inventory.entries.get(key) if self.known.inventory else None

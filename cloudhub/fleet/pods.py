@@ -45,6 +45,15 @@ def node_of(pod: Json) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "")
 
 
+def sendable(pod: Json) -> bool:
+    """Whether a message can carry it."""
+    try:
+        body_of(ObjectKey.of("Pod", pod), pod)
+    except WireError:
+        return False
+    return True
+
+
 def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
     """Raises WireError for a pod that no message can carry. Shares what ``old`` has already."""
     metadata = pod["metadata"]
