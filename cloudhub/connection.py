@@ -17,6 +17,7 @@ from typing import Protocol
 
 import structlog
 
+from shared.asking import ASK_EXPIRY
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.errors import LinkError, PermanentError, TemporaryError, WireError
@@ -97,6 +98,12 @@ class HubConnection:
         if self._connection is None:
             raise LinkError("the hub is not connected to the broker")
         return self._connection.publish(topic, payload, retain=True)
+
+    def answer(self, topic: str, payload: bytes, *, correlation: bytes) -> Awaitable[None]:
+        """Not retained, and gone when nobody takes it soon. Raises LinkError while it is down."""
+        if self._connection is None:
+            raise LinkError("the hub is not connected to the broker")
+        return self._connection.publish(topic, payload, expiry=ASK_EXPIRY, correlation=correlation)
 
     # -- running
 

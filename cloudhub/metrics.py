@@ -45,6 +45,7 @@ class Metrics:
         self._publishes = self._counter("publishes", "Messages published, by kind", "kind")
         self._bytes = self._counter("published_bytes", "Payload bytes published", "kind")
         self._rejected = self._counter("rejected_messages", "Messages not understood", "reason")
+        self._tokens = self._counter("tokens", "Tokens that devices asked for", "outcome")
         self._connects = self._counter("broker_connects", "Connections to the broker")
         self._connected = Gauge(
             "kubetide_hub_broker_connected", "1 while connected", registry=self.registry
@@ -62,13 +63,17 @@ class Metrics:
         self._requests.labels(verb, resource, code).inc()
 
     def published(self, kind: str, size: int) -> None:
-        """``kind``: body, inventory, change, clear, session, hub."""
+        """``kind``: body, inventory, change, clear, session, hub, answer."""
         self._publishes.labels(kind).inc()
         self._bytes.labels(kind).inc(size)
 
     def rejected(self, reason: str) -> None:
         """``reason`` of a WireError: one of a few words."""
         self._rejected.labels(reason).inc()
+
+    def token(self, outcome: str) -> None:
+        """``outcome``: issued, refused (never), failed (perhaps later)."""
+        self._tokens.labels(outcome).inc()
 
     def connected(self, up: bool) -> None:
         self._connected.set(up)

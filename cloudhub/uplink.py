@@ -22,6 +22,8 @@ from cloudhub.fleet.reports import ReportBook
 from cloudhub.metrics import Metrics
 from cloudhub.presence import Heard
 from cloudhub.reporting import Reporting
+from cloudhub.tokens import Tokens
+from shared.asking import TokenAnswer, TokenRequest
 from shared.clock import Clock
 from shared.errors import LinkError, PermanentError, WireError
 from shared.link import Message
@@ -35,6 +37,7 @@ MOST_STRANGERS = 20_000
 """Nodes without a Node object of which something is remembered."""
 SAY_AGAIN = 10.0
 """Seconds between two log lines about the same reason."""
+MOST_CORRELATION = 64
 FUTURE_MS = 10 * 366 * 86_400_000
 """A revision this far ahead of the clock is no revision of ours."""
 
@@ -59,6 +62,7 @@ class Uplink:
         downlink: Downlink,
         reporting: Reporting,
         events: Events,
+        tokens: Tokens,
         *,
         topics: Topics,
         clock: Clock,
@@ -71,6 +75,7 @@ class Uplink:
         self._downlink = downlink
         self._reporting = reporting
         self._events = events
+        self._tokens = tokens
         self._topics = topics
         self._clock = clock
         self._metrics = metrics
@@ -81,6 +86,7 @@ class Uplink:
             "inventory": self._inventory,
             "change": self._change,
             "reported": self._reported,
+            "ask": self._ask,
         }
 
     # -- the connection
@@ -188,6 +194,15 @@ class Uplink:
         self._downlink.saw_applied(node, report.applied)
         self._hand_on(node, report)
 
+    def _ask(self, node: str, rest: str, message: Message) -> None:
+        """Answers go to the node that asked, whatever topic it names for them."""
+        topics = self._topics.of(node)
+        if message.topic != topics.ask_token or message.response_topic != topics.answer:
+            raise WireError("bad-topic", f"{message.topic!r:.200}")
+        if message.retained or len(message.correlation) > MOST_CORRELATION:
+            raise WireError("bad-ask", node)
+        self._tokens.asked(node, TokenRequest.decode(message.payload), message.correlation)
+
     def _check_report(self, node: str, key: ObjectKey, report: Report) -> None:
         if report.key != key:
             raise WireError("foreign-report", f"{report.key} on the topic of {key}")
@@ -237,6 +252,16 @@ class Uplink:
         crossed = self._book.payload(node, key)
         if crossed is not None:
             await self._publish("report", topic, crossed)
+
+    def answer_token(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:
+        """Best effort: who is not answered asks again."""
+        payload = answer.encode()
+        try:
+            self._connection.answer(self._topics.of(node).answer, payload, correlation=correlation)
+        except (LinkError, PermanentError) as error:
+            log.warning("not answered", node=node, error=str(error))
+        else:
+            self._metrics.published("answer", len(payload))
 
     def _put_back(self, kind: str, topic: str, payload: bytes) -> None:
         """Best effort: what is lost with the connection is judged anew at the next one."""

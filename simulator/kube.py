@@ -131,8 +131,11 @@ class FaultyKube:
         )
         return await self._request("list", asked)
 
-    async def create(self, resource: Resource, namespace: str, obj: Json) -> Json:
-        return await self._request("create", self._server.create(resource, namespace, obj))
+    async def create(
+        self, resource: Resource, namespace: str, obj: Json, *, subresource: str = ""
+    ) -> Json:
+        asked = self._server.create(resource, namespace, obj, subresource=subresource)
+        return await self._request("create", asked)
 
     async def replace(self, resource: Resource, namespace: str, obj: Json) -> Json:
         return await self._request("replace", self._server.replace(resource, namespace, obj))

@@ -72,8 +72,12 @@ class KubeClient:
         objects, _ = await self._watching(query).list_all()
         return objects
 
-    async def create(self, resource: Resource, namespace: str, obj: Json) -> Json:
-        return await self._call("POST", Request("create", resource, namespace), body=obj)
+    async def create(
+        self, resource: Resource, namespace: str, obj: Json, *, subresource: str = ""
+    ) -> Json:
+        name = obj["metadata"]["name"] if subresource else ""
+        request = Request("create", resource, namespace, name, subresource)
+        return await self._call("POST", request, body=obj)
 
     async def replace(self, resource: Resource, namespace: str, obj: Json) -> Json:
         request = Request("update", resource, namespace, obj["metadata"]["name"])

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from cloudhub.kube.model_rules import copied, grace_of, kept, patched, selects
-from cloudhub.kube.port import PODS, Change, PatchType, Resource, WatchEvent
+from cloudhub.kube.port import PODS, SERVICE_ACCOUNTS, Change, PatchType, Resource, WatchEvent
 from shared.clock import Clock
 from shared.errors import KubeRefused
 from shared.objects import Json
@@ -52,6 +52,7 @@ class MemoryKube:
         self._clock = clock
         self._version = 1000
         self._uids = 0
+        self._tokens = 0
         self._stores: dict[Resource, dict[Place, Json]] = {}
         self._watchers: dict[_Watcher, None] = {}
         self.fail: Fault = lambda verb, resource, name: None
@@ -95,9 +96,13 @@ class MemoryKube:
         watcher = _Watcher(resource, namespace, label_selector, field_selector, False)
         return [copied(obj) for obj in self._store(resource).values() if watcher.sees(obj)]
 
-    async def create(self, resource: Resource, namespace: str, obj: Json) -> Json:
+    async def create(
+        self, resource: Resource, namespace: str, obj: Json, *, subresource: str = ""
+    ) -> Json:
         name = obj["metadata"]["name"]
-        await self._enter("create", resource, name)
+        await self._enter("create", resource, name, subresource)
+        if (resource, subresource) == (SERVICE_ACCOUNTS, "token"):
+            return self._token(namespace, obj)
         if (namespace, name) in self._store(resource):
             raise _refused(409, "AlreadyExists", f"{resource.plural} {name!r} already exists")
         self._uids += 1
@@ -110,6 +115,21 @@ class MemoryKube:
         if resource is PODS:
             made["status"] = {"phase": "Pending", "qosClass": "BestEffort"}
         return self._write(resource, None, made)
+
+    def _token(self, namespace: str, order: Json) -> Json:
+        """For an account that exists, bound to a pod that does; the text says what it is for."""
+        self._existing(SERVICE_ACCOUNTS, namespace, order["metadata"]["name"])
+        spec = order["spec"]
+        pod = self._existing(PODS, namespace, spec["boundObjectRef"]["name"])
+        if pod["metadata"]["uid"] != spec["boundObjectRef"]["uid"]:
+            raise _refused(409, "Conflict", "the UID in the bound object reference does not match")
+        self._tokens += 1
+        account, audience = order["metadata"]["name"], ".".join(spec["audiences"])
+        status = {
+            "token": f"{account}.{pod['metadata']['uid']}.{audience}.{self._tokens}",
+            "expirationTimestamp": self._stamp(spec["expirationSeconds"]),
+        }
+        return {**order, "status": status}
 
     async def replace(self, resource: Resource, namespace: str, obj: Json) -> Json:
         await self._enter("update", resource, obj["metadata"]["name"])

@@ -36,6 +36,7 @@ NODES = Resource("api/v1", "nodes", "Node", namespaced=False)
 CONFIG_MAPS = Resource("api/v1", "configmaps", "ConfigMap")
 SECRETS = Resource("api/v1", "secrets", "Secret")
 EVENTS = Resource("api/v1", "events", "Event")
+SERVICE_ACCOUNTS = Resource("api/v1", "serviceaccounts", "ServiceAccount")
 LEASES = Resource("apis/coordination.k8s.io/v1", "leases", "Lease")
 
 
@@ -90,8 +91,13 @@ class Kube(Protocol):
         field_selector: str = "",
     ) -> list[Json]: ...
 
-    async def create(self, resource: Resource, namespace: str, obj: Json) -> Json:
-        """KubeRefused with status 409 and reason AlreadyExists when the name is taken."""
+    async def create(
+        self, resource: Resource, namespace: str, obj: Json, *, subresource: str = ""
+    ) -> Json:
+        """KubeRefused with status 409 and reason AlreadyExists when the name is taken.
+
+        With ``subresource``: POST to that of the object named like ``obj`` (``token``).
+        """
         ...
 
     async def replace(self, resource: Resource, namespace: str, obj: Json) -> Json:

@@ -44,8 +44,7 @@ class Call:
     @property
     def path(self) -> str:
         request = self.request
-        name = "" if request.verb == "create" else request.name
-        path = request.resource.path(request.namespace, name, request.subresource)
+        path = request.resource.path(request.namespace, request.name, request.subresource)
         query = urlencode({key: value for key, value in self.parameters.items() if value})
         return f"{path}?{query}" if query else path
 

@@ -14,10 +14,14 @@ from cloudhub.kube.port import (
     LEASES,
     NODES,
     PODS,
+    SERVICE_ACCOUNTS,
     Change,
     Kube,
     WatchEvent,
 )
+from cloudhub.tokens import order, token_of
+from shared.asking import TokenRequest
+from shared.clock import SystemClock
 from shared.errors import KubeRefused
 from shared.objects import Json
 
@@ -86,6 +90,28 @@ async def test_a_taken_name_is_refused(kube: Kube, namespace: str) -> None:
     with pytest.raises(KubeRefused) as caught:
         await kube.create(CONFIG_MAPS, namespace, config("a"))
     assert (caught.value.status, caught.value.reason) == (409, "AlreadyExists")
+
+
+async def test_a_token_is_for_an_account_and_bound_to_a_pod(kube: Kube, namespace: str) -> None:
+    await kube.create(SERVICE_ACCOUNTS, namespace, {"metadata": {"name": "robot"}})
+    spec = {**pod("web")["spec"], "serviceAccountName": "robot"}
+    made = await kube.create(PODS, namespace, {"metadata": {"name": "web"}, "spec": spec})
+    request = TokenRequest.of(made, audience="", seconds=600)
+    answer = await kube.create(SERVICE_ACCOUNTS, namespace, order(request), subresource="token")
+    found = token_of(answer, SystemClock().now())
+    assert found.token
+    assert 500 <= found.life <= 600
+    again = await kube.create(SERVICE_ACCOUNTS, namespace, order(request), subresource="token")
+    assert token_of(again, SystemClock().now()).life > 500
+
+
+async def test_a_token_for_nobody_is_not_found(kube: Kube, namespace: str) -> None:
+    made = await kube.create(PODS, namespace, pod("web"))
+    request = TokenRequest.of(made, audience="", seconds=600)
+    wish = {**order(request), "metadata": {"name": "nobody"}}
+    with pytest.raises(KubeRefused) as caught:
+        await kube.create(SERVICE_ACCOUNTS, namespace, wish, subresource="token")
+    assert caught.value.status == 404
 
 
 async def test_a_write_over_a_newer_version_is_a_conflict(kube: Kube, namespace: str) -> None:
