@@ -253,7 +253,9 @@ class Nodes:
         """Create the Node, or adopt one that nobody runs; only for an agent that is there."""
         if standing is not Standing.ONLINE:
             if standing is not Standing.IN_DOUBT:
-                self._nodes.pop(name, None)
+                # What it reported is read once: it is needed when the agent comes back.
+                if not node.report:
+                    self._nodes.pop(name, None)
                 self.presence.forget(name)
             return None
         wait = node.back_at - self._clock.monotonic()
