@@ -130,6 +130,16 @@ async def test_a_table_that_was_changed_by_hand_is_noticed_at_the_start(tmp_path
     assert await stored(tmp_path) == {}
 
 
+async def test_damage_that_sqlite_quotes_is_damage_too(tmp_path: Path) -> None:
+    """Its message then holds bytes that are no text."""
+    async with opened(tmp_path) as database:
+        await facts(database).save("uid-1", RECORD)
+    file = tmp_path / FILE
+    file.write_bytes(file.read_bytes().replace(b"CREATE TABLE", b"CREATE TA\xc46\xff"))
+    assert await stored(tmp_path) == {}
+    assert (tmp_path / f"{FILE}.damaged-1").exists()
+
+
 async def test_damaged_files_do_not_pile_up(tmp_path: Path) -> None:
     for number in range(7):
         (tmp_path / FILE).write_bytes(b"garbage %d" % number * 50)
