@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.parts.certificates",
     "tests.parts.containerd",
     "tests.parts.mosquitto",
+    "tests.parts.deployed_mosquitto",
     "tests.parts.kubernetes",
     "tests.parts.registry",
 ]
