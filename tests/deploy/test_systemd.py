@@ -1,0 +1,57 @@
+"""The agent's unit as systemd reads it; what it says to systemd is in ``tests/edge_program``."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.parts.missing import need
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "systemd" / "edgeagent.service"
+
+
+@pytest.fixture(autouse=True)
+def systemd() -> None:
+    need("systemd", "systemd-analyze", packages="systemd")
+
+
+def analyze(*arguments: str) -> str:
+    done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    """It also looks for the program, which is on a device only."""
+    text = UNIT.read_text()
+    assert text.count("/opt/kubetide/bin/python") == 1
+    here = tmp_path / UNIT.name
+    here.write_text(text.replace("/opt/kubetide/bin/python", "/bin/true"))
+    assert analyze("verify", str(here)) == ""
+
+
+def test_the_exposure_is_what_the_documentation_says() -> None:
+    rating = analyze("security", "--offline=true", str(UNIT))
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", rating)
+    assert found
+    documented = re.search(r"rates it ([0-9.]+)", (ROOT / "docs/deployment.md").read_text())
+    assert documented
+    assert found[1] == documented[1]
+
+
+def test_what_it_starts_is_a_command_that_the_agent_has() -> None:
+    from edgeagent.__main__ import cli
+
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(UNIT)
+    words = shlex.split(unit["Service"]["ExecStart"])
+    assert words[1:4] == ["-OO", "-m", "edgeagent"]
+    command = cli.commands[words[4]]
+    assert words[5] in {name for option in command.params for name in option.opts}
+    assert len(words) == 7
