@@ -6,14 +6,29 @@ that takes ``system`` runs on both.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from devcluster.containerd import Containerd
-from tests.parts.kubernetes import Cluster
+from tests.parts.kubernetes import Cluster, assets_folder, start_embedded, start_kube_apiserver
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.system import System, running_system
+
+
+@pytest.fixture(scope="session")
+def embedded_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Not shared with other folders: these tests look at all pods there are."""
+    cluster = start_embedded(tmp_path_factory.mktemp("embedded"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def real_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = start_kube_apiserver(assets_folder(), tmp_path_factory.mktemp("kubernetes"))
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture

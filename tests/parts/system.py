@@ -60,11 +60,14 @@ class System:
         """Wait until the Node's Ready condition has this status."""
         self.agent.check()
         self.hub.check()
-        await self.view.until(
-            f"node {self.node} Ready={ready}",
-            lambda: ready_of(self.view.nodes.get(self.node)) == ready,
-            within=within,
-        )
+        try:
+            await self.view.until(
+                f"node {self.node} Ready={ready}",
+                lambda: ready_of(self.view.nodes.get(self.node)) == ready,
+                within=within,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.last_words()}") from None
 
     async def create_pod(self, name: str, **options: object) -> Json:
         return await self.create(PODS, pod(name, node=self.node, **options))  # type: ignore[arg-type]
@@ -92,6 +95,14 @@ class System:
             lambda: not any(name in self.view.pods for name in names),
             within=within,
         )
+
+    def last_words(self) -> str:
+        """The ends of both logs, for a failure's message."""
+        tails = [
+            f"--- {program.name}:\n{program.log.read_text(errors='replace')[-1500:]}"
+            for program in (self.hub, self.agent)
+        ]
+        return "\n".join(tails)
 
     def container_ids(self) -> set[str]:
         """What containerd has now, sandboxes included."""
