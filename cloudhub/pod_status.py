@@ -23,7 +23,7 @@ MERGED_BY_KEY = ("hostIPs", "podIPs")
 CONDITIONS = frozenset(
     {
         *("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready"),
-        *("PodResizePending", "PodResizeInProgress"),
+        *("PodResizePending", "PodResizeInProgress", "kubetide.io/UpdateHeld"),
     }
 )
 """Conditions that are the node's: set, and removed when the report has them no more."""

@@ -60,6 +60,12 @@ def cli() -> None:
 @click.option("--node-ip", multiple=True, metavar="IP", help="Addresses of this device.")
 @click.option("--cluster-dns", multiple=True, metavar="IP", help="DNS servers for pods.")
 @click.option("--cluster-domain", default="cluster.local", help="Domain of the cluster.")
+@click.option(
+    "--maintenance-window",
+    multiple=True,
+    metavar="[DAYS ]HH:MM-HH:MM",
+    help="When pods that hold their updates may be updated, in the device's local time.",
+)
 def run(**options: Any) -> int:
     """Run the agent."""
     settings = settings_from(options)
@@ -177,6 +183,18 @@ def logs(
     for text in read(path, tail=tail, follow=follow):
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
+
+
+@cli.command(context_settings=ENVIRONMENT)
+@click.argument("pod")
+@click.option("-n", "--namespace", default="default", help="Namespace of the pod.")
+@data_dir_option
+def release(pod: str, *, namespace: str, data_dir: str) -> None:
+    """Let go on what is on hold for POD; needs no network, but a running agent."""
+    from edgeagent.local import telling
+
+    what = telling.release(Path(data_dir), namespace, pod)
+    click.echo(f"the {what} of {namespace}/{pod} goes on now")
 
 
 def _snapshot(data_dir: str) -> Snapshot:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from edgeagent import VERSION
+from edgeagent.commanding import Release
 from edgeagent.desired import DesiredSet
 from edgeagent.device import Device, Readings
 from edgeagent.housekeeping.keeping import Household, Housekeeping
@@ -78,6 +80,8 @@ class Ports:
     """Runs what blocks on files away from the loop; None = no files to keep house for."""
     ready: Callable[[], None] = lambda: None
     """Called once, when the stored pods are being worked on."""
+    commands: Callable[[Release], AbstractAsyncContextManager[None]] = lambda release: nullcontext()
+    """Takes what people at the device tell the agent, inside the block."""
     told: Callable[[str], None] = lambda line: None
     """Called with one line whenever the agent's standing changed."""
 
@@ -152,17 +156,18 @@ class Agent:
             self.desired.subscribe(told)
         self.standing.update(ready=True)
         self.ports.ready()
-        await run_together(
-            pods=pods.run(),
-            fencing=_fence(session, pods),
-            reports=self.reports.run(),
-            refusing=refusing.run(),
-            node=self._make_node(pods).run(),
-            housekeeping=self._make_housekeeping(pods).run(),
-            standing=self.standing.run(),
-            delivery=self.delivery.run(),
-            session=session.run(),
-        )
+        async with self.ports.commands(pods.release):
+            await run_together(
+                pods=pods.run(),
+                fencing=_fence(session, pods),
+                reports=self.reports.run(),
+                refusing=refusing.run(),
+                node=self._make_node(pods).run(),
+                housekeeping=self._make_housekeeping(pods).run(),
+                standing=self.standing.run(),
+                delivery=self.delivery.run(),
+                session=session.run(),
+            )
 
     def _make_pods(self) -> Pods:
         ports = self.ports
@@ -177,6 +182,7 @@ class Agent:
             reports=self.reports,
             clock=ports.clock,
             node=node,
+            windows=self.settings.windows,
         )
         return pods
 

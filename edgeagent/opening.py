@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from edgeagent.app import Ports
+from edgeagent.commanding import commands
 from edgeagent.desired import DesiredSet
 from edgeagent.device import read_device, read_now
 from edgeagent.pods.images import Images
@@ -57,6 +58,7 @@ async def open_ports(
             materials=materials,
             offload=asyncio.to_thread,
             ready=ready,
+            commands=lambda release: commands(settings.data_dir, release),
             told=told,
         )
     finally:

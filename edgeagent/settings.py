@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeagent.windows import Window, parse_window
 from shared.errors import SettingsError
 from shared.link import Broker
 from shared.objects import is_name
@@ -41,6 +42,8 @@ class Settings:
     cluster_dns: tuple[str, ...] = ()
     """Servers for pods with dnsPolicy ClusterFirst; empty = the device's own."""
     cluster_domain: str = "cluster.local"
+    windows: tuple[Window, ...] = ()
+    """When pods on hold may be updated."""
     log_level: str = "info"
 
 
@@ -56,6 +59,7 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
         node_ips=_addresses("node-ip", options["node_ip"]),
         cluster_dns=_addresses("cluster-dns", options["cluster_dns"]),
         cluster_domain=_domain(options["cluster_domain"]),
+        windows=tuple(map(parse_window, options["maintenance_window"])),
         log_level=options["log_level"],
     )
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+from edgeagent.pods.holding import CONDITION
 from edgeagent.store.reading import Snapshot, StoredReport
+from edgeagent.windows import CLOCK_WAS_SET
 from shared.objects import Json
 
 COLUMNS = ("NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP")
+FEW = 3
 UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
@@ -22,8 +25,9 @@ def describe(snapshot: Snapshot, *, now: float) -> str:
         ("hub", _hub(said)),
         ("runtime", _runtime(said)),
         ("pods", _pods(snapshot)),
-        ("list", _list(snapshot)),
+        ("list", _list(snapshot, now=now)),
         ("reports", _reports(snapshot)),
+        *(("on hold", words) for words in _on_hold(snapshot, now=now)),
     ]
     if not snapshot.agent_runs:
         lines.insert(1, ("note", "what follows is what the agent knew when it last ran"))
@@ -42,9 +46,17 @@ def _agent(snapshot: Snapshot) -> str:
 def _link(snapshot: Snapshot, *, now: float) -> str:
     said = snapshot.standing
     broker = f" (broker {said['broker']})" if said.get("broker") else ""
-    since = said.get("since")
-    ago = f", for {age(now - since)}" if isinstance(since, (int, float)) and since else ""
+    away = _away(said, now=now)
+    ago = f", for {away}" if away else ""
     return f"{said.get('link') or 'not connected yet'}{ago}{broker}"
+
+
+def _away(said: Json, *, now: float) -> str:
+    """How long the link has been as it is; empty when a clock that was not set yet began it."""
+    since = said.get("since")
+    if not isinstance(since, (int, float)) or since < CLOCK_WAS_SET:
+        return ""
+    return age(now - since)
 
 
 def _hub(said: Json) -> str:
@@ -64,23 +76,52 @@ def _pods(snapshot: Snapshot) -> str:
     return f"{len(snapshot.wanted_pods)} wanted{f': {counts}' if counts else ''}"
 
 
-def _list(snapshot: Snapshot) -> str:
+def _list(snapshot: Snapshot, *, now: float) -> str:
     if snapshot.revision == 0:
         return "none received yet"
-    whole = f"{snapshot.missing} objects have not come yet" if snapshot.missing else "complete"
-    return f"revision {snapshot.revision}, {whole}"
+    whole = f"{_some(snapshot.missing)} not come yet" if snapshot.missing else "complete"
+    text = f"revision {snapshot.revision}, {whole}"
+    if snapshot.standing.get("link") == "connected":
+        return text
+    away = _away(snapshot.standing, now=now)
+    return f"{text}; what changed{f' in the last {away}' if away else ' since'} is not known here"
 
 
 def _reports(snapshot: Snapshot) -> str:
     if not snapshot.waiting:
         return "all delivered to the broker"
-    return f"{snapshot.waiting} wait for the link; they are kept on disk"
+    one = snapshot.waiting == 1
+    return f"{snapshot.waiting} {'waits' if one else 'wait'} for the link, kept on disk"
+
+
+def _on_hold(snapshot: Snapshot, *, now: float) -> Iterator[str]:
+    for namespace, name, facts in holds_of(snapshot):
+        since = ((facts.get("conditions") or {}).get(CONDITION) or {}).get("since") or 0
+        ago = f" for {age(now - since)}" if since >= CLOCK_WAS_SET else ""
+        way_out = f"edgeagent release {name} -n {namespace}"
+        yield f"{facts['on_hold']} of {namespace}/{name}{ago}; `{way_out}` lets it go on"
+
+
+def holds_of(snapshot: Snapshot) -> Iterator[tuple[str, str, Json]]:
+    """Namespace, name and facts of each pod for which something is on hold."""
+    for facts in snapshot.facts:
+        metadata = (facts.get("pod") or {}).get("metadata") or {}
+        if facts.get("on_hold"):
+            yield str(metadata.get("namespace")), str(metadata.get("name")), facts
+
+
+def _some(keys: Sequence[str]) -> str:
+    """Kinds and names, the first few of many."""
+    more = f" and {len(keys) - FEW} more have" if len(keys) > FEW else ""
+    verb = more or (" has" if len(keys) == 1 else " have")
+    return ", ".join(key.replace("/", " ", 1) for key in keys[:FEW]) + verb
 
 
 def wanted(snapshot: Snapshot) -> list[StoredReport]:
-    """A report for every wanted pod; an empty one where there is none yet."""
+    """A report for every pod that is wanted or on hold; an empty one where there is none."""
     known = {f"{one.namespace}/{one.name}": one for one in snapshot.reports}
-    return [known.get(name) or _unreported(name) for name in sorted(snapshot.wanted_pods)]
+    names = {*snapshot.wanted_pods, *(f"{where}/{name}" for where, name, _ in holds_of(snapshot))}
+    return [known.get(name) or _unreported(name) for name in sorted(names)]
 
 
 def _unreported(full_name: str) -> StoredReport:
@@ -108,7 +149,12 @@ def _row(report: StoredReport, *, now: float) -> tuple[str, ...]:
 
 
 def state(status: Json) -> str:
-    """One word for a pod, as kubectl says it."""
+    """One word for a pod, as kubectl says it; ``(held)`` when it must not be updated."""
+    held = any(row.get("type") == CONDITION for row in _rows(status, "conditions"))
+    return f"{_state(status)} (held)" if held else _state(status)
+
+
+def _state(status: Json) -> str:
     for container in _containers(status):
         current = container.get("state") or {}
         for kind in ("waiting", "terminated"):
@@ -119,7 +165,11 @@ def state(status: Json) -> str:
 
 
 def _containers(status: Json) -> list[Json]:
-    rows = status.get("containerStatuses")
+    return _rows(status, "containerStatuses")
+
+
+def _rows(status: Json, name: str) -> list[Json]:
+    rows = status.get(name)
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 

@@ -13,6 +13,7 @@ import structlog
 from edgeagent.pods import specs
 from edgeagent.pods.containers import POD_GRACE, TYPE
 from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.holding import HOLD
 from edgeagent.pods.sandboxes import LIST_REVISION
 from edgeagent.runtime.port import Container, Sandbox
 from shared.objects import Json
@@ -39,11 +40,13 @@ def pod_of(sandboxes: Sequence[Sandbox]) -> Json:
     for one in containers.values():
         kind = one.annotations.get(TYPE, "container")
         kinds.get(kind, kinds["container"]).append({"name": one.name, "image": one.image})
+    kept = {HOLD} & newest.annotations.keys()
     return {
         "metadata": {
             "name": newest.name,
             "namespace": newest.namespace,
             "uid": newest.uid,
+            "annotations": {name: newest.annotations[name] for name in kept},
         },
         "spec": {
             "initContainers": kinds["init"],

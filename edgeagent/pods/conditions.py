@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeagent.pods import specs, stamps
+from edgeagent.pods import holding, specs, stamps
 from edgeagent.pods.facts import Condition
 from edgeagent.pods.view import Moment, PodView
 from shared.objects import Json
@@ -27,8 +27,13 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
     disrupted: dict[str, Verdict] = {}
     if stopping is not None and stopping.disruption:
         disrupted = {DISRUPTED: (True, "TerminationByKubelet", stopping.message)}
+    on_hold = view.facts.on_hold
+    held: dict[str, Verdict] = {}
+    if on_hold:
+        held = {holding.CONDITION: (True, holding.reason(on_hold), holding.message(on_hold))}
     return {
         **disrupted,
+        **held,
         "PodReadyToStartContainers": (_has_network(view, phase), "", ""),
         "Initialized": _initialized(view.pod, statuses, phase),
         "Ready": _ready(view.pod, containers_ready),
@@ -50,7 +55,7 @@ def tracked(
 
 def as_json(found: Mapping[str, Verdict], times: Mapping[str, Condition]) -> list[Json]:
     listed = []
-    for name in (DISRUPTED, *_ORDER):
+    for name in (DISRUPTED, *_ORDER, holding.CONDITION):
         if name not in found:
             continue
         status, reason, message = found[name]

@@ -91,6 +91,10 @@ class PodFacts:
     stopping: Stopping | None = None
     final: Json | None = None
     """The last status: set when everything has ended, and nothing is started ever after."""
+    on_hold: str = ""
+    """What is asked for the pod and not done: see ``holding.py``."""
+    released: bool = False
+    """Somebody at the device allowed what is on hold."""
 
     def container(self, name: str) -> ContainerFacts | None:
         return self.containers.get(name)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from edgeagent.pods import planning, reporting, specs, telling
+from edgeagent.pods import holding, planning, reporting, specs, telling
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import made_under, pod_of, recovered
@@ -26,10 +27,12 @@ from edgeagent.pods.live import LivePod
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning import Plan
+from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
 from edgeagent.pods.probing import Prober
 from edgeagent.pods.view import Eviction, Moment, Wanted
 from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
+from edgeagent.windows import Window, is_open, next_look
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.errors import KubetideError, StoreBusy
@@ -58,7 +61,10 @@ class Pods:
         reports: Reports,
         clock: Clock,
         node: NodeFacts,
+        windows: tuple[Window, ...] = (),
     ) -> None:
+        """``windows`` are the times in which what is on hold may go on."""
+        self._windows = windows
         self._runtime = runtime
         self._desired = desired
         self._materials = materials
@@ -94,13 +100,26 @@ class Pods:
         named = frozenset(keys)
         for uid, wanted in self._desired.pods().items():
             if wanted.key in named or _mentions(wanted.pod, wanted.key.namespace, named):
-                if uid in self._pods:
-                    self._pods[uid].volumes_stale = True
-                    self._pods[uid].forgive()
-                self._wake(uid)
+                self.refresh(uid)
         for uid in self._pods:
             if uid not in self._desired.pods():
                 self._wake(uid)
+
+    def refresh(self, uid: str) -> None:
+        """Something that the pod is made of may be another one now."""
+        if uid in self._pods:
+            self._pods[uid].volumes_stale = True
+            self._pods[uid].forgive()
+        self._wake(uid)
+
+    def tell(self, uid: str, event: PodEvent) -> bool:
+        """Whether the pod is here to take the Event."""
+        pod = self._pods.get(uid)
+        if pod is None:
+            return False
+        pod.events.record(event)
+        self._wake(uid)
+        return True
 
     def active(self) -> list[Json]:
         """Pods that were taken up and have not ended: what they hold is not free."""
@@ -124,6 +143,17 @@ class Pods:
         if pod is not None and pod.eviction is None and pod.held().active:
             pod.eviction = eviction
             self._wake(uid)
+
+    async def release(self, key: ObjectKey) -> str:
+        """Let go on what is on hold for this pod; answers what that is, empty for nothing."""
+        for uid, pod in self._pods.items():
+            if pod.facts.on_hold and ObjectKey.of("Pod", pod.pod) == key:
+                what = pod.facts.on_hold
+                pod.facts = replace(pod.facts, released=True)
+                await self._save(pod, pod.facts)
+                self._wake(uid)
+                return what
+        return ""
 
     def node_changed(self, node: NodeFacts) -> None:
         """The runtime or an address of the device is another one."""
@@ -196,9 +226,9 @@ class Pods:
         """Seconds until the pod is looked at though nothing happened."""
         now = self._clock.monotonic()
         due = None if plan.due is None else max(plan.due - now, 0.0)
-        if not pod.unstored:
-            return due
-        return UNSTORED_SECONDS if due is None else min(due, UNSTORED_SECONDS)
+        opens = next_look(self._windows, self._clock.now()) if pod.facts.on_hold else None
+        looks = (due, opens, UNSTORED_SECONDS if pod.unstored else None)
+        return min((one for one in looks if one is not None), default=None)
 
     async def _hear_out(self, pod: LivePod) -> None:
         """What containers that ended left to say, before anything is concluded from their end."""
@@ -221,8 +251,14 @@ class Pods:
         """Also brings the pod's body up to date; what it was is kept for stopping it well."""
         desired = self._desired.pods().get(pod.uid)
         if desired is not None:
-            pod.take_body(desired.pod, refusal=self._materials.refusal)
-            return (Wanted.RUN if desired.grace is None else Wanted.DELETE), desired.grace
+            known = {**self._remembered, **{uid: one.facts for uid, one in self._pods.items()}}
+            if holding.waits(pod.uid, desired.key, known) and not pod.sandboxes:
+                return Wanted.UNKNOWN, None
+            asked = Wanted.RUN if desired.grace is None else Wanted.DELETE
+            held = self._holds(pod, desired.pod, asked)
+            if not held or not pod.pod:
+                pod.take_body(desired.pod, refusal=self._materials.refusal)
+            return (Wanted.RUN, None) if held else (asked, desired.grace)
         if not pod.pod and pod.sandboxes:
             pod.pod = pod_of(pod.sandboxes)
         if not pod.pod:
@@ -230,7 +266,23 @@ class Pods:
         key = ObjectKey.of("Pod", pod.pod)
         newer = self._desired.revision >= made_under(pod.sandboxes)
         gone = newer and self._desired.may_stop(pod.uid, key)
+        if gone and self._holds(pod, None, Wanted.GONE):
+            return Wanted.RUN, None
         return (Wanted.GONE if gone else Wanted.UNKNOWN), None
+
+    def _holds(self, pod: LivePod, newest: Json | None, asked: Wanted) -> bool:
+        """Whether the pod stays as it is, whatever is asked for it; kept in its facts."""
+        facts = pod.facts
+        what = holding.pending(pod.pod or newest or {}, newest, asked, facts)
+        released = bool(what) and facts.released
+        taken_up = facts.admitted or bool(pod.sandboxes)
+        if not taken_up or released or is_open(self._windows, self._clock.now()):
+            what = ""
+        if what != facts.on_hold:
+            pod.events.record(holding.event(facts.on_hold, what))
+            log.info("pod on hold" if what else "pod released", pod_uid=pod.uid, what=what)
+        pod.facts = replace(facts, on_hold=what, released=released)
+        return bool(what)
 
     async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:
         """Facts first: an action may rely on them after a crash."""
@@ -277,6 +329,9 @@ class Pods:
         await self._materials.remove_logs(pod.pod)
         await self._store.delete(pod.uid)
         self._drop(pod.uid)
+        for uid, wanted in self._desired.pods().items():
+            if wanted.key == ObjectKey.of("Pod", pod.pod):
+                self._wake(uid)
 
     def _drop(self, uid: str) -> None:
         self._observer.forget(uid)

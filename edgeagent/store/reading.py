@@ -37,11 +37,13 @@ class Snapshot:
     revision: int
     wanted_pods: frozenset[str]
     """``namespace/name`` of every listed pod."""
-    missing: int
+    missing: tuple[str, ...]
     """Listed objects whose body has not come."""
     reports: tuple[StoredReport, ...] = field(default=())
     waiting: int = 0
     """Reports that the broker does not have yet."""
+    facts: tuple[Json, ...] = ()
+    """What is stored about each pod, as ``pods.facts.PodFacts`` has it."""
 
 
 def read_snapshot(data_dir: Path) -> Snapshot:
@@ -77,20 +79,22 @@ def _read(connection: sqlite3.Connection, *, agent_runs: bool) -> Snapshot:
     stored = connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()
     said = connection.execute("SELECT value FROM standing WHERE name = 'agent'").fetchone()
     missing = connection.execute(
-        "SELECT count(*) FROM inventory LEFT JOIN bodies USING (key)"
-        " WHERE bodies.digest IS NOT inventory.digest"
-    ).fetchone()
+        "SELECT key FROM inventory LEFT JOIN bodies USING (key)"
+        " WHERE bodies.digest IS NOT inventory.digest ORDER BY key"
+    ).fetchall()
     waiting = connection.execute("SELECT count(*) FROM outbox WHERE NOT sent").fetchone()
     rows = connection.execute("SELECT key, uid, status, sent FROM outbox ORDER BY key")
+    facts = connection.execute("SELECT record FROM facts ORDER BY uid").fetchall()
     reports = [_report(*row) for row in rows if str(row[0]).startswith("Pod/")]
     return Snapshot(
         agent_runs=agent_runs,
         standing=_parsed(said[0]) if said else {},
         revision=stored[0] if stored and isinstance(stored[0], int) else 0,
         wanted_pods=frozenset(key[len("Pod/") :] for key in keys if key.startswith("Pod/")),
-        missing=missing[0],
+        missing=tuple(str(key) for (key,) in missing),
         reports=tuple(reports),
         waiting=waiting[0],
+        facts=tuple(_parsed(text) for (text,) in facts),
     )
 
 

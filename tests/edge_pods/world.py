@@ -31,6 +31,7 @@ from edgeagent.runtime.port import (
     Resources,
     SandboxConfig,
 )
+from edgeagent.windows import Window
 from shared.errors import KubetideError, StoreBusy
 from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
@@ -205,6 +206,7 @@ class World:
         self.facts = MemoryFacts()
         self.reports = RecordedReports()
         self.materials = PlainMaterials(self.device)
+        self.windows: tuple[Window, ...] = ()
         self.pods: Pods | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -225,6 +227,7 @@ class World:
             reports=self.reports,
             clock=self.clock,
             node=NODE,
+            windows=self.windows,
         )
         self._task = asyncio.create_task(self.pods.run())
 

@@ -10,6 +10,7 @@ import pytest
 
 from edgeagent.local import logs
 from edgeagent.local.describing import age, describe, state, table, wanted
+from edgeagent.pods.holding import CONDITION
 from edgeagent.store.reading import Snapshot, StoredReport
 from shared.errors import SettingsError
 
@@ -26,9 +27,16 @@ SAID = {
 }
 
 
+HELD = {
+    "on_hold": "deletion",
+    "pod": {"metadata": {"namespace": "default", "name": "web"}},
+    "conditions": {CONDITION: {"status": True, "since": NOW - 3600}},
+}
+
+
 def snapshot(*, runs: bool = True, standing: dict[str, Any] | None = None, **rest: Any) -> Snapshot:
     said = {**SAID, **(standing or {})}
-    fields: dict[str, Any] = {"revision": 5, "wanted_pods": frozenset(), "missing": 0, **rest}
+    fields: dict[str, Any] = {"revision": 5, "wanted_pods": frozenset(), "missing": (), **rest}
     return Snapshot(runs, said, **fields)
 
 
@@ -51,8 +59,17 @@ def test_a_device_that_is_well_says_so_in_plain_words() -> None:
         ({"standing": {"hub": ""}}, "not there, as far as the broker knows"),
         ({"standing": {"runtime_message": "containerd is away"}}, "containerd is away"),
         ({"waiting": 3}, "3 wait for the link"),
-        ({"missing": 2}, "2 objects have not come yet"),
+        ({"waiting": 1}, "1 waits for the link"),
+        ({"missing": ("Pod/default/web",)}, "revision 5, Pod default/web has not come yet"),
+        ({"missing": ("Pod/a/b", "Secret/a/c")}, "Pod a/b, Secret a/c have not come yet"),
+        ({"missing": tuple("abcde")}, "a, b, c and 2 more have not come yet"),
         ({"revision": 0}, "none received yet"),
+        (
+            {"standing": {"link": "not connected: no route"}},
+            "revision 5, complete; what changed in the last 2h is not known here",
+        ),
+        ({"standing": {"link": "not connected", "since": 90.0}}, "what changed since is not known"),
+        ({"facts": (HELD,)}, "deletion of default/web for 1h; `edgeagent release web -n default`"),
     ],
 )
 def test_what_is_wrong_is_said(known: dict[str, Any], words: str) -> None:
@@ -88,6 +105,12 @@ def test_a_wanted_pod_without_a_report_is_listed_and_an_unwanted_one_is_not() ->
         ("new", "Waiting"),
         ("web", "Running"),
     ]
+
+
+def test_a_pod_on_hold_is_listed_though_nobody_wants_it_any_more() -> None:
+    assert [one.name for one in wanted(snapshot(facts=(HELD, {"on_hold": ""})))] == ["web"]
+    held = {"type": CONDITION, "status": "True"}
+    assert state({"phase": "Running", "conditions": [held]}) == "Running (held)"
 
 
 def test_the_state_is_the_reason_where_there_is_one() -> None:

@@ -1,0 +1,79 @@
+"""People at the device tell the running agent: over a socket, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from edgeagent.commanding import SOCKET, commands
+from edgeagent.local import telling
+from shared.errors import SettingsError
+from shared.objects import ObjectKey
+
+WEB = ObjectKey("Pod", "default", "web")
+
+
+async def release(key: ObjectKey) -> str:
+    return "deletion" if key == WEB else ""
+
+
+async def told(folder: Path, name: str) -> str:
+    return await asyncio.to_thread(telling.release, folder, "default", name)
+
+
+async def test_what_was_on_hold_is_answered(tmp_path: Path) -> None:
+    async with commands(tmp_path, release):
+        assert await told(tmp_path, "web") == "deletion"
+        with pytest.raises(SettingsError, match="nothing is on hold for the pod default/other"):
+            await told(tmp_path, "other")
+        with pytest.raises(SettingsError, match="not a command"):
+            await told(tmp_path, "../../etc")
+
+
+async def test_nobody_else_may_tell_it_anything(tmp_path: Path) -> None:
+    async with commands(tmp_path, release):
+        assert stat.S_IMODE((tmp_path / SOCKET).stat().st_mode) == 0o600
+    assert not (tmp_path / SOCKET).exists()
+
+
+async def test_an_agent_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / SOCKET).touch()
+    async with commands(tmp_path, release):
+        assert await told(tmp_path, "web") == "deletion"
+
+
+async def test_without_an_agent_the_reason_and_the_way_out_are_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no agent answers in .* start it"):
+        await told(tmp_path, "web")
+
+
+async def test_a_path_longer_than_a_socket_may_have(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 120)
+    deep.mkdir()
+    async with commands(deep, release):
+        assert await told(deep, "web") == "deletion"
+
+
+async def test_where_no_socket_can_be_made_the_agent_runs_without(tmp_path: Path) -> None:
+    async with commands(tmp_path / "nowhere", release):
+        pass
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"\n", b"[]\n", b"x" * 10_000, b'{"release": 1}\n', b"\xff\n"]
+)
+async def test_junk_is_answered_or_dropped_and_harms_nothing(tmp_path: Path, junk: bytes) -> None:
+    async with commands(tmp_path, release):
+        folder = os.open(tmp_path, os.O_RDONLY)
+        reader, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{SOCKET}")
+        os.close(folder)
+        writer.write(junk)
+        writer.write_eof()
+        assert await reader.read() in (b"", b'{"error": "not a command"}\n')
+        writer.close()
+        await writer.wait_closed()
+        assert await told(tmp_path, "web") == "deletion"
