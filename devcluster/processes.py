@@ -14,9 +14,18 @@ from pathlib import Path
 class Program:
     """One of our programs as a child, ``python -m MODULE …``; dies with this process."""
 
-    def __init__(self, name: str, arguments: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """``env`` is added to this process's own environment."""
         self.name = name
         self.log = log
+        self._env = dict(env or {})
         self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
 
@@ -25,7 +34,7 @@ class Program:
         assert self._process is not None, f"{self.name} was not started"
         return self._process.pid
 
-    async def start(self, env: Mapping[str, str] | None = None) -> None:
+    async def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -33,7 +42,7 @@ class Program:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **self._env},
                 process_group=0,
             )
 

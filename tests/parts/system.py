@@ -14,7 +14,7 @@ import random
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,6 +169,7 @@ async def running_system(
     hub_options: Sequence[str] = (),
     agent_options: Sequence[str] = (),
     direct: bool = False,
+    agent_env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[System]:
     """Hub and agent against the given parts; ends with no pod of the node left anywhere.
 
@@ -199,6 +200,7 @@ async def running_system(
             *("--log-dir", str(folder / "logs"), *trust, *agent_options),
         ],
         log=folder / "agent.log",
+        env=agent_env,
     )
     system = System(
         *(folder, kubeconfig, kube, view, broker, containerd, switch, hub, agent, metrics_port),
