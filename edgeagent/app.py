@@ -25,10 +25,12 @@ from edgeagent.nodefacts import node_facts
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.ports import Materials
+from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.pods.workers import Pods
 from edgeagent.refusing import Refusing
 from edgeagent.runtime.port import Runtime, RuntimeInfo
+from edgeagent.session.asking import Asking
 from edgeagent.session.connection import AgentSession, Parts, Who
 from edgeagent.session.delivery import Delivery
 from edgeagent.session.rejecting import Rejections
@@ -40,6 +42,7 @@ from edgeagent.store.database import Database
 from edgeagent.store.desired import DesiredStore
 from edgeagent.store.identity import Identity
 from edgeagent.store.outbox import OutboxStore
+from edgeagent.tokens import DeviceTokens
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.errors import StoreBusy
@@ -56,7 +59,12 @@ class MaterialsOfNode(Materials, Protocol):
 
 class MakeMaterials(Protocol):
     def __call__(
-        self, node: NodeFacts, *, desired: DesiredSet, others: Callable[[], Iterable[Json]]
+        self,
+        node: NodeFacts,
+        *,
+        desired: DesiredSet,
+        tokens: Tokens,
+        others: Callable[[], Iterable[Json]],
     ) -> MaterialsOfNode:
         """``others`` are the pods that hold something of the device now."""
         ...
@@ -99,6 +107,9 @@ class Agent:
         self.reports = Reports(
             topics, desired=self.desired, store=OutboxStore(database), clock=clock
         )
+        self.tokens = DeviceTokens(
+            self.desired, records=records.tokens(database), clock=clock, rng=ports.rng
+        )
         self.delivery = Delivery(
             topics,
             desired=self.desired,
@@ -140,6 +151,7 @@ class Agent:
                 await self.identity.load()
                 await self.reports.load()
                 self.desired.replace(await self._desired_store.load())
+                await self.tokens.load()
                 return
             except StoreBusy as error:
                 delay = backoff.next()
@@ -152,12 +164,13 @@ class Agent:
         pods = self._make_pods()
         refusing = Refusing(self.desired, self.reports, clock=self.ports.clock)
         session = self._make_session()
-        for told in (self.reports.changed, pods.changed, refusing.changed):
+        for told in (self.tokens.changed, self.reports.changed, pods.changed, refusing.changed):
             self.desired.subscribe(told)
         self.standing.update(ready=True)
         self.ports.ready()
         async with self.ports.commands(pods.release):
             await run_together(
+                tokens=self.tokens.run(pods),
                 pods=pods.run(),
                 fencing=_fence(session, pods),
                 reports=self.reports.run(),
@@ -173,7 +186,9 @@ class Agent:
         ports = self.ports
         node = node_facts(self.settings, ports.device, ports.look(), RuntimeInfo("containerd", ""))
         pods: Pods
-        self._materials = ports.materials(node, desired=self.desired, others=lambda: pods.active())
+        self._materials = ports.materials(
+            node, desired=self.desired, tokens=self.tokens, others=lambda: pods.active()
+        )
         pods = Pods(
             runtime=ports.runtime,
             desired=self.desired,
@@ -217,13 +232,14 @@ class Agent:
         )
 
     def _make_session(self) -> AgentSession:
+        topics = self.settings.topics.of(self.settings.node)
         return AgentSession(
             Who(self.settings.node, self.ports.device.boot_id, VERSION),
             link=self.ports.link,
             topics=self.settings.topics,
             identity=self.identity,
             parts=Parts(
-                *(self.desired, self.delivery, self.reports),
+                *(self.desired, self.delivery, self.reports, Asking(topics, self.tokens)),
                 *(self.rejections, self.standing, self.ports.clock),
             ),
             rng=self.ports.rng,

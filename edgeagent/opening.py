@@ -15,6 +15,7 @@ from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.opening import open_runtime
 from edgeagent.settings import Settings
@@ -35,11 +36,15 @@ async def open_ports(
     paths = PodPaths(settings.data_dir, settings.log_dir)
 
     def materials(
-        node: NodeFacts, *, desired: DesiredSet, others: Callable[[], Iterable[Json]]
+        node: NodeFacts,
+        *,
+        desired: DesiredSet,
+        tokens: Tokens,
+        others: Callable[[], Iterable[Json]],
     ) -> PodMaterials:
         return PodMaterials(
             paths=paths,
-            volumes=Volumes(paths, clock),
+            volumes=Volumes(paths, clock, tokens=tokens),
             images=images,
             sources=desired,
             node=node,

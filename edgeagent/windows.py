@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
+from shared.clock import CLOCK_WAS_SET
 from shared.errors import SettingsError
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-CLOCK_WAS_SET = 1_600_000_000.0
 LONGEST_LOOK = 3600.0
 """Seconds until the clock is looked at again at the latest: it may have been set, or jumped."""
 

@@ -10,6 +10,9 @@ import asyncio
 import time
 from typing import Protocol
 
+CLOCK_WAS_SET = 1_600_000_000.0
+"""Before that second (2020) a wall clock is one that was never set."""
+
 
 class Clock(Protocol):
     def now(self) -> float:

@@ -18,6 +18,7 @@ from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
@@ -56,11 +57,15 @@ async def run_agent(
     paths = PodPaths(settings.data_dir, settings.log_dir)
 
     def materials(
-        node: NodeFacts, *, desired: DesiredSet, others: Callable[[], Iterable[Json]]
+        node: NodeFacts,
+        *,
+        desired: DesiredSet,
+        tokens: Tokens,
+        others: Callable[[], Iterable[Json]],
     ) -> PodMaterials:
         return PodMaterials(
             paths=paths,
-            volumes=Volumes(paths, clock, offload=_at_once),
+            volumes=Volumes(paths, clock, tokens=tokens, offload=_at_once),
             images=images,
             sources=desired,
             node=node,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from edgeagent.pods.holding import CONDITION
 from edgeagent.store.reading import Snapshot, StoredReport
-from edgeagent.windows import CLOCK_WAS_SET
+from shared.clock import CLOCK_WAS_SET
 from shared.objects import Json
 
 COLUMNS = ("NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP")

@@ -87,8 +87,9 @@ class Acting:
     async def _act(self, pod: LivePod, action: Action) -> None:
         match action:
             case PrepareVolumes():
+                pod.volumes_stale = False
                 await self._materials.prepare(pod.pod)
-                pod.volumes_ready, pod.volumes_stale = True, False
+                pod.volumes_ready = True
             case RefreshVolumes():
                 pod.volumes_stale = False
                 await self._materials.refresh(pod.pod)

@@ -17,11 +17,9 @@ from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning import Plan
 from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox
-from shared.clock import Clock
+from shared.clock import CLOCK_WAS_SET, Clock
 from shared.objects import Json
 
-_CLOCK_WAS_SET = 1_600_000_000.0
-"""Before that second (2020) a wall clock is one that was never set."""
 _NANO = 1e9
 
 
@@ -163,5 +161,5 @@ class LivePod:
 
 def _moment(wall: float, now: Moment) -> float:
     """A wall-clock stamp on the monotonic clock; now, for a stamp that cannot be trusted."""
-    passed = now.wall - wall if wall > _CLOCK_WAS_SET else 0.0
+    passed = now.wall - wall if wall > CLOCK_WAS_SET else 0.0
     return now.monotonic - max(passed, 0.0)

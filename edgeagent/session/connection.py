@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from edgeagent.desired import DesiredSet
+from edgeagent.session.asking import Asking
 from edgeagent.session.delivery import Delivery
 from edgeagent.session.fetching import Fetching
 from edgeagent.session.rejecting import Rejections
@@ -143,6 +144,7 @@ class AgentSession:
         async with self._link.connect(options) as connection:
             self._connection = connection
             self._parts.delivery.connected()
+            self._parts.asking.tokens.linked(True)
             try:
                 await run_together(reading=self._read(connection), living=self._live(connection))
             except asyncio.CancelledError:
@@ -150,9 +152,11 @@ class AgentSession:
                 raise
             finally:
                 self._connection = None
+                self._parts.asking.tokens.linked(False)
 
     async def _live(self, connection: Connection) -> None:
-        filters = (self._topics.session, self._topics.change, self._hub_topic)
+        topics = self._topics
+        filters = (topics.session, topics.change, self._hub_topic, topics.answer)
         await connection.subscribe([Subscription(one) for one in filters])
         if self._rivals.lived or self._parts.reports.were_sent:
             with contextlib.suppress(TimeoutError):
@@ -170,6 +174,7 @@ class AgentSession:
             fetching=self._fetching.run(connection),
             sending=self._parts.reports.send(connection),
             repeating=self._repeat_birth(),
+            asking=self._parts.asking.run(connection),
         )
 
     def _is_remembered(self) -> bool:
@@ -221,7 +226,7 @@ class AgentSession:
 
     async def _read(self, connection: Connection) -> None:
         async for message in connection.messages():
-            if message.topic in (self._topics.session, self._hub_topic):
+            if message.topic in (self._topics.session, self._hub_topic, self._topics.answer):
                 await self._read_presence(connection, message)
             elif message.topic.startswith(f"{self._topics.base}/"):
                 self._parts.delivery.take(connection, message)
@@ -237,6 +242,9 @@ class AgentSession:
             if message.topic == self._hub_topic:
                 hub = HubPresence.decode(message.payload)
                 self._parts.standing.update(hub=hub.replica if hub.online else "")
+                self._parts.asking.tokens.hub(hub.online)
+            elif message.topic == self._topics.answer:
+                self._parts.asking.take(message)
             else:
                 await self._read_session(message)
         except WireError as error:
@@ -264,6 +272,7 @@ class Parts:
     desired: DesiredSet
     delivery: Delivery
     reports: Reports
+    asking: Asking
     rejections: Rejections
     standing: StandingKeeper
     clock: Clock

@@ -30,6 +30,11 @@ def first_tables(db: Database) -> None:
     db.execute("CREATE TABLE standing (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
 
 
+@SCHEMA()  # type: ignore[untyped-decorator]
+def table_of_tokens(db: Database) -> None:
+    db.execute("CREATE TABLE tokens (name TEXT PRIMARY KEY, record TEXT NOT NULL)")
+
+
 PROBES = (
     "SELECT name, value FROM meta",
     "SELECT key, digest, grace FROM inventory",
@@ -37,6 +42,7 @@ PROBES = (
     "SELECT key, uid, sequence, applied, status, events, finished, sent FROM outbox",
     "SELECT uid, record FROM facts",
     "SELECT name, value FROM standing",
+    "SELECT name, record FROM tokens",
 )
 """Statements that a usable database answers; what they name is all that the stores rely on."""
 

@@ -1,4 +1,4 @@
-"""JSON records by name, kept in memory and on disk: facts per pod, and the agent's own standing.
+"""JSON records by name, kept in memory and on disk: facts, tokens, the agent's standing.
 
 Opaque here: what a record means is its writer's. A row that is no JSON object is dropped and the
 others stay.
@@ -59,6 +59,11 @@ class Records:
 def facts(database: Database) -> Records:
     """What must outlive the agent about each pod, by uid."""
     return Records(database, "facts", column="uid", value="record")
+
+
+def tokens(database: Database) -> Records:
+    """Service account tokens of the pods; the name is that of the request."""
+    return Records(database, "tokens", column="name", value="record")
 
 
 def standing(database: Database) -> Records:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.desired import DesiredSet
+from edgeagent.session.asking import Asking
 from edgeagent.session.connection import AgentSession, Parts, Who
 from edgeagent.session.delivery import Delivery
 from edgeagent.session.rejecting import Rejections
@@ -27,6 +28,7 @@ from edgeagent.store.desired import DesiredStore
 from edgeagent.store.executor import InlineExecutor
 from edgeagent.store.identity import Identity
 from edgeagent.store.outbox import OutboxStore
+from edgeagent.tokens import DeviceTokens
 from shared import codec
 from shared.clock import Clock
 from shared.link import Connection, ConnectOptions, Link, Subscription
@@ -61,6 +63,9 @@ class Device:
         self.reports = Reports(
             OURS, desired=self.desired, store=OutboxStore(self.database), clock=clock
         )
+        self.tokens = DeviceTokens(
+            self.desired, records=records.tokens(self.database), clock=clock, rng=rng
+        )
         self.rejections = Rejections(clock)
         self.delivery = Delivery(
             OURS,
@@ -85,9 +90,11 @@ class Device:
         await self.identity.load()
         await self.reports.load()
         self.desired.replace(await self.store.load())
+        await self.tokens.load()
+        self.desired.subscribe(self.tokens.changed)
         self.desired.subscribe(self.reports.changed)
         parts = Parts(
-            *(self.desired, self.delivery, self.reports),
+            *(self.desired, self.delivery, self.reports, Asking(OURS, self.tokens)),
             *(self.rejections, self.standing, self._clock),
         )
         self.session = AgentSession(

@@ -26,6 +26,7 @@ async def test_a_new_device_gets_the_list_that_was_published_before_it_came(tmp_
     assert not model.broker.sessions[f"edge-1.{device.identity.instance}"].subscriptions.keys() - {
         OURS.session,
         OURS.change,
+        OURS.answer,
         "kubetide/v1/hub",
     }, "what was fetched is unsubscribed"
 

@@ -14,10 +14,12 @@ from shared.asking import TokenAnswer, TokenRequest
 from shared.errors import KubeError, KubeRefused
 from shared.link import Connection, ConnectOptions, Message, Subscription
 from shared.objects import Json
+from shared.topics import Topics
 from simulator.network import Path
 from simulator.sim_link import SimLink
 from tests.hub_delivery.world import NODE, Hub, World, in_world
 
+TOPICS = Topics()
 SOURCES = [{"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}}]
 VOLUMES = [{"name": "access", "projected": {"sources": SOURCES}}]
 
@@ -25,8 +27,8 @@ VOLUMES = [{"name": "access", "projected": {"sources": SOURCES}}]
 class Asker:
     """A connection under a node's name."""
 
-    def __init__(self, world: World, connection: Connection, node: str = NODE) -> None:
-        self.topics = world_topics(node)
+    def __init__(self, connection: Connection) -> None:
+        self.topics = TOPICS.of(NODE)
         self.connection = connection
         self.answers: list[Message] = []
 
@@ -48,12 +50,6 @@ class Asker:
         return [TokenAnswer.decode(one.payload) for one in self.answers]
 
 
-def world_topics(node: str) -> Any:
-    from shared.topics import Topics
-
-    return Topics().of(node)
-
-
 def story_of(told: Any) -> None:
     """Plays ``told(world, hub, asker, pod)``: one pod with one token, hub and asker connected."""
 
@@ -63,7 +59,7 @@ def story_of(told: Any) -> None:
         pod = await world.pod("web", volumes=VOLUMES)
         link = SimLink(world.broker, Path(world.broker.rng, latency=(0.001, 0.002)))
         async with link.connect(ConnectOptions("asker", True, 0, 60, 100)) as connection:
-            asker = Asker(world, connection)
+            asker = Asker(connection)
             reading = asyncio.create_task(asker.read())
             await connection.subscribe([Subscription(asker.topics.answer)])
             await world.quiet()
@@ -122,7 +118,7 @@ def test_a_foreign_pod_is_refused_counted_and_not_asked_of_the_api() -> None:
 
 def test_an_answer_goes_to_nobody_but_the_node() -> None:
     async def told(world: World, hub: Hub, asker: Asker, pod: Json) -> None:
-        asker.ask(request_of(pod).encode(), answer=world_topics("edge-2").answer)
+        asker.ask(request_of(pod).encode(), answer=TOPICS.of("edge-2").answer)
         asker.ask(request_of(pod).encode(), correlation=b"x" * 65)
         sent = await world.quiet()
         assert not [one for one in sent if one.topic.endswith("answer")]

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from edgeagent.pods import fieldrefs, sources, specs
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.sources import Missing, Sources
+from shared.asking import DEFAULT_SECONDS
 from shared.objects import Json
 
 DEFAULT_MODE = 0o644
-TOKEN_LIFE = 3600
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
@@ -36,13 +36,20 @@ Files = Mapping[str, File]
 class Tokens(Protocol):
     """Service account tokens of pods, as the hub delivered them."""
 
+    async def ready(self, pod: Json) -> None:
+        """Wait, for seconds at most, for what may come any moment."""
+        ...
+
     def token(self, pod: Json, *, audience: str, seconds: int) -> bytes:
-        """A token that is valid now; raises ``Missing`` with the reason when there is none."""
+        """The newest there is; raises ``Missing`` with the reason. Called from any thread."""
         ...
 
 
 class NoTokens:
     """For an agent that no hub gives tokens."""
+
+    async def ready(self, pod: Json) -> None:
+        """Nothing will come."""
 
     def token(self, pod: Json, *, audience: str, seconds: int) -> bytes:
         account = pod["spec"].get("serviceAccountName") or "default"
@@ -150,7 +157,7 @@ def _token(part: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:
     token = origin.tokens.token(
         origin.pod,
         audience=part.get("audience") or "",
-        seconds=int(part.get("expirationSeconds") or TOKEN_LIFE),
+        seconds=int(part.get("expirationSeconds") or DEFAULT_SECONDS),
     )
     context = origin.pod["spec"].get("securityContext") or {}
     owner = defaults.file(b"", part).owner

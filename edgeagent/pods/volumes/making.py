@@ -60,6 +60,7 @@ class Volumes:
 
     async def prepare(self, pod: Json, sources: Sources, node: NodeFacts) -> dict[str, Volume]:
         """All volumes of the pod by name; raises the MountError of the first that fails."""
+        await self._tokens.ready(pod)
         origin = Origin(pod, node, sources, self._tokens)
         return await self._offload(lambda: self._prepare(origin))  # type: ignore[no-any-return]
 
