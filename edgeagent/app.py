@@ -18,7 +18,7 @@ import structlog
 from edgeagent import VERSION
 from edgeagent.commanding import Release
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Device, Readings
+from edgeagent.device import Device, Readings, Room
 from edgeagent.housekeeping.keeping import Household, Housekeeping
 from edgeagent.node import NodeReporter
 from edgeagent.nodefacts import node_facts
@@ -84,6 +84,8 @@ class Ports:
     """How the device is just now."""
     materials: MakeMaterials
     """Files, images and configurations of pods."""
+    room: Callable[[str], Room | None] = lambda path: None
+    """Of the file system that a path is on; None = it cannot be known."""
     offload: Offload | None = None
     """Runs what blocks on files away from the loop; None = no files to keep house for."""
     ready: Callable[[], None] = lambda: None
@@ -166,6 +168,7 @@ class Agent:
         session = self._make_session()
         for told in (self.tokens.changed, self.reports.changed, pods.changed, refusing.changed):
             self.desired.subscribe(told)
+        housekeeping = self._make_housekeeping(pods)
         self.standing.update(ready=True)
         self.ports.ready()
         async with self.ports.commands(pods.release):
@@ -175,8 +178,8 @@ class Agent:
                 fencing=_fence(session, pods),
                 reports=self.reports.run(),
                 refusing=refusing.run(),
-                node=self._make_node(pods).run(),
-                housekeeping=self._make_housekeeping(pods).run(),
+                node=self._make_node(pods, housekeeping).run(),
+                housekeeping=housekeeping.run(),
                 standing=self.standing.run(),
                 delivery=self.delivery.run(),
                 session=session.run(),
@@ -201,11 +204,12 @@ class Agent:
         )
         return pods
 
-    def _make_node(self, pods: Pods) -> NodeReporter:
+    def _make_node(self, pods: Pods, housekeeping: Housekeeping) -> NodeReporter:
         """Tells the hub, and tells the pods layer when the runtime or an address changed."""
 
-        def changed(readings: Readings, info: RuntimeInfo) -> None:
-            node = node_facts(self.settings, self.ports.device, readings, info)
+        def changed(readings: Readings, info: RuntimeInfo, pressures: tuple[str, ...]) -> None:
+            device = self.ports.device
+            node = node_facts(self.settings, device, readings, info, pressures=pressures)
             self._materials.node_changed(node)
             pods.node_changed(node)
 
@@ -217,16 +221,22 @@ class Agent:
             reports=self.reports,
             standing=self.standing,
             clock=self.ports.clock,
+            judge=housekeeping.judge,
             changed=changed,
         )
 
     def _make_housekeeping(self, pods: Pods) -> Housekeeping:
         return Housekeeping(
             Household(
+                node=self.settings.node,
                 runtime=self.ports.runtime,
                 pods=pods,
+                desired=self.desired,
+                reports=self.reports,
                 clock=self.ports.clock,
                 paths=PodPaths(self.settings.data_dir, self.settings.log_dir),
+                look=self.ports.look,
+                room=self.ports.room,
                 offload=self.ports.offload,
             )
         )

@@ -110,6 +110,12 @@ class DesiredSet:
     def expects(self, key: ObjectKey) -> bool:
         return key in self.desired.inventory.entries
 
+    @property
+    def complete(self) -> bool:
+        """Whether the uid of every listed pod is known: what has another one is nobody's."""
+        listed = {key for key in self.desired.inventory.entries if key.kind == "Pod"}
+        return self.known and listed <= self._by_key.keys() - self.desired.missing()
+
     def concerns(self, key: ObjectKey, uid: str) -> bool:
         """Whether a report about this pod is still wanted by anybody."""
         if not self.known:

@@ -55,16 +55,25 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How much of something there is, and how much of that is free."""
+
+    capacity: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
-    """What changes. Shares are of the whole, 0 to 1; 1 where it cannot be read."""
+    """What changes. None = it cannot be read, or means nothing on this device."""
 
     addresses: tuple[str, ...] = ()
     """Primary first."""
-    free_memory: int = 1 << 40
-    """Bytes that could be had without swapping."""
-    free_disk: float = 1.0
-    free_inodes: float = 1.0
-    free_pids: float = 1.0
+    memory: Room | None = None
+    """Bytes; available are those that could be had without swapping."""
+    disk: Room | None = None
+    """Bytes of the file system with the data folder."""
+    inodes: Room | None = None
+    pids: Room | None = None
 
 
 def read_device(data_dir: Path) -> Device:
@@ -93,14 +102,26 @@ _CONTROLLERS = "fs/cgroup/cgroup.controllers"
 
 
 def read_now(data_dir: Path, *, node_ips: tuple[str, ...] = ()) -> Readings:
-    disk = _filesystem(data_dir)
+    found = _filesystem(data_dir)
+    memory = Room(_meminfo("MemTotal"), _meminfo("MemAvailable"))
     return Readings(
         addresses=node_ips or own_addresses(),
-        free_memory=_meminfo("MemAvailable") or 1 << 40,
-        free_disk=disk.f_bavail / disk.f_blocks if disk and disk.f_blocks else 1.0,
-        free_inodes=disk.f_favail / disk.f_files if disk and disk.f_files else 1.0,
-        free_pids=_free_pids(),
+        memory=memory if memory.available else None,
+        disk=_disk(found),
+        inodes=Room(found.f_files, found.f_favail) if found and found.f_files else None,
+        pids=_pids(),
     )
+
+
+def read_room(path: str) -> Room | None:
+    """Bytes of the file system that ``path`` is on."""
+    return _disk(_filesystem(Path(path)))
+
+
+def _disk(found: os.statvfs_result | None) -> Room | None:
+    if found is None or not found.f_blocks:
+        return None
+    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
 def read_boot_id() -> str:
@@ -150,13 +171,13 @@ def _hugepages() -> dict[str, int]:
     return found
 
 
-def _free_pids() -> float:
+def _pids() -> Room | None:
     running = _line(PROC / "loadavg").split()
     most = _line(PROC / "sys/kernel/pid_max")
     used = running[3].partition("/")[2] if len(running) > 3 else ""
     if not used.isdecimal() or not most.isdecimal() or int(most) == 0:
-        return 1.0
-    return max(0.0, 1 - int(used) / int(most))
+        return None
+    return Room(int(most), max(0, int(most) - int(used)))
 
 
 def _os_image() -> str:

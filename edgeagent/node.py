@@ -8,10 +8,10 @@ say; a device whose runtime cannot be used says so with a Ready condition of its
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edgeagent import VERSION
 from edgeagent.device import Device, Readings
+from edgeagent.housekeeping.signals import DISK_PERCENT, EVICTION_MEMORY
 from edgeagent.runtime.port import Runtime, RuntimeInfo
 from edgeagent.session.reporting import Reports
 from edgeagent.standing import StandingKeeper
@@ -22,13 +22,6 @@ from shared.objects import NO_NAMESPACE, Json, ObjectKey
 KUBELET_VERSION = f"v1.34.0-kubetide-{VERSION}"
 MAX_PODS = 110
 LOOK_SECONDS = 10.0
-RELIEF_SECONDS = 300.0
-"""A pressure counts as over when it was gone for this long."""
-
-EVICTION_MEMORY = 100 * 1024 * 1024
-LEAST_DISK = 0.10
-LEAST_INODES = 0.05
-LEAST_PIDS = 0.05
 
 
 def node_status(
@@ -74,7 +67,7 @@ def allocatable_amounts(device: Device) -> list[tuple[str, int]]:
     return [
         ("cpu", device.cpus),
         ("memory", max(0, device.memory - EVICTION_MEMORY - huge)),
-        ("ephemeral-storage", int(device.disk * (1 - LEAST_DISK))),
+        ("ephemeral-storage", device.disk * (100 - DISK_PERCENT) // 100),
         ("pods", MAX_PODS),
         *((_hugepages_name(size), amount) for size, amount in device.hugepages.items()),
     ]
@@ -90,42 +83,26 @@ def _hugepages_name(size: str) -> str:
 
 
 _WORDS = {
-    "MemoryPressure": ("InsufficientMemory", "SufficientMemory", "memory"),
-    "DiskPressure": ("DiskPressure", "NoDiskPressure", "disk space or inodes"),
-    "PIDPressure": ("InsufficientPID", "SufficientPID", "process ids"),
+    "MemoryPressure": (
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    ),
+    "DiskPressure": (
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    ),
+    "PIDPressure": (
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+    ),
 }
+"""Reason and message while all is well and under pressure: the ones people and tools know."""
 
 
 def _condition(kind: str, under: bool) -> Json:
-    bad, good, what = _WORDS[kind]
-    message = f"the device is short of {what}" if under else f"the device has enough {what}"
-    return {
-        "type": kind,
-        "status": "True" if under else "False",
-        "reason": f"EdgeHas{bad if under else good}",
-        "message": message,
-    }
-
-
-@dataclass(slots=True)
-class Pressures:
-    """Which resources are short, with a slow way back so that a condition does not flap."""
-
-    clock: Clock
-    seen: dict[str, float]
-    """When each pressure was last there."""
-
-    def judge(self, readings: Readings) -> dict[str, bool]:
-        now = self.clock.monotonic()
-        short = {
-            "MemoryPressure": readings.free_memory < EVICTION_MEMORY,
-            "DiskPressure": readings.free_disk < LEAST_DISK or readings.free_inodes < LEAST_INODES,
-            "PIDPressure": readings.free_pids < LEAST_PIDS,
-        }
-        self.seen.update({kind: now for kind, is_short in short.items() if is_short})
-        return {
-            kind: kind in self.seen and now - self.seen[kind] < RELIEF_SECONDS for kind in short
-        }
+    reason, message = _WORDS[kind][under]
+    status = "True" if under else "False"
+    return {"type": kind, "status": status, "reason": reason, "message": message}
 
 
 class NodeReporter:
@@ -139,9 +116,12 @@ class NodeReporter:
         reports: Reports,
         standing: StandingKeeper,
         clock: Clock,
-        changed: Callable[[Readings, RuntimeInfo], None],
+        judge: Callable[[Readings], dict[str, bool]],
+        changed: Callable[[Readings, RuntimeInfo, tuple[str, ...]], None],
     ) -> None:
-        """``changed`` is told when the runtime or an address of the device is another one."""
+        """``judge`` says which pressures the device is under, by their condition; ``changed`` is
+        told when they, the runtime or an address of the device are other ones.
+        """
         self._node = node
         self._key = ObjectKey("Node", NO_NAMESPACE, node)
         self._device = device
@@ -150,7 +130,7 @@ class NodeReporter:
         self._reports = reports
         self._standing = standing
         self._clock = clock
-        self._pressures = Pressures(clock, {})
+        self._judge = judge
         self._info = RuntimeInfo("", "")
         self._changed = changed
         self._told: tuple[object, ...] = ()
@@ -165,9 +145,10 @@ class NodeReporter:
         trouble = await self._runtime_trouble()
         self._standing.update(runtime_message=trouble)
         readings = self._look()
-        self._tell(readings)
+        pressures = self._judge(readings)
+        self._tell(readings, tuple(kind for kind, under in pressures.items() if under))
         status = node_status(
-            *(self._device, readings, self._pressures.judge(readings)),
+            *(self._device, readings, pressures),
             node=self._node,
             runtime=f"{self._info.name}://{self._info.version}" if self._info.name else "",
         )
@@ -191,8 +172,8 @@ class NodeReporter:
             return f"the container runtime cannot be used: {error}"
         return "" if ready else f"the pod network is not ready: {why}"
 
-    def _tell(self, readings: Readings) -> None:
-        now = (readings.addresses, self._info)
+    def _tell(self, readings: Readings, pressures: tuple[str, ...]) -> None:
+        now = (readings.addresses, self._info, pressures)
         if self._info.name and now != self._told:
             self._told = now
-            self._changed(readings, self._info)
+            self._changed(readings, self._info, pressures)

@@ -16,7 +16,12 @@ RESOLV_CONF = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"
 
 
 def node_facts(
-    settings: Settings, device: Device, readings: Readings, runtime: RuntimeInfo
+    settings: Settings,
+    device: Device,
+    readings: Readings,
+    runtime: RuntimeInfo,
+    *,
+    pressures: tuple[str, ...] = (),
 ) -> NodeFacts:
     return NodeFacts(
         name=settings.node,
@@ -37,6 +42,7 @@ def node_facts(
         host_dns=read_resolv_conf(),
         apparmor=device.apparmor,
         selinux=device.selinux,
+        pressures=pressures,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from edgeagent.app import Ports
 from edgeagent.commanding import commands
 from edgeagent.desired import DesiredSet
-from edgeagent.device import read_device, read_now
+from edgeagent.device import read_device, read_now, read_room
 from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
@@ -61,6 +61,7 @@ async def open_ports(
             device=read_device(settings.data_dir),
             look=lambda: read_now(settings.data_dir, node_ips=settings.node_ips),
             materials=materials,
+            room=read_room,
             offload=asyncio.to_thread,
             ready=ready,
             commands=lambda release: commands(settings.data_dir, release),

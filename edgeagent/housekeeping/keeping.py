@@ -1,8 +1,8 @@
 """Housekeeping put together: what keeps a device healthy besides running its pods.
 
-Owns the order and the pace, and no decision: each part has its module. Root task of the agent,
-begun when the pods are being worked on. What fails here is told and tried again, and never stops
-a pod. On a device without files of its own (the simulator's) nothing that needs them runs.
+Owns the order, and no decision: each part has its module. Root task of the agent, begun when the
+pods are being worked on. What fails here is told and tried again, and never stops a pod. On a
+device without files of its own (the simulator's) nothing that needs them runs.
 """
 
 from __future__ import annotations
@@ -11,38 +11,104 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from edgeagent.desired import DesiredSet
+from edgeagent.device import Readings, Room
+from edgeagent.housekeeping.collecting import ImageCollector
+from edgeagent.housekeeping.evicting import Evictor
+from edgeagent.housekeeping.measuring import Measuring
+from edgeagent.housekeeping.nodevents import NodeEvents
+from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.rotating import LogRotation
+from edgeagent.housekeeping.signals import Pressures, met, rooms_of
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import normal
+from edgeagent.pods.ports import Reports
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
+
+_GOOD = {
+    "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
+    "DiskPressure": ("NodeHasNoDiskPressure", "NodeHasDiskPressure"),
+    "PIDPressure": ("NodeHasSufficientPID", "NodeHasInsufficientPID"),
+}
 
 
 @dataclass(frozen=True)
 class Household:
     """What the parts have in common."""
 
+    node: str
     runtime: Runtime
     pods: PodsOfDevice
+    desired: DesiredSet
+    reports: Reports
     clock: Clock
     paths: PodPaths
+    look: Callable[[], Readings]
+    room: Callable[[str], Room | None]
+    """Of the file system that a path is on."""
     offload: Offload | None
     """Runs what blocks on files away from the loop; None = there are no files."""
 
 
 class Housekeeping:
-    def __init__(self, household: Household) -> None:
-        self._loops: list[Callable[[], Awaitable[None]]] = [asyncio.Event().wait]  # type: ignore[list-item]
-        if household.offload is not None:
-            self._loops.append(
-                LogRotation(
-                    household.runtime,
-                    pods=household.pods,
-                    clock=household.clock,
-                    offload=household.offload,
-                ).run
-            )
+    def __init__(self, house: Household) -> None:
+        self._house = house
+        self._events = NodeEvents(house.node, house.reports, house.clock)
+        self._pressures = Pressures(house.clock)
+        self._before: dict[str, bool] = {}
+        self._images = ImageCollector(
+            house.runtime,
+            pods=house.pods,
+            bodies=lambda: [one.pod for one in house.desired.pods().values()],
+            clock=house.clock,
+            events=self._events,
+            room=house.room,
+        )
+        self._evictor = Evictor(
+            house.runtime,
+            pods=house.pods,
+            measuring=Measuring(house.runtime, house.paths, house.offload),
+            images=self._images,
+            rooms=lambda: rooms_of(house.look(), self._images.room()),
+            events=self._events,
+            clock=house.clock,
+        )
+
+    def judge(self, readings: Readings) -> dict[str, bool]:
+        """Which pressures the device is under; if it is short of something, acting begins."""
+        shortages = met(rooms_of(readings, self._images.room()))
+        self._evictor.noticed(shortages)
+        under = self._pressures.judge(shortages)
+        for kind, now in under.items():
+            if self._before.get(kind, False) != now:
+                reason = _GOOD[kind][now]
+                words = f"Node {self._house.node} status is now: {reason}"
+                self._events.record(normal(reason, words))
+        self._before = under
+        return under
 
     async def run(self) -> None:
-        await asyncio.gather(*(loop() for loop in self._loops))
+        await asyncio.gather(*(loop() for loop in self._loops()))
+
+    def _loops(self) -> list[Callable[[], Awaitable[None]]]:
+        loops: list[Callable[[], Awaitable[None]]] = [
+            *(self._events.run, self._images.run, self._evictor.run)
+        ]
+        house = self._house
+        if house.offload is None:
+            return loops
+        rotation = LogRotation(
+            house.runtime, pods=house.pods, clock=house.clock, offload=house.offload
+        )
+        orphans = Orphans(
+            house.runtime,
+            pods=house.pods,
+            desired=house.desired,
+            clock=house.clock,
+            paths=house.paths,
+            offload=house.offload,
+        )
+        return [*loops, rotation.run, orphans.run]

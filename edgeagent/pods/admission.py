@@ -33,6 +33,7 @@ SAFE_SYSCTLS = frozenset(
     }
 )
 
+_MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
 _LIMITED = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -41,6 +42,7 @@ def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | Non
     kept = list(others)
     return (
         _not_supported(pod)
+        or _pressure(pod, node)
         or _operating_system(pod)
         or _sysctls(pod)
         or _security(pod, node)
@@ -57,6 +59,30 @@ def _not_supported(pod: Json) -> Refusal | None:
         return None
     words = "; ".join(f"{one.field}: {one.message}" for one in fatal[:5])
     return Refusal("UnsupportedPodField", words)
+
+
+def _pressure(pod: Json, node: NodeFacts) -> Refusal | None:
+    """Short of memory, the device still takes what has asked for its share of it."""
+    if not node.pressures or resources.is_critical(pod):
+        return None
+    if node.pressures == ("MemoryPressure",) and (
+        resources.qos_class(pod) != "BestEffort" or _tolerates(pod, _MEMORY_TAINT)
+    ):
+        return None
+    words = f"The node had condition: [{' '.join(node.pressures)}]. "
+    return Refusal("Evicted", words)
+
+
+def _tolerates(pod: Json, taint: str) -> bool:
+    """Whether the pod bears a taint without a value and with the effect NoSchedule."""
+    return any(
+        one.get("effect") in (None, "", "NoSchedule")
+        and (
+            (one.get("key") == taint and (one.get("operator") == "Exists" or not one.get("value")))
+            or (not one.get("key") and one.get("operator") == "Exists")
+        )
+        for one in pod["spec"].get("tolerations") or ()
+    )
 
 
 def _operating_system(pod: Json) -> Refusal | None:

@@ -44,3 +44,5 @@ class NodeFacts:
     selinux: bool = False
     seccomp_default: bool = False
     """Give RuntimeDefault to containers that name no seccomp profile."""
+    pressures: tuple[str, ...] = ()
+    """Node conditions that say the device is short of something."""

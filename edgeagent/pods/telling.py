@@ -19,7 +19,7 @@ _STATUSES = ("containerStatuses", "initContainerStatuses")
 def decisions(pod: Json, before: PodFacts, after: PodFacts) -> Iterator[PodEvent]:
     """What was decided about the pod as a whole."""
     stopping = after.stopping
-    if stopping is not None and before.stopping is None and stopping.reason:
+    if stopping and before.stopping is None and stopping.reason and after.admitted:
         kind = warning if stopping.reason == EVICTED_REASON else normal
         yield kind(stopping.reason, stopping.message)
     if after.final is not None and before.final is None and not after.admitted:

@@ -112,6 +112,7 @@ def runtime_info(version: Any, status: Any, *, driver: str, has_events: bool) ->
         has_events=has_events,
         handlers=named or _configured_handlers(status),
         cgroup_driver=driver or _configured_driver(status),
+        sandbox_image=_sandbox_image(status),
     )
 
 
@@ -167,13 +168,26 @@ def _newest_first(containers: Iterable[Container]) -> tuple[Container, ...]:
     return tuple(sorted(containers, key=lambda one: (one.created_at, one.attempt), reverse=True))
 
 
-def _configured(status: Any) -> dict[str, Any]:
+def _configuration(status: Any) -> dict[str, Any]:
     """containerd before 2.0 shows its handlers and cgroup driver in the verbose status only."""
     try:
-        runtimes = json.loads(status.info["config"])["containerd"]["runtimes"]
+        found = json.loads(status.info["config"])
     except (KeyError, TypeError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _configured(status: Any) -> dict[str, Any]:
+    try:
+        runtimes = _configuration(status)["containerd"]["runtimes"]
+    except (KeyError, TypeError):
+        return {}
     return runtimes if isinstance(runtimes, dict) else {}
+
+
+def _sandbox_image(status: Any) -> str:
+    named = _configuration(status).get("sandboxImage")
+    return named if isinstance(named, str) else ""
 
 
 def _configured_handlers(status: Any) -> tuple[str, ...]:

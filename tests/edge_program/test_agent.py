@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.app import Agent, Ports
-from edgeagent.device import Device, Readings
+from edgeagent.device import Device, Readings, Room
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
@@ -191,6 +191,6 @@ async def test_the_node_is_reported_once_and_again_when_it_changes(tmp_path: Pat
         await asyncio.sleep(3600)
         assert len(reports) == 1
         assert reports[0].status["nodeInfo"]["containerRuntimeVersion"] == "memory://1"
-        machine.readings = Readings(addresses=("192.0.2.8",), free_disk=0.01)
+        machine.readings = Readings(addresses=("192.0.2.8",), disk=Room(1000, 10))
         await until(lambda: len(reports) == 2, within=20)
         assert reports[1].status["addresses"][0]["address"] == "192.0.2.8"

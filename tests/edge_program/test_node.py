@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cloudhub.node_status import accepted
 from edgeagent import VERSION, device
-from edgeagent.device import Device, Readings, read_device, read_now
-from edgeagent.node import RELIEF_SECONDS, Pressures, node_status
+from edgeagent.device import Device, Readings, read_device, read_now, read_room
+from edgeagent.housekeeping.signals import met, rooms_of
+from edgeagent.node import node_status
 from edgeagent.nodefacts import node_facts, parse_resolv_conf
 from edgeagent.runtime.port import DnsConfig, RuntimeInfo
 from edgeagent.settings import Settings
@@ -80,44 +80,17 @@ def test_no_times_are_in_it_so_that_looking_again_changes_nothing() -> None:
     assert "Time" not in str(status())
 
 
-class Hands:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += seconds
-
-
-def test_a_pressure_comes_at_once_and_goes_slowly() -> None:
-    clock = Hands()
-    pressures = Pressures(clock, {})
-    short = replace(WELL, free_disk=0.02)
-    assert pressures.judge(WELL) == CALM
-    assert pressures.judge(short)["DiskPressure"]
-    clock.at += RELIEF_SECONDS - 1
-    assert pressures.judge(WELL)["DiskPressure"]
-    clock.at += 2
-    assert pressures.judge(WELL) == CALM
-    said = status(pressures={**CALM, "DiskPressure": True})["conditions"]
-    assert {row["type"]: row["status"] for row in said}["DiskPressure"] == "True"
-
-
-def test_each_shortage_is_its_own_pressure() -> None:
-    for field, value, kind in (
-        ("free_memory", 50 << 20, "MemoryPressure"),
-        ("free_inodes", 0.01, "DiskPressure"),
-        ("free_pids", 0.01, "PIDPressure"),
-    ):
-        judged = Pressures(Hands(), {}).judge(replace(WELL, **{field: value}))
-        assert judged == {**CALM, kind: True}
+def test_pressures_are_said_in_the_words_that_people_know() -> None:
+    said = {row["type"]: row for row in status()["conditions"]}
+    assert said["MemoryPressure"] == {
+        "type": "MemoryPressure",
+        "status": "False",
+        "reason": "KubeletHasSufficientMemory",
+        "message": "kubelet has sufficient memory available",
+    }
+    under = status(pressures={**CALM, "DiskPressure": True})["conditions"]
+    assert {row["type"]: row["status"] for row in under}["DiskPressure"] == "True"
+    assert "KubeletHasDiskPressure" in str(under)
 
 
 def test_this_machine_can_be_read(tmp_path: Path) -> None:
@@ -128,9 +101,11 @@ def test_this_machine_can_be_read(tmp_path: Path) -> None:
     assert found.kernel
     assert found.boot_id
     assert found.architecture in ("amd64", "arm64", "arm", "386", "riscv64")
-    assert 0 < now.free_disk <= 1
-    assert 0 < now.free_pids <= 1
-    assert now.free_memory < found.memory
+    for room in (now.memory, now.disk, now.inodes, now.pids, read_room(str(tmp_path))):
+        assert room is not None
+        assert 0 < room.available <= room.capacity
+    assert now.memory is not None
+    assert now.memory.capacity == found.memory
 
 
 def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch: Any) -> None:
@@ -138,7 +113,8 @@ def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(device, "SYS", tmp_path / "sys")
     found, now = read_device(tmp_path / "gone"), read_now(tmp_path / "gone")
     assert (found.memory, found.disk, found.boot_id) == (0, 0, "")
-    assert Pressures(Hands(), {}).judge(now) == CALM, "not knowing is no shortage"
+    assert met(rooms_of(now, None)) == (), "not knowing is no shortage"
+    assert read_room(str(tmp_path / "gone")) is None
 
 
 def test_named_addresses_beat_the_ones_that_are_found(tmp_path: Path) -> None:

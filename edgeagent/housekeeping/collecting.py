@@ -1,0 +1,128 @@
+"""Removes images that nobody needs, when their disk is too full or an eviction asks for room.
+
+Owns the memory of when images were used, the calls to the runtime, and the Node Events; what goes
+is chosen by ``images.py``. An image that is pulled while this goes on is younger than the least
+age and stays. Called by ``keeping.py`` every five minutes, and by ``evicting.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from edgeagent.device import Room
+from edgeagent.housekeeping.images import ImageUse, chosen, noted, to_free, used_by
+from edgeagent.housekeeping.nodevents import NodeEvents
+from edgeagent.pods import specs
+from edgeagent.pods.held import PodsOfDevice
+from edgeagent.pods.podevents import warning
+from edgeagent.pods.references import tagged
+from edgeagent.runtime.port import Image, InvalidImageName, Runtime
+from shared.clock import Clock
+from shared.errors import KubetideError, PermanentError
+from shared.objects import Json
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 300.0
+
+
+class ImageCollector:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        pods: PodsOfDevice,
+        bodies: Callable[[], list[Json]],
+        clock: Clock,
+        events: NodeEvents,
+        room: Callable[[str], Room | None],
+    ) -> None:
+        """``bodies`` are the pods that should be here; ``room`` looks at a path's file system."""
+        self._runtime = runtime
+        self._pods = pods
+        self._bodies = bodies
+        self._clock = clock
+        self._events = events
+        self._room_at = room
+        self._mountpoint = ""
+        self._uses: dict[str, ImageUse] = {}
+        self._turn = asyncio.Lock()
+
+    def room(self) -> Room | None:
+        """Of the disk that images are on; None until the runtime has told which."""
+        return self._room_at(self._mountpoint) if self._mountpoint else None
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except KubetideError as error:
+                self._events.record(warning("ImageGCFailed", str(error)))
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Note what is used; make room if the disk is too full."""
+        filesystem = await self._runtime.image_filesystem()
+        self._mountpoint = filesystem.mountpoint if filesystem else ""
+        room = self.room()
+        amount = to_free(room) if room else 0
+        async with self._turn:
+            freed = await self._collect(amount)
+        if amount and freed < amount:
+            self._events.record(warning("FreeDiskSpaceFailed", _too_little(amount, freed)))
+
+    async def free_all(self) -> None:
+        """Everything that may go at all."""
+        async with self._turn:
+            await self._collect(None)
+
+    async def _collect(self, amount: int | None) -> int:
+        """Bytes of the images that were removed."""
+        images = await self._runtime.list_images()
+        used = used_by(
+            images, [one for box in await self._runtime.list_sandboxes() for one in box.containers]
+        )
+        now = self._clock.monotonic()
+        self._uses = noted(self._uses, images, used, now)
+        if amount == 0:
+            return 0
+        kept = used | await self._needed()
+        gone = chosen(images, self._uses, kept=kept, now=now, amount=amount)
+        return sum([await self._remove(one) for one in gone])
+
+    async def _needed(self) -> frozenset[str]:
+        """Ids of the images that pods name, and of the one that sandboxes are made of.
+
+        The runtime itself says which image a name means. Raises when it cannot be asked.
+        """
+        bodies = [*self._bodies(), *(one.pod for one in self._pods.held() if not one.ended)]
+        names = {one.get("image") or "" for pod in bodies for one in specs.every_container(pod)}
+        names.add((await self._runtime.info()).sandbox_image)
+        found = [await self._look_up(name) for name in sorted(names - {""})]
+        return frozenset(one.id for one in found if one is not None)
+
+    async def _look_up(self, name: str) -> Image | None:
+        try:
+            return await self._runtime.image_status(tagged(name))
+        except InvalidImageName:
+            return None
+
+    async def _remove(self, image: Image) -> int:
+        try:
+            await self._runtime.remove_image(image.id)
+        except PermanentError as error:
+            log.warning("image not removed", image=image.id, error=str(error))
+            return 0
+        self._uses.pop(image.id, None)
+        log.info("image removed", image=image.id, tags=image.tags, size=image.size_bytes)
+        return image.size_bytes
+
+
+def _too_little(amount: int, freed: int) -> str:
+    return (
+        f"Failed to garbage collect required amount of images. Attempted to free {amount} bytes,"
+        f" but only found {freed} bytes eligible to free."
+    )

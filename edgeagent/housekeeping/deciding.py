@@ -1,0 +1,108 @@
+"""Which pod must go, and what is said about it. Pure.
+
+Owns the documented order: pods that use more than they requested first, then lower priority, then
+by how much they exceed their request. A pod that is critical (static, or of a priority reserved
+for the system) is never evicted. A pod beyond a storage limit of its own goes whatever the device
+has. Words are a kubelet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgeagent.housekeeping.signals import Shortage
+from edgeagent.housekeeping.usage import PodUse, binary
+from edgeagent.pods import quantities, resources, specs
+from edgeagent.pods.view import Eviction
+from shared.objects import Json
+
+STORAGE = "ephemeral-storage"
+
+
+def victim(shortage: Shortage, pods: Iterable[PodUse]) -> PodUse | None:
+    ranked = ranking(shortage.threshold.resource, pods)
+    return ranked[0] if ranked else None
+
+
+def ranking(resource: str, pods: Iterable[PodUse]) -> list[PodUse]:
+    """Those that may be evicted, the first to go first."""
+    candidates = [one for one in pods if not resources.is_critical(one.pod)]
+    return sorted(candidates, key=lambda one: _rank(one, resource))
+
+
+def _rank(one: PodUse, resource: str) -> tuple[bool, int, int, str]:
+    over = one.of(resource) - one.requested(resource)
+    return (not over > 0, one.pod["spec"].get("priority") or 0, -over, one.uid)
+
+
+def words(shortage: Shortage, pod: PodUse) -> str:
+    resource = shortage.threshold.resource
+    said = (
+        f"The node was low on resource: {resource}. Threshold quantity: {binary(shortage.least)},"
+        f" available: {binary(shortage.available)}. "
+    )
+    if resource not in ("memory", STORAGE):
+        return said
+    for name, use in pod.containers.items():
+        used = use.memory if resource == "memory" else use.disk
+        request = pod.container_request(name, resource)
+        if used > request:
+            said += (
+                f"Container {name} was using {binary(used)}, request is {binary(request)},"
+                f" has larger consumption of {resource}. "
+            )
+    return said
+
+
+# Limits of a pod's own
+
+
+def has_storage_limits(pod: Json) -> bool:
+    """Whether its use of the disk must be measured at all."""
+    return bool(_sized(pod)) or STORAGE in resources.pod_total(pod, "limits")
+
+
+def beyond_limits(use: PodUse) -> Eviction | None:
+    if resources.is_critical(use.pod):
+        return None
+    said = _volume_words(use) or _pod_words(use) or _container_words(use)
+    return Eviction(said, disruption=False) if said else None
+
+
+def _volume_words(use: PodUse) -> str:
+    for name, limit in _sized(use.pod).items():
+        if use.volumes.get(name, 0) > _amount(limit):
+            return f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
+    return ""
+
+
+def _pod_words(use: PodUse) -> str:
+    limit = resources.pod_total(use.pod, "limits").get(STORAGE)
+    if limit and use.of(STORAGE) > limit:
+        shown = binary(quantities.whole(limit))
+        return f"Pod ephemeral local storage usage exceeds the total limit of containers {shown}. "
+    return ""
+
+
+def _container_words(use: PodUse) -> str:
+    for name, one in use.containers.items():
+        spec = specs.container_named(use.pod, name) or {}
+        limit = ((spec.get("resources") or {}).get("limits") or {}).get(STORAGE)
+        if limit is not None and one.disk > _amount(limit):
+            return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
+    return ""
+
+
+def _sized(pod: Json) -> dict[str, str]:
+    """The size limits of emptyDirs on disk; one in memory cannot grow beyond its own."""
+    found = {}
+    for volume in pod["spec"].get("volumes") or ():
+        source = volume.get("emptyDir") or {}
+        limit = source.get("sizeLimit")
+        if limit is not None and source.get("medium") != "Memory" and _amount(limit) > 0:
+            found[volume["name"]] = str(limit)
+    return found
+
+
+def _amount(limit: object) -> int:
+    return quantities.whole(quantities.parse(limit))

@@ -1,0 +1,140 @@
+"""Keeps the device alive when it runs short: makes room, and evicts one pod at a time if it must.
+
+Owns the acting: the order of a kubelet is limits of pods first, then unused images, then pods.
+Who goes is decided by ``deciding.py``; nothing here stops anything itself. It costs nothing while
+nothing is short: ``noticed`` is called with every look at the device, and measuring begins then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from edgeagent.housekeeping import deciding
+from edgeagent.housekeeping.collecting import ImageCollector
+from edgeagent.housekeeping.measuring import Measuring
+from edgeagent.housekeeping.nodevents import NodeEvents
+from edgeagent.housekeeping.signals import Rooms, Shortage, met
+from edgeagent.housekeeping.usage import PodUse
+from edgeagent.pods.held import HeldPod, PodsOfDevice
+from edgeagent.pods.podevents import warning
+from edgeagent.pods.view import Eviction
+from edgeagent.runtime.port import ContainerState, Runtime
+from shared.clock import Clock
+from shared.errors import KubetideError
+
+log = structlog.get_logger()
+
+LIMITS_SECONDS = 60.0
+_SHARE = 50
+"""Measuring limits may take one part in so many of the time."""
+PATIENCE = 30.0
+"""How long an evicted pod is waited for before the next one goes."""
+
+
+class Evictor:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        pods: PodsOfDevice,
+        measuring: Measuring,
+        images: ImageCollector,
+        rooms: Callable[[], Rooms],
+        events: NodeEvents,
+        clock: Clock,
+    ) -> None:
+        self._runtime = runtime
+        self._pods = pods
+        self._measuring = measuring
+        self._images = images
+        self._rooms = rooms
+        self._events = events
+        self._clock = clock
+        self._short = asyncio.Event()
+        self._shortages: tuple[Shortage, ...] = ()
+        self._last: tuple[str, float] | None = None
+        """The pod that was evicted last, and when."""
+
+    def noticed(self, shortages: tuple[Shortage, ...]) -> None:
+        """What the device is short of at this moment."""
+        self._shortages = shortages
+        if shortages:
+            self._short.set()
+
+    async def run(self) -> None:
+        await asyncio.gather(self._watch_device(), self._watch_limits())
+
+    async def _watch_device(self) -> None:
+        while True:
+            await self._short.wait()
+            self._short.clear()
+            try:
+                await self._relieve(self._shortages[0])
+            except KubetideError as error:
+                log.warning("shortage not relieved", error=str(error))
+
+    async def _watch_limits(self) -> None:
+        pause = LIMITS_SECONDS
+        while True:
+            await self._clock.sleep(pause)
+            began = self._clock.monotonic()
+            try:
+                await self.judge_limits()
+            except KubetideError as error:
+                log.warning("limits of pods not measured", error=str(error))
+            pause = max(LIMITS_SECONDS, _SHARE * (self._clock.monotonic() - began))
+
+    async def judge_limits(self) -> None:
+        """Evict the pods that use more of the disk than they may."""
+        limited = [one for one in self._candidates() if deciding.has_storage_limits(one.pod)]
+        for use in await self._measuring.disk(limited) if limited else ():
+            eviction = deciding.beyond_limits(use)
+            if eviction is not None:
+                self._evict(use, eviction)
+
+    async def _relieve(self, shortage: Shortage) -> None:
+        resource = shortage.threshold.resource
+        self._events.record(warning("EvictionThresholdMet", f"Attempting to reclaim {resource}"))
+        if self._is_waiting():
+            return
+        if shortage.threshold.condition == "DiskPressure":
+            await self._reclaim()
+            if shortage.threshold not in [one.threshold for one in met(self._rooms())]:
+                return
+        use = deciding.victim(shortage, await self._measured(resource))
+        if use is None:
+            log.error("the device is short and no pod may be evicted", resource=resource)
+            return
+        self._evict(use, Eviction(deciding.words(shortage, use)))
+
+    async def _reclaim(self) -> None:
+        """What nobody misses: containers of pods that have ended, then unused images."""
+        for pod in self._pods.held():
+            for one in pod.containers(ContainerState.EXITED) if pod.ended else ():
+                await self._runtime.remove_container(one.id)
+        await self._images.free_all()
+
+    async def _measured(self, resource: str) -> list[PodUse]:
+        candidates = self._candidates()
+        if resource == "memory":
+            return await self._measuring.memory(candidates)
+        if resource == "pids":
+            return await self._measuring.processes(candidates)
+        return await self._measuring.disk(candidates)
+
+    def _candidates(self) -> list[HeldPod]:
+        return [one for one in self._pods.held() if one.active and not one.leaving]
+
+    def _evict(self, use: PodUse, eviction: Eviction) -> None:
+        log.warning("pod evicted", pod_uid=use.uid, why=eviction.message.strip())
+        self._last = (use.uid, self._clock.monotonic())
+        self._pods.evict(use.uid, eviction)
+
+    def _is_waiting(self) -> bool:
+        """Whether the pod evicted last may still give something back."""
+        if self._last is None or self._clock.monotonic() - self._last[1] >= PATIENCE:
+            return False
+        return any(one.uid == self._last[0] and one.active for one in self._pods.held())

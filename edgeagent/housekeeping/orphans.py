@@ -1,0 +1,93 @@
+"""Folders of pods that a crash left behind: found once after the start, and taken away.
+
+Owns the evidence that a folder is nobody's: the list of pods is valid and every body in it is
+here, what was remembered has been read, the runtime has answered, and none of them knows the uid.
+Short of that nothing is removed. Logs are removed only of pods that have a folder in the agent's
+own data: the log folder may be shared with somebody else's pods. Called by ``keeping.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from edgeagent.pods.held import PodsOfDevice
+from edgeagent.pods.paths import PodPaths, safe
+from edgeagent.pods.volumes.making import Offload, Volumes
+from edgeagent.runtime.port import Runtime
+from shared.clock import Clock
+from shared.errors import KubetideError
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 60.0
+
+
+class CompleteList(Protocol):
+    @property
+    def complete(self) -> bool:
+        """Whether the uid of every pod that should be here is known."""
+        ...
+
+
+class Orphans:
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        pods: PodsOfDevice,
+        desired: CompleteList,
+        clock: Clock,
+        paths: PodPaths,
+        offload: Offload,
+    ) -> None:
+        self._runtime = runtime
+        self._pods = pods
+        self._desired = desired
+        self._clock = clock
+        self._paths = paths
+        self._offload = offload
+        self._volumes = Volumes(paths, clock, offload=offload)
+
+    async def run(self) -> None:
+        """Until everything that was left behind is gone."""
+        while not await self.clean():
+            await self._clock.sleep(RETRY_SECONDS)
+
+    async def clean(self) -> bool:
+        """Whether that is done; else it is to be tried again."""
+        if not (self._pods.adopted and self._desired.complete):
+            return False
+        try:
+            sandboxes = {one.uid for one in await self._runtime.list_sandboxes()}
+            found = await self._volumes.orphans({*sandboxes, *self._pods.known()})
+        except (OSError, KubetideError) as error:
+            log.warning("orphans not looked for", error=str(error))
+            return False
+        removed = [await self._remove(uid) for uid in found]
+        return all(removed)
+
+    async def _remove(self, uid: str) -> bool:
+        if uid in self._pods.known():
+            return True
+        try:
+            safe(uid)
+            await self._offload(lambda: _remove_logs(self._paths.logs, uid))
+            await self._volumes.remove(uid)
+        except (OSError, KubetideError) as error:
+            log.warning("orphan not removed", pod_uid=uid, error=str(error))
+            return False
+        log.info("removed what a pod left behind", pod_uid=uid)
+        return True
+
+
+def _remove_logs(logs: Path, uid: str) -> None:
+    """Logs first: as long as the pod's own folder is there, a crash repeats this."""
+    names = os.listdir(logs) if logs.is_dir() else []
+    for name in names:
+        if name.endswith(f"_{uid}"):
+            shutil.rmtree(logs / name)

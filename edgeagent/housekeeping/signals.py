@@ -1,0 +1,91 @@
+"""What the device is short of: thresholds, and the Node conditions that follow from them.
+
+Owns a kubelet's default hard thresholds and the slow way back of a condition. Acting goes by what
+is short now (``met``), conditions stay for five minutes longer. What cannot be measured is not
+short. Pure but for the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgeagent.device import Readings, Room
+from shared.clock import Clock
+
+EVICTION_MEMORY = 100 * 1024 * 1024
+DISK_PERCENT, IMAGES_PERCENT, INODES_PERCENT, PIDS_PERCENT = 10, 15, 5, 5
+RELIEF_SECONDS = 300.0
+"""A pressure counts as over when it was gone for this long."""
+
+Rooms = Mapping[str, Room | None]
+"""By signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    signal: str
+    condition: str
+    resource: str
+    """What messages call it."""
+    amount: int = 0
+    percent: int = 0
+
+    def least(self, room: Room) -> int:
+        return self.amount or room.capacity * self.percent // 100
+
+
+THRESHOLDS = (
+    Threshold("memory.available", "MemoryPressure", "memory", amount=EVICTION_MEMORY),
+    Threshold("nodefs.available", "DiskPressure", "ephemeral-storage", percent=DISK_PERCENT),
+    Threshold("imagefs.available", "DiskPressure", "ephemeral-storage", percent=IMAGES_PERCENT),
+    Threshold("nodefs.inodesFree", "DiskPressure", "inodes", percent=INODES_PERCENT),
+    Threshold("pid.available", "PIDPressure", "pids", percent=PIDS_PERCENT),
+)
+"""Most urgent first: memory is lost at once, a disk fills slowly."""
+
+CONDITIONS = ("MemoryPressure", "DiskPressure", "PIDPressure")
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    threshold: Threshold
+    least: int
+    available: int
+
+
+def rooms_of(readings: Readings, images: Room | None) -> Rooms:
+    return {
+        "memory.available": readings.memory,
+        "nodefs.available": readings.disk,
+        "imagefs.available": images,
+        "nodefs.inodesFree": readings.inodes,
+        "pid.available": readings.pids,
+    }
+
+
+def met(rooms: Rooms) -> tuple[Shortage, ...]:
+    """Every threshold that is crossed now, most urgent first."""
+    found = []
+    for threshold in THRESHOLDS:
+        room = rooms.get(threshold.signal)
+        if room is not None and room.available < threshold.least(room):
+            found.append(Shortage(threshold, threshold.least(room), room.available))
+    return tuple(found)
+
+
+class Pressures:
+    """The conditions of the node, with a slow way back so that they do not flap."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+        """When each condition was last caused."""
+
+    def judge(self, shortages: tuple[Shortage, ...]) -> dict[str, bool]:
+        now = self._clock.monotonic()
+        self._seen.update({one.threshold.condition: now for one in shortages})
+        return {
+            kind: kind in self._seen and now - self._seen[kind] < RELIEF_SECONDS
+            for kind in CONDITIONS
+        }

@@ -1,0 +1,56 @@
+"""What pods use, beside what they asked for: the values that evictions are decided by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from edgeagent.pods import quantities, resources, specs
+from shared.objects import Json
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUse:
+    memory: int = 0
+    disk: int = 0
+    """Bytes of its writable layer and its logs."""
+    inodes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PodUse:
+    uid: str
+    pod: Json
+    containers: Mapping[str, ContainerUse] = field(default_factory=dict)
+    volumes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of each emptyDir on disk."""
+    inodes: int = 0
+    """Of its volumes and logs."""
+    pids: int = 0
+
+    def of(self, resource: str) -> int:
+        """``memory``, ``ephemeral-storage``, ``inodes`` or ``pids`` of the whole pod."""
+        each = self.containers.values()
+        if resource == "memory":
+            return sum(one.memory for one in each)
+        if resource == "ephemeral-storage":
+            return sum(one.disk for one in each) + sum(self.volumes.values())
+        if resource == "inodes":
+            return sum(one.inodes for one in each) + self.inodes
+        return self.pids
+
+    def requested(self, resource: str) -> int:
+        return quantities.whole(resources.pod_total(self.pod).get(resource, Fraction(0)))
+
+    def container_request(self, name: str, resource: str) -> int:
+        spec = specs.container_named(self.pod, name) or {}
+        return quantities.whole(resources.requested(spec).get(resource, Fraction(0)))
+
+
+def binary(amount: int) -> str:
+    """As Kubernetes writes an amount of bytes: the largest unit that leaves nothing over."""
+    for power, unit in ((6, "Ei"), (5, "Pi"), (4, "Ti"), (3, "Gi"), (2, "Mi"), (1, "Ki")):
+        if amount and amount % 1024**power == 0:
+            return f"{amount >> 10 * power}{unit}"
+    return str(amount)

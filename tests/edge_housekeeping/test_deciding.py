@@ -1,0 +1,148 @@
+"""Who is evicted first, and what is said about it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeagent.device import Room
+from edgeagent.housekeeping.deciding import beyond_limits, has_storage_limits, ranking, words
+from edgeagent.housekeeping.signals import met
+from edgeagent.housekeeping.usage import ContainerUse, PodUse, binary
+from edgeagent.pods.resources import CRITICAL_PRIORITY
+from shared.objects import Json
+from tests.edge_housekeeping.household import a_pod
+
+MIB = 1 << 20
+
+
+def use(name: str, memory: int, *, request: str = "0", priority: int = 0) -> PodUse:
+    pod = a_pod(name, priority=priority, resources={"requests": {"memory": request}})
+    return PodUse(f"uid-{name}", pod, {"main": ContainerUse(memory=memory)})
+
+
+def order(*pods: PodUse) -> list[str]:
+    return [one.uid.removeprefix("uid-") for one in ranking("memory", pods)]
+
+
+def test_pods_beyond_their_request_go_before_all_others() -> None:
+    within = use("within", 90 * MIB, request="100Mi", priority=-5)
+    beyond = use("beyond", 11 * MIB, request="10Mi", priority=1000)
+    assert order(within, beyond) == ["beyond", "within"]
+
+
+def test_then_the_lower_priority_goes_first() -> None:
+    assert order(use("high", 99, priority=10), use("low", 1, priority=1)) == ["low", "high"]
+
+
+def test_then_who_exceeds_its_request_the_most() -> None:
+    much, little = use("much", 30 * MIB, request="10Mi"), use("little", 30 * MIB, request="20Mi")
+    assert order(little, much) == ["much", "little"]
+
+
+def test_critical_and_static_pods_are_never_evicted() -> None:
+    critical = use("critical", 99 * MIB, priority=CRITICAL_PRIORITY)
+    static = use("static", 99 * MIB)
+    static.pod["metadata"]["annotations"] = {"kubernetes.io/config.source": "file"}
+    assert order(critical, static) == []
+    assert order(critical, static, use("web", 0)) == ["web"]
+
+
+pods = st.lists(
+    st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(-3, 3), st.integers(0, 1)).map(
+        lambda it: (it[0], it[1], it[2] + it[3] * CRITICAL_PRIORITY)
+    )
+)
+
+
+@given(pods)
+def test_the_order_is_total_and_holds_between_any_two(drawn: list[tuple[int, int, int]]) -> None:
+    every = [
+        use(f"p{at}", memory, request=str(request), priority=priority)
+        for at, (memory, request, priority) in enumerate(drawn)
+    ]
+    ranked = ranking("memory", every)
+    assert ranked == ranking("memory", reversed(every))
+    assert len(ranked) == sum(priority < CRITICAL_PRIORITY for _, _, priority in drawn)
+    for first, second in pairwise(ranked):
+        over = [one.of("memory") - one.requested("memory") for one in (first, second)]
+        exceeds = [one > 0 for one in over]
+        assert exceeds[0] >= exceeds[1]
+        if exceeds[0] == exceeds[1]:
+            priorities = [one.pod["spec"]["priority"] for one in (first, second)]
+            assert priorities[0] <= priorities[1]
+            if priorities[0] == priorities[1]:
+                assert over[0] >= over[1]
+
+
+def test_the_message_is_a_kubelets() -> None:
+    (shortage,) = met({"memory.available": Room(1 << 30, 51200)})
+    assert words(shortage, use("web", 30 * MIB, request="10Mi")) == (
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Ki. "
+        "Container main was using 30Mi, request is 10Mi, has larger consumption of memory. "
+    )
+    (shortage,) = met({"nodefs.available": Room(1001, 7)})
+    assert words(shortage, use("web", 30 * MIB)) == (
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 100, available: 7. "
+    )
+    (shortage,) = met({"nodefs.inodesFree": Room(1000, 7)})
+    assert words(shortage, use("web", 30 * MIB)).endswith("available: 7. ")
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0, "0"),
+        (1023, "1023"),
+        (1024, "1Ki"),
+        (1536, "1536"),
+        (3 << 30, "3Gi"),
+        (100 << 20, "100Mi"),
+    ],
+)
+def test_amounts_are_written_as_kubernetes_writes_them(amount: int, text: str) -> None:
+    assert binary(amount) == text
+
+
+def a_storage_pod(volume: Json | None = None, limit: str = "") -> Json:
+    limits = {"ephemeral-storage": limit} if limit else {}
+    pod = a_pod(resources={"limits": limits})
+    pod["spec"]["volumes"] = [{"name": "x", "emptyDir": volume or {}}]
+    return pod
+
+
+def test_an_emptydir_beyond_its_size_limit_evicts_its_pod() -> None:
+    pod = a_storage_pod({"sizeLimit": "1Mi"})
+    assert has_storage_limits(pod)
+    assert beyond_limits(PodUse("u", pod, volumes={"x": MIB})) is None
+    eviction = beyond_limits(PodUse("u", pod, volumes={"x": MIB + 1}))
+    assert eviction is not None
+    assert eviction.message == 'Usage of EmptyDir volume "x" exceeds the limit "1Mi". '
+    assert not eviction.disruption
+
+
+def test_the_limits_of_pod_and_container_count_volumes_logs_and_the_writable_layer() -> None:
+    pod = a_storage_pod(limit="2Mi")
+    half = {"main": ContainerUse(disk=MIB)}
+    assert beyond_limits(PodUse("u", pod, half, {"x": MIB})) is None
+    eviction = beyond_limits(PodUse("u", pod, half, {"x": MIB + 1}))
+    assert eviction is not None
+    assert eviction.message == (
+        "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. "
+    )
+    pod["spec"]["containers"].append(
+        {"name": "big", "resources": {"limits": {"ephemeral-storage": "9Mi"}}}
+    )
+    eviction = beyond_limits(PodUse("u", pod, {"main": ContainerUse(disk=3 * MIB)}))
+    assert eviction is not None
+    assert eviction.message == ('Container main exceeded its local ephemeral storage limit "2Mi". ')
+
+
+def test_without_limits_nothing_need_be_measured() -> None:
+    assert not has_storage_limits(a_storage_pod())
+    assert not has_storage_limits(a_storage_pod({"medium": "Memory", "sizeLimit": "1Mi"}))
+    assert not has_storage_limits(a_storage_pod({"sizeLimit": "0"}))
+    assert has_storage_limits(a_storage_pod(limit="1Gi"))
