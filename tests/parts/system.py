@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -120,7 +121,7 @@ class System:
     async def edgeagent(self, *arguments: str) -> str:
         """A command of the device's own CLI, for instance ``pods``."""
         program = await asyncio.create_subprocess_exec(
-            *("python", "-m", "edgeagent", *arguments, "--data-dir", str(self.data)),
+            *(sys.executable, "-m", "edgeagent", *arguments, "--data-dir", str(self.data)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

@@ -1,0 +1,102 @@
+"""Somebody's memory is lost: the broker's or the device's. Nothing that runs notices."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgeagent.store.database import FILE
+from tests.parts.system import System
+from tests.parts.view import container_of, is_ready, restarts_of
+
+NAMES = ("web-1", "web-2")
+
+
+async def running(system: System) -> dict[str, str]:
+    """Two pods; answers their containers."""
+    for name in NAMES:
+        await system.create_pod(name)
+    await system.running(*NAMES)
+    return containers(system)
+
+
+def containers(system: System) -> dict[str, str]:
+    return {name: container_of(system.view.pods[name])["containerID"] for name in NAMES}
+
+
+async def goes_on(system: System) -> None:
+    """Both directions work: a new pod comes, an old one goes, a restart is seen."""
+    await system.create_pod("new")
+    await system.running("new")
+    system.kill_container(container_of(system.view.pods["web-1"])["containerID"])
+    await system.view.until(
+        "the restart is reported",
+        lambda: is_ready(pod := system.view.pods["web-1"]) and restarts_of(pod) == 1,
+    )
+    await system.delete_pod("web-2")
+    await system.gone("web-2")
+
+
+async def test_a_broker_that_restarts_with_its_store(system: System) -> None:
+    before = await running(system)
+    await asyncio.sleep(1)
+    system.broker.restart()
+    await system.node_is("True")
+    assert containers(system) == before
+    await goes_on(system)
+
+
+async def test_a_broker_that_comes_back_empty_is_filled_again(system: System) -> None:
+    before = await running(system)
+    system.broker.kill()
+    system.broker.wipe()
+    ended = before["web-2"]
+    system.kill_container(ended)
+    await asyncio.sleep(1)
+    system.broker.start()
+    await system.view.until(
+        "what happened meanwhile is reported",
+        lambda: is_ready(pod := system.view.pods["web-2"]) and restarts_of(pod) == 1,
+    )
+    await system.node_is("True")
+    assert containers(system)["web-1"] == before["web-1"]
+    assert restarts_of(system.view.pods["web-1"]) == 0
+    await goes_on(system)
+
+
+def deleted(database: Path) -> None:
+    for path in database.parent.glob(f"{FILE}*"):
+        path.unlink()
+
+
+def truncated(database: Path) -> None:
+    with database.open("r+b") as file:
+        file.truncate(database.stat().st_size // 2)
+
+
+def flipped(database: Path) -> None:
+    """Some bytes of every page."""
+    rng, content = random.Random(1), bytearray(database.read_bytes())
+    for page in range(0, len(content), 4096):
+        content[page + rng.randrange(min(4096, len(content) - page))] ^= 0xFF
+    database.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [deleted, truncated, flipped])
+async def test_a_device_without_its_database_adopts_what_runs(
+    system: System, harm: Callable[[Path], None]
+) -> None:
+    before = await running(system)
+    await system.agent.kill()
+    harm(system.data / FILE)
+    await system.agent.start()
+    await asyncio.sleep(3)
+    await system.node_is("True")
+    assert containers(system) == before
+    assert all(restarts_of(system.view.pods[name]) == 0 for name in NAMES)
+    await goes_on(system)
+    assert container_of(system.view.pods["new"])["restartCount"] == 0

@@ -1,0 +1,43 @@
+"""The device loses its power while there is no cloud: every pod comes back from what it stored."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.parts.system import System
+from tests.parts.view import container_of, is_ready, restarts_of
+
+PODS = 10
+
+
+async def test_ten_pods_come_back_without_the_cloud(system: System) -> None:
+    names = [f"web-{number}" for number in range(PODS)]
+    for name in names:
+        await system.create_pod(name)
+    await system.running(*names)
+    first = {name: container_of(system.view.pods[name])["containerID"] for name in names}
+
+    system.switch.cut()
+    await system.agent.kill()
+    await asyncio.to_thread(system.containerd.power_off)
+    assert not system.view.pods["web-0"]["metadata"].get("deletionTimestamp")
+    system.containerd.start()
+    began = time.monotonic()
+    await system.agent.start()
+    async with asyncio.timeout(60):
+        while len(system.running_ids()) < 2 * PODS:
+            await asyncio.sleep(0.05)
+    print(f"agent start → {PODS} pods running: {time.monotonic() - began:.2f} s")
+    text = await system.edgeagent("status")
+    assert "not connected" in text and f"{PODS} wanted: {PODS} Running" in text
+    assert all(restarts_of(system.view.pods[name]) == 0 for name in names), "nobody could tell"
+
+    system.switch.restore()
+    await system.view.until(
+        "the API knows of the reboot",
+        lambda: all(is_ready(pod := system.view.pods[n]) and restarts_of(pod) == 1 for n in names),
+    )
+    for name in names:
+        ended = container_of(system.view.pods[name])["lastState"]["terminated"]
+        assert ended["containerID"] == first[name]
