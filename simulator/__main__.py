@@ -1,8 +1,4 @@
-"""``python -m simulator``: many seeds on all processors, or the story of one.
-
-A seed only replays when strings hash alike, so the program starts itself again with a fixed
-``PYTHONHASHSEED`` when it has to.
-"""
+"""``python -m simulator``: many seeds on all processors, or the story of one."""
 
 from __future__ import annotations
 
@@ -14,7 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import click
 
-HASH_SEED = "0"
+from simulator import fixed
+
 CHUNK = 20
 
 
@@ -27,9 +24,7 @@ CHUNK = 20
 @click.option("--most", default=20, help="Stop after this many failing seeds.")
 def main(seeds: int, first: int, seed: int | None, *, story: bool, workers: int, most: int) -> None:
     """Bad days on a virtual clock: real hub and agents, models of everything around them."""
-    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
-        os.environ["PYTHONHASHSEED"] = HASH_SEED
-        os.execv(sys.executable, [sys.executable, "-m", "simulator", *sys.argv[1:]])
+    fixed.restart("simulator")
     failed = (
         play_one(seed, story=story)
         if seed is not None

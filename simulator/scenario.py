@@ -77,7 +77,7 @@ def _run(
     world = World(loop, rng=rng, folder=folder)
     loop.set_exception_handler(lambda _, context: _unhandled(world.journal, context))
     chance = random.Random(rng.getrandbits(64))
-    with logs.into(world.journal), seeded(chance):
+    with logs.into(world.journal, folder), seeded(chance):
         try:
             loop.run_until_complete(_story(world, faults))
         except (Deadlock, Livelock) as error:

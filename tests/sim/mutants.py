@@ -6,7 +6,6 @@ Several are bugs that the simulator once found; the others are what a tired engi
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from edgeagent.session.rivals import Rivals, Verdict
 from shared.messages import Change, Inventory, Session
 from shared.objects import ObjectKey
 from shared.tasks import KeyedWorkers
+from simulator import fixed
 from simulator.faults import (
     FAULTS,
     Fault,
@@ -241,7 +241,7 @@ def hunt(name: str, seeds: int) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.set_event_loop(None)
+    fixed.restart("tests.sim.mutants")
     found = hunt(sys.argv[1], int(sys.argv[2]))
     print(found or "not found")
     sys.exit(0 if found else 1)
