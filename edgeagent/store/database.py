@@ -147,6 +147,16 @@ class Database:
 
 
 def _prepare(db: sqlite_utils.Database, *, exclusive: bool) -> None:
+    """A plain error here, where every statement is ours, means that the file is not."""
+    try:
+        _check_and_migrate(db, exclusive=exclusive)
+    except sqlite3.OperationalError as error:
+        if _code(error) == sqlite3.SQLITE_ERROR:
+            raise Damaged(f"not our schema: {error}") from error
+        raise
+
+
+def _check_and_migrate(db: sqlite_utils.Database, *, exclusive: bool) -> None:
     if exclusive:
         db.execute("PRAGMA locking_mode = exclusive")
     db.execute("PRAGMA synchronous = full")
@@ -156,12 +166,7 @@ def _prepare(db: sqlite_utils.Database, *, exclusive: bool) -> None:
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise Damaged(f"quick_check: {verdict}")
-    try:
-        _bring_up_to_date(db)
-    except sqlite3.OperationalError as error:
-        if _code(error) == sqlite3.SQLITE_ERROR:
-            raise Damaged(f"not our schema: {error}") from error
-        raise
+    _bring_up_to_date(db)
 
 
 def _bring_up_to_date(db: sqlite_utils.Database) -> None:
