@@ -124,5 +124,12 @@ class Broker:
     cert_file: str = ""
     key_file: str = field(default="", repr=False)
 
+    @property
+    def login(self) -> str:
+        """The settings that say who we are."""
+        if self.username:
+            return "mqtt-username and mqtt-password-file"
+        return "mqtt-cert" if self.cert_file else "mqtt-username, of which there is none"
+
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"

@@ -39,6 +39,8 @@ CONNECT_TIMEOUT = 15.0
 FAILURE = 0x80
 TEMPORARY_REFUSALS = frozenset({0x83, 0x88, 0x89, 0x93, 0x96, 0x97})
 """Implementation error, server unavailable or busy, receive maximum, rate, quota."""
+LOGIN_REFUSALS = frozenset({0x86, 0x87})
+"""Bad user name or password, not authorized."""
 PUBLISH_OVERHEAD = 64
 """Fixed header, packet id and our properties: more than they can take."""
 
@@ -290,7 +292,8 @@ class _PahoConnection:
         self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         if code.is_failure:
-            self._end(LinkError(f"{self._broker}: connection refused: {code}", delay=5.0))
+            hint = f"; check {self._broker.login}" if code.value in LOGIN_REFUSALS else ""
+            self._end(LinkError(f"{self._broker}: connection refused: {code}{hint}", delay=5.0))
             return
         self.session_present = bool(flags.session_present)
         limit = getattr(properties, "MaximumPacketSize", None)
@@ -379,7 +382,7 @@ def _password(broker: Broker) -> str | None:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message}; check the CA file and the host name"
+        return f"TLS: {error.verify_message}; check mqtt-ca and the host name"
     if isinstance(error, OSError) and error.strerror:
         where = f" ({error.filename})" if error.filename else ""
         return error.strerror + where

@@ -195,7 +195,7 @@ async def test_a_wrong_authority_is_named_and_the_right_one_works(
     wrong = make(tmp_path / "wrong")
     bad = Device(link(broker, ca_file=str(wrong.ca)), tmp_path / "bad", SystemClock())
     async with bad.running():
-        await until(lambda: "check the CA file" in bad.standing.now.link)
+        await until(lambda: "check mqtt-ca" in bad.standing.now.link)
     good = Device(link(broker, ca_file=str(certificates.ca)), tmp_path / "good", SystemClock())
     async with good.running():
         await until(lambda: good.connected)
