@@ -234,9 +234,9 @@ class Agent:
                 desired=self.desired,
                 reports=self.reports,
                 clock=self.ports.clock,
-                paths=PodPaths(self.settings.data_dir, self.settings.log_dir),
                 look=self.ports.look,
                 room=self.ports.room,
+                paths=PodPaths(self.settings.data_dir, self.settings.log_dir),
                 offload=self.ports.offload,
             )
         )

@@ -28,13 +28,14 @@ A field that the agent does not know (from a newer API) is told in the same way,
 
 _MATERIALS = "tests/edge_materials"
 _PODS = "tests/edge_pods"
+_HOUSE = "tests/edge_housekeeping"
 SHOWN_BY = {
     "PodSpec": (f"{_MATERIALS}/test_sandboxes.py", f"{_MATERIALS}/test_names.py", _PODS),
     "Container": (f"{_MATERIALS}/test_containers.py", f"{_MATERIALS}/test_on_containerd.py"),
     "EphemeralContainer": (_PODS,),
     "ContainerPort": (f"{_MATERIALS}/test_sandboxes.py", f"{_MATERIALS}/test_admission.py"),
     "Env": (f"{_MATERIALS}/test_environment.py",),
-    "Resources": (f"{_MATERIALS}/test_resources.py",),
+    "Resources": (f"{_MATERIALS}/test_resources.py", f"{_HOUSE}/test_deciding.py"),
     "ResizePolicy": (_PODS,),
     "RestartRule": (_PODS,),
     "ExitCodes": (_PODS,),
@@ -45,7 +46,7 @@ SHOWN_BY = {
     "Names": (f"{_MATERIALS}/test_names.py",),
     "Place": (f"{_MATERIALS}/test_admission.py",),
     "ReadinessGate": (_PODS,),
-    "Volume": (f"{_MATERIALS}/test_volumes.py",),
+    "Volume": (f"{_MATERIALS}/test_volumes.py", f"{_HOUSE}/test_on_containerd.py"),
     "Files": (f"{_MATERIALS}/test_volume_contents.py",),
     "Images": (f"{_MATERIALS}/test_images.py", f"{_MATERIALS}/test_references.py"),
 }

@@ -72,10 +72,12 @@ TABLE: dict[str, dict[str, Field]] = {
         "subdomain": yes("text"),
         "affinity": yes("Affinity"),
         "schedulerName": idle("text", _SCHEDULER),
-        "tolerations": idle("any", "edge nodes evict nothing for taints by themselves"),
+        "tolerations": idle(
+            "any", "edge nodes evict nothing for taints; memory-pressure counts at admission"
+        ),
         "hostAliases": yes("[HostAlias]"),
         "priorityClassName": idle("text", "priority is what counts"),
-        "priority": yes("number", "orders the OOM score of critical pods"),
+        "priority": yes("number", "orders evictions; critical pods are never evicted"),
         "dnsConfig": yes("DNSConfig"),
         "readinessGates": yes("[ReadinessGate]"),
         "runtimeClassName": yes("text", "the runtime's handler of the same name"),
@@ -148,7 +150,7 @@ TABLE: dict[str, dict[str, Field]] = {
     "ObjectRef": {"name": yes("text"), "optional": yes("flag")},
     "LocalReference": {"name": yes("text")},
     "Resources": {
-        "limits": yes("amounts"),
+        "limits": yes("amounts", "beyond ephemeral-storage the pod is evicted"),
         "requests": yes("amounts"),
         "claims": no("any", "dynamic resource allocation is not supported on edge nodes"),
     },

@@ -46,7 +46,7 @@ VOLUMES: dict[str, dict[str, Field]] = {
     "EmptyDir": {
         "medium": only("", "Memory"),
         "sizeLimit": yes(
-            "amount", "in memory: the size of the file system; on disk: told, not enforced yet"
+            "amount", "in memory: the size of the file system; on disk: a pod beyond it is evicted"
         ),
         "mode": yes("number"),
     },

@@ -1,0 +1,158 @@
+"""Housekeeping where only a real runtime and real files can tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from devcluster.containerd import Containerd
+from edgeagent.device import Room, read_room
+from edgeagent.housekeeping.collecting import ImageCollector
+from edgeagent.housekeeping.evicting import Evictor
+from edgeagent.housekeeping.images import LEAST_AGE
+from edgeagent.housekeeping.measuring import Measuring
+from edgeagent.housekeeping.orphans import Orphans
+from tests.edge_housekeeping.household import Hands, Told
+from tests.edge_housekeeping.test_orphans import Listed
+from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.parts import images
+from tests.parts.containerd import new_containerd
+
+
+@pytest.fixture
+async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
+    async with a_device(containerd, tmp_path) as one:
+        yield one
+
+
+class House:
+    def __init__(self, device: Device) -> None:
+        self.clock, self.told = Hands(), Told()
+        self.room: Room | None = None
+        self.measuring = Measuring(device.runtime, device.paths, asyncio.to_thread)
+        self.images = ImageCollector(
+            device.runtime,
+            pods=device.pods,
+            bodies=lambda: [one.pod for one in device.desired.pods().values()],
+            clock=self.clock,
+            events=self.told,  # type: ignore[arg-type]
+            room=lambda path: self.room or read_room(path),
+        )
+        self.evictor = Evictor(
+            device.runtime,
+            pods=device.pods,
+            measuring=self.measuring,
+            images=self.images,
+            rooms=dict,
+            events=self.told,  # type: ignore[arg-type]
+            clock=self.clock,
+        )
+
+
+async def test_a_pod_that_fills_its_emptydir_beyond_the_limit_is_evicted(device: Device) -> None:
+    house = House(device)
+    mount = [{"name": "x", "mountPath": "/x"}]
+    volume = [{"name": "x", "emptyDir": {"sizeLimit": "1Mi"}}]
+    fill = f"dd if=/dev/zero of=/x/file bs=1024 count=2048 2>/dev/null; echo full; {OBEYS}"
+    greedy = device.apply(a_script(fill, volumeMounts=mount), volumes=volume)
+    modest = device.apply(a_script(f"echo full; {OBEYS}", volumeMounts=mount), volumes=volume)
+    for uid in (greedy, modest):
+        await device.until(lambda uid=uid: device.log(uid) == "full")  # type: ignore[misc]
+    await house.evictor.judge_limits()
+    await device.until(lambda: device.status(greedy)["phase"] == "Failed")
+    status = device.status(greedy)
+    assert status["reason"] == "Evicted"
+    assert status["message"] == 'Usage of EmptyDir volume "x" exceeds the limit "1Mi". '
+    assert "Evicted" in device.reasons(greedy)
+    assert device.runs(modest)
+    await device.until(lambda: not device.paths.volume(greedy, "x").exists())
+
+
+async def test_the_writable_layer_of_a_container_counts(device: Device) -> None:
+    house = House(device)
+    limits = {"limits": {"ephemeral-storage": "1Mi"}}
+    fill = f"dd if=/dev/zero of=/file bs=1024 count=4096 2>/dev/null; echo full; {OBEYS}"
+    uid = device.apply(a_script(fill, resources=limits))
+    await device.until(lambda: device.log(uid) == "full")
+    for _ in range(30):  # The runtime measures layers at its own pace.
+        await house.evictor.judge_limits()
+        if device.status(uid)["phase"] == "Failed":
+            break
+        await asyncio.sleep(1)
+    assert device.status(uid)["message"] == (
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "
+    )
+
+
+async def test_memory_and_processes_of_pods_are_known(device: Device) -> None:
+    house = House(device)
+    uid = device.apply(a_script(f"sleep 3600 & sleep 3600 & echo on; {OBEYS}"))
+    await device.until(lambda: device.log(uid) == "on")
+    held = [one for one in device.pods.held() if one.uid == uid]
+    (memory,) = await house.measuring.memory(held)
+    assert memory.of("memory") > 0
+    (processes,) = await house.measuring.processes(held)
+    assert processes.of("pids") >= 4
+
+
+async def test_what_a_lost_database_left_behind_goes_and_what_runs_stays(device: Device) -> None:
+    volume = [{"name": "x", "emptyDir": {}}]
+    uid = device.apply(a_script(OBEYS), volumes=volume)
+    await device.until(lambda: device.runs(uid))
+    await device.kill_agent()
+    device.facts.records.clear()
+    pod = device.desired.wanted.pop(uid).pod
+    lost = device.paths.volume("lost", "x")
+    lost.mkdir(parents=True)
+    device.start_agent()
+    orphans = Orphans(
+        device.runtime,
+        pods=device.pods,
+        desired=Listed(),
+        clock=Hands(),
+        paths=device.paths,
+        offload=asyncio.to_thread,
+    )
+    await device.until(lambda: device.pods.adopted)
+    assert await orphans.clean()
+    assert not lost.exists()
+    assert device.paths.volume(uid, "x").exists(), "its sandbox is there"
+    assert device.paths.log_directory(pod).exists()
+
+
+@pytest.fixture
+def own_containerd(image_archive: Path) -> Iterator[Containerd]:
+    """Its images are the test's to remove."""
+    private = new_containerd(image_archive)
+    yield private
+    private.close()
+
+
+async def test_images_go_but_for_those_that_pods_and_sandboxes_need(
+    own_containerd: Containerd, tmp_path: Path
+) -> None:
+    async with a_device(own_containerd, tmp_path) as device:
+        house = House(device)
+        uid = device.apply({**a_script(OBEYS), "image": images.APP_V1})
+        await device.until(lambda: device.runs(uid))
+        await house.images.look()
+        assert house.images.room() is not None, "the runtime tells where images are"
+        before = await _tags(device)
+        assert {images.APP_V1, images.APP_V2, images.PAUSE} <= before
+        await house.images.free_all()
+        assert await _tags(device) == before, "none is two minutes old"
+        house.clock.at += LEAST_AGE
+        house.room = Room(1000, 500)
+        await house.images.look()
+        assert await _tags(device) == before, "there is room"
+        await house.images.free_all()
+        assert await _tags(device) == {images.APP_V1, images.PAUSE}
+        again = device.apply({**a_script(OBEYS), "image": images.APP_V1})
+        await device.until(lambda: device.runs(again))
+
+
+async def _tags(device: Device) -> set[str]:
+    return {tag for one in await device.runtime.list_images() for tag in one.tags}
