@@ -22,11 +22,11 @@ class Program:
         log: Path,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """``env`` is added to this process's own environment."""
+        """``env`` is added to this process's environment, at every start as it is then."""
         self.name = name
         self.log = log
-        self._env = dict(env or {})
-        self._arguments = arguments
+        self.env = dict(env or {})
+        self.arguments = list(arguments)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -38,11 +38,11 @@ class Program:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", *self._arguments),
+                *("-m", *self.arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self._env},
+                env={**os.environ, **self.env},
                 process_group=0,
             )
 

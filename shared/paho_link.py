@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from shared.clock import CLOCK_WAS_SET
 from shared.codec import MAX_WIRE
 from shared.errors import LinkError, PermanentError, TooLarge
 from shared.link import (
@@ -36,6 +38,8 @@ from shared.link import (
 )
 
 CONNECT_TIMEOUT = 15.0
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""
 FAILURE = 0x80
 TEMPORARY_REFUSALS = frozenset({0x83, 0x88, 0x89, 0x93, 0x96, 0x97})
 """Implementation error, server unavailable or busy, receive maximum, rate, quota."""
@@ -369,6 +373,11 @@ def _options(subscription: Subscription) -> SubscribeOptions:
 def _tls_context(broker: Broker) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=broker.ca_file or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if time.time() < CLOCK_WAS_SET:
+        # A device without a battery clock begins in 1970, where no certificate is valid yet, and
+        # often has no other way to learn the time than this network. Who signed and for which
+        # name is checked all the same, and the dates again at the next connect after it is set.
+        context.verify_flags |= NO_CHECK_TIME
     if broker.cert_file:
         context.load_cert_chain(broker.cert_file, broker.key_file or None)
     return context
