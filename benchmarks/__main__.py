@@ -30,10 +30,11 @@ from tests.parts.system import System, running_system
 GROUPS = ("pods", "device", "link", "link-tls", "hub-restart", "hub-cost")
 AS_IN_THE_UNIT = {
     "PYTHONOPTIMIZE": "2",
+    "PYTHONDONTWRITEBYTECODE": "",
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
-"""What deploy/systemd/edgeagent.service gives the agent."""
+"""What deploy/systemd/edgeagent.service gives the agent; from the second start on it is compiled."""
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
