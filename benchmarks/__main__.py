@@ -34,7 +34,7 @@ AS_IN_THE_UNIT = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_TRIM_THRESHOLD_": "131072",
 }
-"""What deploy/systemd/edgeagent.service gives the agent; from the second start on it is compiled."""
+"""What deploy/systemd/edgeagent.service gives the agent; compiled since its first start."""
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
