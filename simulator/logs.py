@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -51,15 +50,15 @@ def configure(*, story: bool) -> None:
 
 
 @contextmanager
-def into(journal: Journal, folder: Path) -> Iterator[None]:
-    """Log lines of this process belong to this journal now; ``folder`` is the seed's own."""
+def into(journal: Journal) -> Iterator[None]:
+    """Log lines of this process belong to this journal now."""
 
     def write(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         life = LIFE.get()
         who = life.name if life else "outside"
         level, text = event.pop("level"), str(event.pop("event"))
         if life is None or life.alive:
-            journal.say(who, f"[{level}] {text}", **_without(folder, event))
+            journal.say(who, f"[{level}] {text}", **event)
             if level in ("error", "critical") and text not in EXPECTED:
                 journal.fail("error-log", f"{who}: {text} {_brief(event)}")
         raise structlog.DropEvent
@@ -70,14 +69,6 @@ def into(journal: Journal, folder: Path) -> Iterator[None]:
         yield
     finally:
         structlog.configure(processors=before)
-
-
-def _without(folder: Path, event: MutableMapping[str, Any]) -> dict[str, Any]:
-    """A temporary name would make every story another one."""
-    return {
-        name: value.replace(str(folder), "") if isinstance(value, str) else value
-        for name, value in event.items()
-    }
 
 
 def _brief(event: MutableMapping[str, Any]) -> str:

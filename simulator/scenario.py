@@ -8,6 +8,7 @@ and then, for ``QUIET`` seconds, nothing is sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 import shutil
@@ -77,7 +78,7 @@ def _run(
     world = World(loop, rng=rng, folder=folder)
     loop.set_exception_handler(lambda _, context: _unhandled(world.journal, context))
     chance = random.Random(rng.getrandbits(64))
-    with logs.into(world.journal, folder), seeded(chance):
+    with logs.into(world.journal), seeded(chance):
         try:
             loop.run_until_complete(_story(world, faults))
         except (Deadlock, Livelock) as error:
@@ -205,11 +206,13 @@ async def _restarts_change_nothing(world: World) -> None:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
+    """Of the same name for every seed: a temporary name would be another source of chance."""
     memory = Path("/dev/shm")
     parent = memory if memory.is_dir() else None
     made = Path(tempfile.mkdtemp(prefix="kubetide-sim-", dir=parent))
     try:
-        yield made
+        with contextlib.chdir(made):
+            yield Path("disks")
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
