@@ -31,7 +31,7 @@ from edgeagent.store.outbox import OutboxStore
 from edgeagent.tokens import DeviceTokens
 from shared import codec
 from shared.clock import Clock
-from shared.link import Connection, ConnectOptions, Link, Subscription
+from shared.link import Connection, ConnectOptions, Link, Message, Subscription
 from shared.messages import Change, DesiredObject, Entry, HubPresence, Inventory, Report, Session
 from shared.objects import Json, ObjectKey
 from shared.tasks import run_together
@@ -146,6 +146,7 @@ class Hub:
     packed: dict[ObjectKey, bytes] = field(default_factory=dict)
     sessions: list[Session] = field(default_factory=list)
     reports: dict[ObjectKey, list[Report]] = field(default_factory=dict)
+    asks: list[Message] = field(default_factory=list)
 
     async def read(self) -> None:
         async for message in self.connection.messages():
@@ -159,6 +160,8 @@ class Hub:
                 report = Report.decode(message.payload)
                 assert report.key == key_below(rest, "reported")
                 self.reports.setdefault(report.key, []).append(report)
+            elif message.topic == OURS.ask_token:
+                self.asks.append(message)
 
     async def want(
         self,
@@ -197,6 +200,11 @@ class Hub:
     async def _put(self, topic: str, payload: bytes) -> None:
         await self.connection.publish(topic, payload, retain=True)
 
+    async def answer(self, ask: Message, payload: bytes) -> None:
+        await self.connection.publish(
+            ask.response_topic, payload, expiry=60, correlation=ask.correlation
+        )
+
     async def raw(self, topic: str, payload: bytes) -> None:
         await self._put(topic, payload)
 
@@ -216,7 +224,7 @@ async def a_hub(link: Link) -> AsyncIterator[Hub]:
     async with link.connect(options) as connection:
         hub = Hub(connection)
         reading = asyncio.create_task(hub.read())
-        filters = (f"{OURS.base}/session", f"{OURS.base}/reported/#")
+        filters = (f"{OURS.base}/session", f"{OURS.base}/reported/#", OURS.ask_token)
         await connection.subscribe([Subscription(one) for one in filters])
         try:
             yield hub
