@@ -17,9 +17,10 @@ SECONDS = 30
 
 
 class Kubectl:
-    """Commands with one kubeconfig, in one namespace; ``folder`` holds its cache."""
+    """Commands with one kubeconfig; ``folder`` holds its cache."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, *, namespace: str = "default") -> None:
+    def __init__(self, kubeconfig: Path, folder: Path, *, namespace: str = "") -> None:
+        """``namespace``: given with every command; empty leaves it to the object or kubectl."""
         self.namespace = namespace
         self._program = find_kubectl()
         self._kubeconfig = kubeconfig
@@ -40,9 +41,10 @@ class Kubectl:
         return done.stderr if fails else done.stdout
 
     def command(self, *arguments: str) -> list[str]:
+        place = [f"--namespace={self.namespace}"] if self.namespace else []
         return [
-            *(self._program, f"--kubeconfig={self._kubeconfig}"),
-            *(f"--namespace={self.namespace}", f"--cache-dir={self._folder}", *arguments),
+            *(self._program, f"--kubeconfig={self._kubeconfig}", f"--cache-dir={self._folder}"),
+            *(*place, *arguments),
         ]
 
     @property
