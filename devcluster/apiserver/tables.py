@@ -97,7 +97,8 @@ def _pod(pod: Json, now: float) -> list[Any]:
 def _node(node: Json, now: float) -> list[Any]:
     status = node.get("status") or {}
     info = status.get("nodeInfo") or {}
-    addresses = {part.get("type"): part.get("address") for part in status.get("addresses") or []}
+    listed = reversed(status.get("addresses") or [])
+    addresses = {part.get("type"): part.get("address") for part in listed}  # the first wins
     return [
         *(_name(node), _node_status(node), _roles(node), _age(node, now)),
         info.get("kubeletVersion", ""),

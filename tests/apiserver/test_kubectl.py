@@ -171,7 +171,10 @@ def test_a_node_is_shown_described_cordoned_and_tainted(kubectl: PlayingKubectl)
     name = f"node-{next(_numbers)}"
     status = {
         "conditions": [{"type": "Ready", "status": "True", "reason": "Fine"}],
-        "addresses": [{"type": "InternalIP", "address": "10.9.9.9"}],
+        "addresses": [
+            {"type": "InternalIP", "address": "10.9.9.9"},
+            {"type": "InternalIP", "address": "fd00::9"},
+        ],
         "capacity": {"cpu": "4", "memory": "1Gi", "pods": "110"},
         "allocatable": {"cpu": "4", "memory": "1Gi", "pods": "110"},
         "nodeInfo": _node_info(),
