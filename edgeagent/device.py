@@ -79,7 +79,9 @@ class Readings:
 def read_device(data_dir: Path) -> Device:
     status = _text(PROC / "self/mountinfo")
     machine = platform.machine()
-    disk = _filesystem(data_dir)
+    # A new agent looks before its folder is made.
+    there = next((one for one in (data_dir, *data_dir.parents) if one.exists()), data_dir)
+    disk = _filesystem(there)
     return Device(
         hostname=socket.gethostname(),
         cpus=len(os.sched_getaffinity(0)),

@@ -112,7 +112,8 @@ def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(device, "PROC", tmp_path / "proc")
     monkeypatch.setattr(device, "SYS", tmp_path / "sys")
     found, now = read_device(tmp_path / "gone"), read_now(tmp_path / "gone")
-    assert (found.memory, found.disk, found.boot_id) == (0, 0, "")
+    assert (found.memory, found.boot_id) == (0, "")
+    assert found.disk > 0, "of the folder where the data directory will be made"
     assert met(rooms_of(now, None)) == (), "not knowing is no shortage"
     assert read_room(str(tmp_path / "gone")) is None
 
