@@ -28,11 +28,12 @@ from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 
-_GOOD = {
+_TRANSITIONS = {
     "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
     "DiskPressure": ("NodeHasNoDiskPressure", "NodeHasDiskPressure"),
     "PIDPressure": ("NodeHasSufficientPID", "NodeHasInsufficientPID"),
 }
+"""Reason of the Event when a condition goes, and when it comes."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Housekeeping:
         under = self._pressures.judge(shortages)
         for kind, now in under.items():
             if self._before.get(kind, False) != now:
-                reason = _GOOD[kind][now]
+                reason = _TRANSITIONS[kind][now]
                 words = f"Node {self._house.node} status is now: {reason}"
                 self._events.record(normal(reason, words))
         self._before = under

@@ -28,7 +28,7 @@ from edgeagent.pods.actions import (
 from edgeagent.pods.containers import HASH
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.planning import Plan
-from edgeagent.pods.view import Live, Moment, PodView, Trouble, Wanted
+from edgeagent.pods.view import Eviction, Live, Moment, PodView, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
 
@@ -52,6 +52,7 @@ class Model:
     cleaned: set[str] = field(default_factory=set)
     exits: dict[str, float] = field(default_factory=dict)
     stopping_since: float = 0.0
+    eviction: Eviction | None = None
     forgotten: bool = False
     ids: int = 0
     starts: list[str] = field(default_factory=list)
@@ -137,6 +138,7 @@ class Model:
             exits=dict(self.exits),
             unhealthy=dict(self.unhealthy),
             cleaned=frozenset(self.cleaned),
+            eviction=self.eviction,
         )
         newest_first = tuple(sorted(self.sandboxes, key=lambda one: -one.attempt))
         return PodView(
@@ -203,6 +205,7 @@ class Model:
         """Only facts and the runtime survive."""
         self.under_way, self.troubles, self.images = [], {}, set()
         self.unhealthy, self.cleaned, self.volumes_ready = {}, set(), False
+        self.eviction = None
 
     def _ended(self, one: Container, code: int) -> Container:
         if one.state is ContainerState.EXITED:

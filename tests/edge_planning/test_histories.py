@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeagent.pods.view import Wanted
+from edgeagent.pods.view import Eviction, Wanted
 from shared.objects import Json
 from tests.edge_planning.model import Model
 
@@ -54,6 +54,7 @@ HAPPENINGS = st.one_of(
     st.tuples(st.just("new agent"), st.just(0)),
     st.tuples(st.just("new image"), st.integers(0, 9)),
     st.tuples(st.just("delete"), st.sampled_from([0, 5, 60])),
+    st.tuples(st.just("evict"), st.just(0)),
     st.tuples(st.just("gone"), st.just(0)),
     st.tuples(st.just("unknown"), st.just(0)),
     st.tuples(st.just("wanted again"), st.just(0)),
@@ -88,6 +89,8 @@ def happen(model: Model, what: str, number: int) -> None:
             mains[number % len(mains)]["image"] = f"app:{number}"
         case "delete" if model.wanted in (Wanted.RUN, Wanted.DELETE):
             model.wanted, model.grace = Wanted.DELETE, number
+        case "evict" if model.facts.admitted and model.facts.final is None:
+            model.eviction = Eviction("The node was low on resource: memory. ")
         case "gone":
             model.wanted, model.grace = Wanted.GONE, None
         case "unknown" if model.wanted is Wanted.RUN:

@@ -194,3 +194,7 @@ async def test_the_node_is_reported_once_and_again_when_it_changes(tmp_path: Pat
         machine.readings = Readings(addresses=("192.0.2.8",), disk=Room(1000, 10))
         await until(lambda: len(reports) == 2, within=20)
         assert reports[1].status["addresses"][0]["address"] == "192.0.2.8"
+        conditions = {one["type"]: one["status"] for one in reports[1].status["conditions"]}
+        assert conditions["DiskPressure"] == "True"
+        reasons = {event.reason for report in reports for event in report.events}
+        assert {"NodeHasDiskPressure", "EvictionThresholdMet"} <= reasons
