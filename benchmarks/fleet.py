@@ -44,7 +44,7 @@ class Fleet:
             topic = self._topics.of(node).session
             sent.append(self._connection.publish(topic, birth.encode(), retain=True))
             key = ObjectKey("Node", "-", node)
-            sent.append(self._report(node, key, "", _NODE_STATUS))
+            sent.append(self._report(node, key, "", NODE_STATUS))
         await asyncio.gather(*sent)
 
     async def run(self) -> None:
@@ -66,7 +66,7 @@ class Fleet:
                 self._uids[node, key] = unpack(body)["metadata"]["uid"]
         for key, entry in change.put.items():
             if uid := self._uids.get((node, key)):
-                self._report(node, key, uid, _pod_status(), finished=entry.grace is not None)
+                self._report(node, key, uid, pod_status(), finished=entry.grace is not None)
 
     def _report(
         self, node: str, key: ObjectKey, uid: str, status: Json, *, finished: bool = False
@@ -96,7 +96,7 @@ async def announced_fleet(broker: Broker, nodes: list[str]) -> AsyncIterator[Fle
             await stop(running)
 
 
-def _pod_status() -> Json:
+def pod_status() -> Json:
     conditions = [
         {"type": kind, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
         for kind in ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
@@ -119,7 +119,7 @@ def _pod_status() -> Json:
     }
 
 
-_NODE_STATUS: Json = {
+NODE_STATUS: Json = {
     "capacity": {"cpu": "4", "memory": "4Gi", "pods": "110"},
     "allocatable": {"cpu": "4", "memory": "4Gi", "pods": "110"},
     "nodeInfo": {"kubeletVersion": "v1.36.0-kubetide-0.1.0", "operatingSystem": "linux"},

@@ -1,6 +1,7 @@
 """Growing, jittered delays between tries; the caller sleeps.
 
-Full jitter, so that a fleet that lost its broker together does not come back together. One
+Half of each delay is random, so that a fleet that lost its broker for long does not come back
+together: after a minute's absence it is spread over half a minute. One
 ``Backoff`` belongs to one retried thing; ``reset`` after a success.
 """
 
