@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -73,10 +74,10 @@ def read(path: Path, *, tail: int | None, follow: bool) -> Iterator[bytes]:
 
 
 def _rotated_lines(path: Path) -> Iterator[bytes]:
-    """Oldest first. A file that is being packed or let go just now may be missing."""
+    """Oldest first; without what is let go just now, or was damaged by a power cut."""
     for file in sorted(path.parent.glob(f"{path.name}.*")):
         opened = gzip.open if file.suffix == ".gz" else open
-        with suppress(FileNotFoundError), opened(file, "rb") as log:
+        with suppress(OSError, EOFError, zlib.error), opened(file, "rb") as log:
             if file.suffix != ".tmp":
                 yield from _complete(cast(BinaryIO, log))
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,30 +19,11 @@ from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.clock import SystemClock
 from shared.errors import TemporaryError
+from tests.edge_housekeeping.household import Hands, at_once
 from tests.edge_pods.device import Device, a_device, a_script
 from tests.parts.containerd import Containerd
 
 LINE = "2026-01-01T00:00:00Z stdout F {}\n"
-
-
-async def at_once(work: Callable[[], Any]) -> Any:
-    return work()
-
-
-class Hands:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.at = 1_780_000_000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        self.at += seconds
 
 
 class OnePod:
@@ -145,6 +124,16 @@ async def test_a_packed_log_keeps_its_text_and_its_mode(path: Path) -> None:
     (packed,) = path.parent.glob("*.gz")
     assert gzip.decompress(packed.read_bytes()) == b"a" * 200
     assert packed.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_packed_log_that_a_power_cut_damaged_does_not_hide_the_others(path: Path) -> None:
+    path.write_text(LINE.format("live"))
+    whole = gzip.compress(LINE.format("old").encode() * 1000)
+    path.with_name("0.log.20260101-000001.gz").write_bytes(whole[: len(whole) // 2])
+    path.with_name("0.log.20260101-000002.gz").write_bytes(b"")
+    path.with_name("0.log.20260101-000003.gz").write_bytes(b"rubbish")
+    path.with_name("0.log.20260101-000004").write_text(LINE.format("aside"))
+    assert read_all(path)[-2:] == [b"aside\n", b"live\n"]
 
 
 names = st.builds(
