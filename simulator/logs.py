@@ -26,6 +26,8 @@ EXPECTED: tuple[str, ...] = (
     "a pod's stored facts cannot be read",
     "cannot store, not acknowledged",
     "reports not stored, sent from memory",
+    "tokens not stored, served from memory",
+    "unreadable token dropped",
     "connection counter not stored",
     "database not opened, all stays as it is",
     "facts of a pod not stored",

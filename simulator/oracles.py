@@ -62,7 +62,8 @@ def _desired(desired: Desired, own: list[Json], objects: dict[ObjectKey, Json]) 
 def _referenced(pod: Json) -> Iterator[ObjectKey]:
     namespace = pod["metadata"]["namespace"]
     for volume in pod["spec"].get("volumes", ()):
-        yield ObjectKey("ConfigMap", namespace, volume["configMap"]["name"])
+        if "configMap" in volume:
+            yield ObjectKey("ConfigMap", namespace, volume["configMap"]["name"])
     for container in pod["spec"]["containers"]:
         for source in container.get("envFrom", ()):
             yield ObjectKey("Secret", namespace, source["secretRef"]["name"])

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from cloudhub.kube.memory import MemoryKube
-from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, Resource
+from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from shared.objects import Json
 from simulator.journal import Journal
 from simulator.runtime import FAILING_JOB, IMAGES
@@ -18,6 +18,9 @@ from simulator.runtime import FAILING_JOB, IMAGES
 NAMESPACE = "default"
 PODS_NAMED = tuple(f"pod-{number}" for number in range(6))
 OBJECTS_NAMED = ("red", "blue")
+PODS_WITH_TOKEN = PODS_NAMED[:2]
+TOKEN_SECONDS = 86_400
+"""So long that no renewal falls into the time in which nothing may be sent."""
 GRACES = (0, 0, 1, 5, 30, 30, 30, 120)
 
 
@@ -66,9 +69,16 @@ class Users:
         node = self._rng.choice(self._nodes)
         if self._rng.random() < 0.8:
             pod["spec"]["nodeName"] = node
+        if name in PODS_WITH_TOKEN:
+            await self._ensure_account()
         made = await self._server.create(PODS, NAMESPACE, pod)
         images = [one["image"] for one in pod["spec"]["containers"]]
         self._say("creates", made, node=pod["spec"].get("nodeName", "-"), images=images)
+
+    async def _ensure_account(self) -> None:
+        if await self._server.get(SERVICE_ACCOUNTS, NAMESPACE, "default") is None:
+            account = {"metadata": {"name": "default", "namespace": NAMESPACE}}
+            await self._server.create(SERVICE_ACCOUNTS, NAMESPACE, account)
 
     async def bind_pod(self) -> None:
         pods = [pod for pod in await self._pods() if not pod["spec"].get("nodeName")]
@@ -178,6 +188,10 @@ class Users:
             spec["volumes"] = [{"name": "settings", "configMap": volume}]
             mount = {"name": "settings", "mountPath": "/settings"}
             containers[0]["volumeMounts"] = [mount]
+        if name in PODS_WITH_TOKEN:
+            token = {"path": "token", "expirationSeconds": TOKEN_SECONDS}
+            access = {"name": "access", "projected": {"sources": [{"serviceAccountToken": token}]}}
+            spec["volumes"] = [*spec.get("volumes", ()), access]
         return {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
 
     async def _pods(self) -> list[Json]:
