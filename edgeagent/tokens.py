@@ -260,7 +260,9 @@ class DeviceTokens:
                     await self._records.save(_name(request), to_record(request, held.token))
                     held.stored = True
         except StoreBusy as error:
-            log.error("tokens not stored, served from memory", error=str(error), retry_in=UNSTORED_SECONDS)
+            log.error(
+                "tokens not stored, served from memory", error=str(error), retry_in=UNSTORED_SECONDS
+            )
             return UNSTORED_SECONDS
         return math.inf
 
