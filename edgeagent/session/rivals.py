@@ -7,7 +7,8 @@ An agent is told apart by instance and boot, so two devices from one disk image 
 
 What may be our own past is no rival: a broker that went back to an older store shows births of
 earlier boots (same instance, lower counter), or of the instance that we had before the disk was
-lost (then it stood there before our first birth).
+lost (then it stood there before our first birth, or it has our boot id). Should the other live
+after all, it sees our birth come after its own.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Rivals:
             return Verdict.NOTHING
         if self._is_past(found, retained=retained):
             return Verdict.REPEAT if self._echoed else Verdict.NOTHING
-        took_our_place = retained and self.lived and not self._published
+        same_machine = found.boot == self._me[1]
+        took_our_place = retained and self.lived and not self._published and not same_machine
         return Verdict.FENCED if self._echoed or took_our_place else Verdict.NOTHING
 
     def _is_past(self, found: Session, *, retained: bool) -> bool:

@@ -46,7 +46,7 @@ async def test_one_that_was_away_meanwhile_finds_the_newer_one(tmp_path: Path) -
         way = model.ways[-1]
         way.reachable = False
         way.cut()
-        async with model.device("b").running() as newer:
+        async with model.device("b", boot="boot-b").running() as newer:
             await until(lambda: newer.connected)
             await asyncio.sleep(60)
             way.reachable = True
@@ -136,6 +136,15 @@ def test_what_was_there_before_our_first_birth_is_older(other: tuple[str, str]) 
     assert rivals.judge(birth(other, 9), retained=False) is Verdict.REPEAT, "somebody put it back"
     rivals.connecting(3)
     assert rivals.judge(birth(other, 9), retained=True) is Verdict.NOTHING, "an older store"
+
+
+def test_what_stood_here_under_our_boot_id_was_this_machine() -> None:
+    """Its disk was lost, and the broker went back to a store from before."""
+    rivals = connected(lived=True)
+    assert rivals.judge(birth((OTHER[0], ME[1]), 9), retained=True) is Verdict.NOTHING
+    rivals.publishing()
+    rivals.judge(birth(ME, 2), retained=False)
+    assert rivals.judge(birth((OTHER[0], ME[1]), 9), retained=False) is Verdict.FENCED
 
 
 def test_an_earlier_boot_of_ours_is_no_rival_whenever_it_comes() -> None:
