@@ -31,6 +31,14 @@ def real_kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
     cluster.stop()
 
 
+@pytest.fixture(scope="session", params=["embedded", "real"])
+def kubernetes(request: pytest.FixtureRequest) -> Cluster:
+    """Again here: the one of ``tests/parts`` has cached the servers of other folders."""
+    cluster = request.getfixturevalue(f"{request.param}_kubernetes")
+    assert isinstance(cluster, Cluster)
+    return cluster
+
+
 @pytest.fixture
 async def system(
     kubernetes: Cluster, mosquitto: Mosquitto, containerd: Containerd
