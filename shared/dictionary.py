@@ -238,6 +238,10 @@ _STATUS: dict[str, Any] = {
 }
 
 _EVENTS: list[Any] = [
+    "MissingClusterDNS",
+    'pod: "default(',
+    ')". kubelet does not have ClusterDNS IP configured and cannot create Pod using '
+    '"ClusterFirst" policy. Falling back to "Default" policy.',
     "Failed",
     "BackOff",
     "Unhealthy",

@@ -13,10 +13,11 @@ SOON = 1.0
 """Seconds that a change may wait for others to join it."""
 
 
-def within(before: Json | None, after: Json, *, finished: bool) -> float:
+def within(before: Json | None, after: Json, *, deleting: bool, finished: bool) -> float:
+    """Of a deletion people wait for the end; what comes before may share its message."""
     if finished:
         return AT_ONCE
-    if after.get("phase") == "Pending" or _gist(before) == _gist(after):
+    if deleting or after.get("phase") == "Pending" or _gist(before) == _gist(after):
         return SOON
     return AT_ONCE
 

@@ -320,7 +320,9 @@ class Pods:
             status=status,
             events=events,
             finished=finished,
-            within=reporting.within(before[0] if before else None, status, finished=finished),
+            within=reporting.within(
+                before[0] if before else None, status, deleting=deleting, finished=finished
+            ),
         )
         pod.reported = (status, finished)
         pod.events.told(events)
