@@ -18,8 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from cloudhub.kube.port import LEASES
+from edgeagent.pods.volumes import mounting
 from simulator import logs, oracles
 from simulator.chance import seeded
 from simulator.faults import FAULTS, Fault
@@ -78,7 +80,9 @@ def _run(
     world = World(loop, rng=rng, folder=folder)
     loop.set_exception_handler(lambda _, context: _unhandled(world.journal, context))
     chance = random.Random(rng.getrandbits(64))
-    with logs.into(world.journal), seeded(chance):
+    # A volume in memory is a folder here: a simulated disk never mounts anything on this machine.
+    no_mounts = mock.patch.object(mounting, "may_mount", lambda: False)
+    with logs.into(world.journal), seeded(chance), no_mounts:
         try:
             loop.run_until_complete(_story(world, faults))
         except (Deadlock, Livelock) as error:
