@@ -28,8 +28,11 @@ class Switch:
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
+        self._open = False
         if self._server is not None:
             self._server.close()
+        # A connection that was just accepted has no task yet that would close it.
+        await asyncio.sleep(0)
         await stop(*self._flows)
         if self._server is not None:
             await self._server.wait_closed()

@@ -31,15 +31,3 @@ def test_two_can_run_side_by_side_and_leave_nothing(
     other.close()
     assert not other.root.exists()
     assert str(other.root) not in Path("/proc/self/mountinfo").read_text()
-
-
-def test_a_power_cut_leaves_no_process_of_a_container(image_archive: Path) -> None:
-    private = new_containerd(image_archive)
-    try:
-        private.ctr("run", "--detach", images.BUSYBOX, "lone", "/bin/sleep", "7777")
-        assert "RUNNING" in private.ctr("tasks", "list")
-        private.reboot()
-        assert "RUNNING" not in private.ctr("tasks", "list")
-        assert images.BUSYBOX in private.ctr("images", "list", "--quiet")
-    finally:
-        private.close()
