@@ -72,6 +72,11 @@ class Program:
             self.journal.fail("slow-stop", f"{self.name} did not stop in {PATIENCE:.0f} s")
             self.kill()
 
+    async def stopped(self) -> None:
+        """Until a stop that has begun is over."""
+        while self.running and self._stopping:
+            await asyncio.sleep(0.1)
+
     def kill(self, *, power: bool = False) -> None:
         """SIGKILL; with ``power`` even the kernel is gone, and nobody closes its connections."""
         if self.life is None:

@@ -119,6 +119,8 @@ async def _story(world: World, faults: Mapping[Fault, int]) -> None:
         task.cancel()
     await asyncio.gather(acting, striking, return_exceptions=True)
     await users.finish()
+    for program in (*world.devices, *world.hubs):
+        await program.stopped()
     world.calm()
     await _judge(world)
     for task in background:
