@@ -159,13 +159,19 @@ class Fleet:
         return effects
 
     def put_pod(self, pod: Json) -> Effects:
+        """The watch may lag behind a list that was asked for since: older news are none."""
         effects = Effects()
-        self._put(pod, effects)
+        known = self._pods.get(ObjectKey.of("Pod", pod))
+        if known is None or not _is_older(pod, known):
+            self._put(pod, effects)
         return effects
 
     def drop_pod(self, pod: Json) -> Effects:
         effects = Effects()
         key = ObjectKey.of("Pod", pod)
+        known = self._pods.get(key)
+        if known is not None and known.uid != pod["metadata"]["uid"]:
+            return effects
         self._touch(key, node_of(pod))
         self._drop(key, effects)
         return effects
@@ -276,6 +282,11 @@ class Fleet:
             elif found.body is not None:
                 entries[key] = Entry(found.body.digest)
         return Wanted(entries, frozenset(pending))
+
+
+def _is_older(pod: Json, known: PodRecord) -> bool:
+    version = str(pod["metadata"]["resourceVersion"])
+    return version.isdecimal() and known.version.isdecimal() and int(version) < int(known.version)
 
 
 def _same_version(old: PodRecord, pod: Json) -> bool:

@@ -182,6 +182,20 @@ def test_static_pods_are_the_devices_own() -> None:
     assert wanted is not None and wanted.entries == {}
 
 
+def test_late_news_of_an_older_pod_leave_the_newer_one_of_its_name() -> None:
+    """The node was listed while the watch lagged: it then tells how the name became free."""
+    fleet = Fleet()
+    fleet.manage("edge-1")
+    fleet.list_node("edge-1", [pod("a", "edge-1", [], uid="new", version=9)])
+    fleet.put_pod(pod("a", "edge-1", [], uid="old", version=5))
+    fleet.drop_pod(pod("a", "edge-1", [], uid="old", version=7))
+    record = fleet.pod(key("Pod", "a"))
+    assert record is not None
+    assert record.uid == "new"
+    fleet.drop_pod(pod("a", "edge-1", [], uid="new", version=12))
+    assert fleet.pod(key("Pod", "a")) is None
+
+
 def test_equal_objects_have_equal_bodies_whoever_listed_them() -> None:
     watched = {"kind": "Pod", "apiVersion": "v1", **pod("a", "edge-1", ["x"], version=1)}
     listed = {name: watched[name] for name in ("status", "spec", "metadata")}
