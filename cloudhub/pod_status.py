@@ -1,16 +1,17 @@
 """What must be written so that a pod's status in the API says what its device reported. Pure.
 
 A strategic merge patch with the least in it, or None. The report is hostile: only the fields that
-a node owns are taken from it, and of the conditions only the node's own; scheduler, readiness
-gates and eviction keep theirs. Fields that the report has no more are removed. A finished phase is
-never taken back. While the node is away its pods are not called ready again: that they are not
-was written by Kubernetes itself. Called by ``reporting.py``.
+a node owns are taken from it, and of the conditions only the node's own; scheduler, readiness gates
+(``readiness.py``) and eviction keep theirs. Fields that the report has no more are removed. A
+finished phase is never taken back. While the node is away its pods are not called ready again: that
+they are not was written by Kubernetes itself. Called by ``reporting.py``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from cloudhub.readiness import by_type
 from shared.objects import Json
 
 OWNED = (
@@ -45,7 +46,7 @@ def status_patch(current: Json, report: Json, *, online: bool) -> Json | None:
         name: _field(name, after.get(name), new=name not in before)
         for name in _differing(before, after)
     }
-    conditions = _conditions(_by_type(before), _by_type(after), online=online)
+    conditions = _conditions(by_type(before), by_type(after), online=online)
     if conditions:
         patch["conditions"] = conditions
     return patch or None
@@ -72,15 +73,6 @@ def _field(name: str, value: Any, *, new: bool) -> Any:
     if name in MERGED_BY_KEY and isinstance(value, list):
         return [*value, {"$patch": "replace"}]
     return value
-
-
-def _by_type(status: Json) -> dict[str, Json]:
-    rows = status.get("conditions")
-    return {
-        row["type"]: row
-        for row in (rows if isinstance(rows, list) else ())
-        if isinstance(row, dict) and isinstance(row.get("type"), str)
-    }
 
 
 def _conditions(before: dict[str, Json], after: dict[str, Json], *, online: bool) -> list[Json]:

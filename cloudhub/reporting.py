@@ -20,6 +20,7 @@ from cloudhub.fleet.reports import ReportBook
 from cloudhub.kube.port import PODS, Kube
 from cloudhub.metrics import Metrics
 from cloudhub.pod_status import status_patch
+from cloudhub.readiness import gated
 from shared import codec
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused, LinkError, WireError
@@ -56,6 +57,7 @@ class Reporting:
         self._fleet = fleet
         self._book = book
         self._clear_topic = clear
+        self._clock = clock
         self._metrics = metrics
         self._online: set[str] = set()
         self._fresh: dict[Reported, Report] = {}
@@ -148,8 +150,7 @@ class Reporting:
             self._refuse(record, error)
 
     async def _patch(self, record: PodRecord, report: Report) -> None:
-        online = self.is_online(record.node)
-        patch, mark = _planned(record.status, report, online=online)
+        patch, mark = self._planned(record, record.status, report)
         if patch is None:
             self._left.pop(record.uid, None)
             return
@@ -168,11 +169,26 @@ class Reporting:
             self._refuse(record, refused)
             self._left[record.uid] = mark
             return
-        left, mark = _planned(answer.get("status") or {}, report, online=online)
+        left, mark = self._planned(record, answer.get("status") or {}, report)
         if left is None:
             self._left.pop(record.uid, None)
         else:
             self._left[record.uid] = mark
+
+    def _planned(
+        self, record: PodRecord, current: Json, report: Report
+    ) -> tuple[Json | None, bytes]:
+        """The patch and its digest. Raises WireError for a status that cannot be one."""
+        online = self.is_online(record.node)
+        try:
+            status = gated(report.status, current, gates=record.gates, now=self._clock.now())
+            patch = status_patch(current, status, online=online)
+            packed = codec.pack(patch)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise WireError("bad-status", str(error)) from error
+        if len(packed) > MOST_PATCH:
+            raise WireError("bad-status", f"{len(packed)} bytes")
+        return patch, codec.digest(packed)
 
     def _refuse(self, record: PodRecord, error: Exception) -> None:
         self._metrics.rejected("bad-status")
@@ -202,15 +218,3 @@ class Reporting:
             await self._clear_topic(node, report.key)
         except LinkError as error:
             log.debug("report not cleared", node=node, pod=str(report.key), error=str(error))
-
-
-def _planned(current: Json, report: Report, *, online: bool) -> tuple[Json | None, bytes]:
-    """The patch and its digest. Raises WireError for a status that cannot be one."""
-    try:
-        patch = status_patch(current, report.status, online=online)
-        packed = codec.pack(patch)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise WireError("bad-status", str(error)) from error
-    if len(packed) > MOST_PATCH:
-        raise WireError("bad-status", f"{len(packed)} bytes")
-    return patch, codec.digest(packed)

@@ -25,6 +25,8 @@ class PodRecord:
     """Seconds the pod may take to stop; None while it is not being deleted."""
     body: Body
     references: frozenset[ObjectKey]
+    gates: tuple[str, ...]
+    """Types of the conditions that its readiness waits for, besides its containers."""
     packed_status: bytes
 
     @property
@@ -59,9 +61,9 @@ def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
     metadata = pod["metadata"]
     body = body_of(key, pod)
     if old is not None and old.body.digest == body.digest:
-        body, references = old.body, old.references
+        body, references, gates = old.body, old.references, old.gates
     else:
-        references = references_of(pod)
+        references, gates = references_of(pod), _gates(pod)
     try:
         status = codec.pack(pod.get("status") or {})
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -70,8 +72,14 @@ def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
         *(key, metadata["uid"], metadata["resourceVersion"], node_of(pod), _grace(metadata)),
         body=body,
         references=references,
+        gates=gates,
         packed_status=status,
     )
+
+
+def _gates(pod: Json) -> tuple[str, ...]:
+    gates = (pod.get("spec") or {}).get("readinessGates") or ()
+    return tuple(str(gate.get("conditionType")) for gate in gates)
 
 
 def _grace(metadata: Json) -> int | None:

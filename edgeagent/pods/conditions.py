@@ -1,7 +1,8 @@
 """The pod conditions that a kubelet owns, with their reasons and transition times. Pure.
 
-PodScheduled is the scheduler's and is never reported. A transition time changes when the status
-of a condition changes and at no other time; it is kept in the facts, across agents.
+PodScheduled is the scheduler's and is never reported. What readiness gates stand for is written
+into the API by others: the hub makes Ready of it. A transition time changes when the status of a
+condition changes and at no other time; it is kept in the facts, across agents.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
         **held,
         "PodReadyToStartContainers": (_has_network(view, phase), "", ""),
         "Initialized": _initialized(view.pod, statuses, phase),
-        "Ready": _ready(view.pod, containers_ready),
+        "Ready": containers_ready,
         "ContainersReady": containers_ready,
     }
 
@@ -102,17 +103,6 @@ def _containers_ready(pod: Json, statuses: Mapping[str, Json], phase: str) -> Ve
     if not unready:
         return True, "", ""
     return False, "ContainersNotReady", f"containers with unready status: {_list(unready)}"
-
-
-def _ready(pod: Json, containers_ready: Verdict) -> Verdict:
-    gates = [gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ()]
-    if not containers_ready[0] or not gates:
-        return containers_ready
-    # The conditions behind the gates are written in the API by others; the hub knows them.
-    messages = (
-        f'corresponding condition of pod readiness gate "{gate}" does not exist.' for gate in gates
-    )
-    return False, "ReadinessGatesNotReady", ", ".join(messages)
 
 
 def _began(status: Json) -> bool:

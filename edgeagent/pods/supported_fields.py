@@ -79,7 +79,7 @@ TABLE: dict[str, dict[str, Field]] = {
         "priorityClassName": idle("text", "priority is what counts"),
         "priority": yes("number", "orders evictions; critical pods are never evicted"),
         "dnsConfig": yes("DNSConfig"),
-        "readinessGates": yes("[ReadinessGate]"),
+        "readinessGates": yes("[ReadinessGate]", "judged by the hub"),
         "runtimeClassName": yes("text", "the runtime's handler of the same name"),
         "enableServiceLinks": idle("flag", "Services are not on the device; only KUBERNETES_* are"),
         "preemptionPolicy": idle("text", _SCHEDULER),
