@@ -44,7 +44,8 @@ def field_value(pod: Json, path: str, *, node: NodeFacts, ips: tuple[str, ...]) 
 def resource_value(ref: Json, container: Json, *, node: NodeFacts) -> str:
     """``limits.cpu`` and the like in units of the divisor, rounded up.
 
-    A limit that is not set is what the node has; a request that is not set is the limit that was.
+    A limit that is not set, or is zero, is what the node has; a request that is not set is the
+    limit that was.
     """
     kind, _, resource = str(ref.get("resource", "")).partition(".")
     if kind not in ("limits", "requests") or not resource:
@@ -59,9 +60,10 @@ def resource_value(ref: Json, container: Json, *, node: NodeFacts) -> str:
 def _amount(resources: Json, kind: str, *, resource: str, node: NodeFacts) -> Fraction:
     limit = (resources.get("limits") or {}).get(resource)
     chosen = limit if kind == "limits" else (resources.get("requests") or {}).get(resource, limit)
-    if chosen is not None:
-        return quantities.parse(chosen)
-    return node.allocatable.get(resource, Fraction(0)) if kind == "limits" else Fraction(0)
+    amount = quantities.parse(chosen) if chosen is not None else Fraction(0)
+    if kind == "limits" and not amount:
+        return node.allocatable.get(resource, Fraction(0))
+    return amount
 
 
 def _lines(values: Json) -> str:

@@ -7,133 +7,25 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edgeagent.pods.errors import ConfigError, ImageTrouble
-from edgeagent.pods.images import Images
-from edgeagent.pods.materials import PodMaterials
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent
-from edgeagent.pods.volumes import mounting
-from edgeagent.pods.volumes.making import Volumes
-from edgeagent.runtime.cri import CriRuntime
-from edgeagent.runtime.port import Container, DnsConfig
-from shared.clock import SystemClock
-from shared.objects import Json
-from tests.edge_materials.making import Objects, config_map, pod, secret
+from tests.edge_materials.device import Device, a_device, a_new_one_of, a_pod, printed, seen_by
+from tests.edge_materials.making import config_map, secret
 from tests.parts import images
 from tests.parts.containerd import Containerd
 from tests.parts.images import ImageSpec
 from tests.parts.registry import Registry
-from tests.runtime_contract.worlds import eventually, log_lines
-
-NODE = NodeFacts(
-    "edge-1",
-    ips=("192.0.2.10",),
-    memory_capacity=4 * 1024**3,
-    host_dns=DnsConfig(servers=("192.0.2.53",), searches=("example.net",)),
-)
-
-
-@dataclass
-class Device:
-    runtime: CriRuntime
-    paths: PodPaths
-    objects: Objects = field(default_factory=Objects)
-    events: list[PodEvent] = field(default_factory=list)
-    clock: SystemClock = field(default_factory=SystemClock)
-
-    def __post_init__(self) -> None:
-        self.volumes = Volumes(self.paths, self.clock)
-        self.materials = PodMaterials(
-            paths=self.paths,
-            volumes=self.volumes,
-            images=Images(self.runtime, self.clock),
-            sources=self.objects,
-            node=NODE,
-            others=list,
-        )
-
-    async def start(self, whole: Json, *, name: str = "main") -> str:
-        """Everything a worker does for one container; returns its id."""
-        await self.materials.prepare(whole)
-        sandbox = self.materials.sandbox(whole, attempt=0, seen=0.0, record=self.events.append)
-        sandbox_id = await self.runtime.start_sandbox(sandbox)
-        status = await self.runtime.inspect_sandbox(sandbox_id)
-        assert status is not None
-        one = next(one for one in whole["spec"]["containers"] if one["name"] == name)
-        config = await self.materials.container(
-            whole,
-            one,
-            attempt=0,
-            image=await self.materials.image(whole, one, self.events.append),
-            ips=status.ips,
-            record=self.events.append,
-        )
-        container_id = await self.runtime.create_container(sandbox_id, sandbox, config)
-        await self.runtime.start_container(container_id)
-        return container_id
-
-    async def output(self, script: str, *, spec: Json | None = None, **fields: Any) -> list[str]:
-        """Lines that a script prints in a container with ``fields`` of a pod with ``spec``."""
-        return printed(await self.ended(a_pod(script, spec=spec, **fields)))
-
-    async def ended(self, whole: Json) -> Container:
-        container_id = await self.start(whole)
-
-        async def is_over() -> Container | None:
-            found = await seen_by(self.runtime, container_id)
-            return found if found.finished_at else None
-
-        return await eventually(is_over)  # type: ignore[no-any-return]
-
-    async def is_cleared(self) -> bool:
-        for sandbox in await self.runtime.list_sandboxes():
-            await self.runtime.remove_sandbox(sandbox.id)
-        for uid in await self.volumes.orphans([]):
-            await self.volumes.remove(uid)
-        return True
-
-
-async def seen_by(runtime: CriRuntime, container_id: str) -> Container:
-    found = await runtime.inspect_container(container_id)
-    assert found is not None
-    return found
-
-
-def printed(container: Container) -> list[str]:
-    return [text for _, text in log_lines(container)]
-
-
-def a_pod(script: str, *, spec: Json | None = None, **fields: Any) -> Json:
-    one = {
-        "name": "main",
-        "image": images.BUSYBOX,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["/bin/sh", "-c", script],
-        **fields,
-    }
-    uid = secrets.token_hex(8)
-    return pod(one, metadata={"name": f"web-{uid[:4]}", "uid": uid}, **(spec or {}))
+from tests.runtime_contract.worlds import eventually
 
 
 @pytest.fixture
 async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
-    runtime = CriRuntime(containerd.address)
-    device = Device(runtime, PodPaths(tmp_path / "data", tmp_path / "logs"))
-    try:
-        yield device
-        await eventually(device.is_cleared, within=30)
-    finally:
-        await runtime.close()
-    assert not [point for point in mounting.mount_points() if point.startswith(str(tmp_path))]
+    async with a_device(containerd, tmp_path) as one:
+        yield one
 
 
 async def test_the_environment_reaches_the_process(device: Device) -> None:
@@ -336,7 +228,7 @@ async def test_images_come_from_a_closed_registry_with_a_pull_secret(
     assert raised.value.reason == "ErrImagePull"
     assert "FailedToRetrieveImagePullSecret" in [one.reason for one in device.events]
     device.objects.put(secret("pull", **{".dockerconfigjson": logins}))
-    assert printed(await device.ended(_again(whole))) == ["hello"]
+    assert printed(await device.ended(a_new_one_of(whole))) == ["hello"]
     pulled = next(one for one in device.events if one.reason == "Pulled")
     assert pulled.message.startswith(f'Successfully pulled image "{name}" in ')
     await device.runtime.remove_image(name)
@@ -353,9 +245,3 @@ async def test_a_present_image_runs_when_its_registry_is_gone(
     assert await device.output("echo offline", **always) == ["offline"]
     assert "RegistryUnreachable" in [one.reason for one in device.events]
     await device.runtime.remove_image(name)
-
-
-def _again(whole: Json) -> Json:
-    """The same pod made anew, as after its deletion."""
-    uid = secrets.token_hex(8)
-    return {**whole, "metadata": {**whole["metadata"], "uid": uid, "name": f"web-{uid[:4]}"}}
