@@ -131,7 +131,7 @@ class Volumes:
             return Volume(name, kind, str(folder))
         if kind not in WRITTEN:
             raise ValueError(f"volumes of kind {kind} are not supported on this node")
-        _written_dir(folder, in_memory=kind in _IN_MEMORY)
+        _written_dir(folder, in_memory=kind in _IN_MEMORY, group=_group(origin.pod))
         try:
             self._write(folder, kind, volume, origin=origin)
         except MountError:
@@ -173,12 +173,14 @@ def _group(pod: Json) -> int | None:
     return None if group is None else int(group)
 
 
-def _written_dir(folder: Path, *, in_memory: bool) -> None:
+def _written_dir(folder: Path, *, in_memory: bool, group: int | None) -> None:
     """Secrets stay off the disk where this process can mount; else in a closed folder on it."""
     folder.mkdir(exist_ok=True)
     if in_memory and mounting.may_mount() and not mounting.is_mounted(folder):
         mounting.tmpfs(folder, mode=0o777)
-    folder.chmod(0o777)
+    if group is not None:
+        os.chown(folder, -1, group)
+    folder.chmod(0o777 if group is None else 0o2777)
 
 
 def _empty_dir(folder: Path, source: Json, origin: Origin) -> None:
