@@ -1,7 +1,8 @@
 """The preset compression dictionary of wire version 1: what pods and statuses have in common.
 
-Both ends must hold the same bytes, so this never changes within a version (a test pins its hash).
-Deflate finds short distances cheapest, so what is most frequent stands at the end.
+Both ends must hold the same bytes, so this never changes within a released version (a test pins its
+hash). Deflate finds short distances cheapest and copies whole runs, so the most frequent messages
+stand at the end, complete and with their fields in the order in which they are really sent.
 """
 
 from __future__ import annotations
@@ -9,22 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
-
-_META: dict[str, Any] = {
-    "name": "app",
-    "namespace": "default",
-    "uid": "00000000-0000-0000-0000-000000000000",
-    "creationTimestamp": "2026-01-01T00:00:00Z",
-    "generation": 1,
-    "labels": {
-        "app.kubernetes.io/name": "",
-        "app.kubernetes.io/instance": "",
-        "pod-template-hash": "",
-        "controller-revision-hash": "",
-        "pod-template-generation": "1",
-        "app": "",
-    },
-}
 
 _RARE: dict[str, Any] = {
     "annotations": {"kubetide.io/": "", "prometheus.io/scrape": "true"},
@@ -167,155 +152,231 @@ _RARE: dict[str, Any] = {
     },
 }
 
-_STATUS: dict[str, Any] = {
-    "message": "containers with unready status: [",
-    "reason": "ContainersNotReady",
-    "phase": "Succeeded",
-    "initContainerStatuses": [],
-    "containerStatuses": [
-        {
-            "state": {
-                "waiting": {
-                    "message": "back-off 10s restarting failed container=",
-                    "reason": "CrashLoopBackOff",
-                }
-            },
-            "lastState": {
-                "terminated": {
-                    "containerID": "containerd://",
-                    "exitCode": 137,
-                    "finishedAt": "2026-01-01T00:00:00Z",
-                    "reason": "OOMKilled",
-                    "startedAt": "2026-01-01T00:00:00Z",
-                }
-            },
-        },
-        {"state": {"waiting": {"reason": "ContainerCreating"}}},
-        {
-            "state": {
-                "waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image "}
-            }
-        },
-        {"state": {"waiting": {"reason": "ErrImagePull"}}},
-        {"state": {"terminated": {"exitCode": 1, "reason": "Error"}}},
-        {"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
-        {
-            "name": "",
-            "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-            "lastState": {},
-            "ready": True,
-            "restartCount": 0,
-            "image": "docker.io/library/",
-            "imageID": "docker.io/library/app@sha256:",
-            "containerID": "containerd://",
-            "started": True,
-            "resources": {},
-            "volumeMounts": [],
-        },
-    ],
-    "conditions": [
-        {"reason": "PodFailed"},
-        {"reason": "PodCompleted"},
-        {
-            "type": "PodReadyToStartContainers",
-            "status": "True",
-            "observedGeneration": 1,
-            "lastProbeTime": None,
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        },
-        {"type": "Initialized", "status": "True"},
-        {"type": "Ready", "status": "False", "reason": "ContainersNotReady"},
-        {"type": "ContainersReady", "status": "True"},
-    ],
-    "observedGeneration": 1,
-    "phase ": "Running",
-    "hostIP": "10.0.0.1",
-    "hostIPs": [{"ip": "10.0.0.1"}],
-    "podIP": "10.244.0.1",
-    "podIPs": [{"ip": "10.244.0.1"}],
-    "startTime": "2026-01-01T00:00:00Z",
-    "qosClass": "BestEffort",
+_TIME = "2026-01-01T00:00:00Z"
+
+_TERMINATED: dict[str, Any] = {
+    "exitCode": 0,
+    "reason": "Completed",
+    "startedAt": _TIME,
+    "finishedAt": _TIME,
+    "containerID": "containerd://",
 }
 
-_EVENTS: list[Any] = [
-    "MissingClusterDNS",
-    'pod: "default(',
-    ')". kubelet does not have ClusterDNS IP configured and cannot create Pod using '
-    '"ClusterFirst" policy. Falling back to "Default" policy.',
-    "Failed",
-    "BackOff",
-    "Unhealthy",
-    "FailedMount",
-    "Warning",
-    "Normal",
-    "Stopping container ",
-    "Killing",
-    "Started container ",
-    "Container started",
-    "Started",
-    "Created container: ",
-    "Container created",
-    "Created",
-    'Container image "',
-    '" already present on machine and can be accessed by the pod',
-    'Successfully pulled image "',
-    'Pulling image "',
-    "Pulled",
-    "Pulling",
+_STATES: list[Any] = [
+    {"waiting": {"reason": "ErrImagePull", "message": "rpc error: code = "}},
+    {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image "}},
+    {"waiting": {"reason": "CreateContainerConfigError", "message": ""}},
+    {"waiting": {"reason": "PodInitializing"}},
+    {"waiting": {"reason": "ContainerCreating"}},
+    {
+        "waiting": {
+            "reason": "CrashLoopBackOff",
+            "message": "back-off 10s restarting failed container=",
+        }
+    },
+    {"terminated": {**_TERMINATED, "exitCode": 137, "reason": "OOMKilled"}},
+    {"terminated": {**_TERMINATED, "exitCode": 1, "reason": "Error"}},
 ]
 
-_SPEC: dict[str, Any] = {
-    "volumes": [{"name": "", "emptyDir": {}}],
-    "containers": [
-        {
-            "name": "app",
-            "image": "docker.io/library/busybox:1",
-            "command": ["sh", "-c", "sleep 3600"],
-            "args": [],
-            "ports": [{"name": "http", "containerPort": 80, "hostPort": 80, "protocol": "TCP"}],
-            "env": [{"name": "", "value": ""}],
-            "resources": {
-                "limits": {"cpu": "100m", "memory": "128Mi"},
-                "requests": {"cpu": "100m", "memory": "64Mi"},
-            },
-            "volumeMounts": [{"name": "", "mountPath": "/etc/"}],
-            "terminationMessagePath": "/dev/termination-log",
-            "terminationMessagePolicy": "File",
-            "imagePullPolicy": "IfNotPresent",
-        }
-    ],
-    "restartPolicy": "Always",
-    "terminationGracePeriodSeconds": 30,
-    "dnsPolicy": "ClusterFirst",
-    "serviceAccountName": "default",
-    "serviceAccount": "default",
-    "nodeName": "",
-    "securityContext": {},
-    "schedulerName": "default-scheduler",
-    "tolerations": [
-        {"operator": "Exists"},
-        {
-            "key": "node.kubernetes.io/not-ready",
-            "operator": "Exists",
-            "effect": "NoExecute",
-            "tolerationSeconds": 300,
+_WORDS: list[Any] = [
+    ["message", "containers with unready status: [", "reason", "ContainersNotReady"],
+    ["phase", "Failed", "Pending", "reason", "Evicted", "DeadlineExceeded", "PodFailed"],
+    ["initContainerStatuses", "resources", "allocatedResources", "volumeMounts"],
+    ["Warning", "MissingClusterDNS", 'pod: "'],
+    "_default(",
+    ')". kubelet does not have ClusterDNS IP configured and cannot create Pod using '
+    '"ClusterFirst" policy. Falling back to "Default" policy.',
+    ["Warning", "FailedMount", 'MountVolume.SetUp failed for volume "'],
+    ["Warning", "Failed", "Error: ErrImagePull"],
+    ["Warning", "BackOff", "Back-off restarting failed container "],
+    ["Warning", "Unhealthy", "Readiness probe failed: "],
+    ["Normal", "Pulling", 'Pulling image "'],
+    ["Normal", "Pulled", 'Successfully pulled image "'],
+    ["Normal", "Killing", "Container app failed liveness probe, will be restarted"],
+]
+
+
+def _condition(kind: str, status: str, reason: str = "") -> Any:
+    about = {"type": kind, "status": status, "lastProbeTime": None, "lastTransitionTime": _TIME}
+    return {**about, "reason": reason} if reason else about
+
+
+def _report(
+    *, finished: bool, phase: str, events: list[Any], conditions: list[Any], container: Any
+) -> Any:
+    """A report of a pod with one container, as ``messages.Report`` sends it."""
+    state, ready = container
+    return {
+        "k": "Pod/default/app",
+        "u": "",
+        "n": 0,
+        "a": 0,
+        "f": finished,
+        "e": events,
+        "s": {
+            "startTime": _TIME,
+            "qosClass": "BestEffort",
+            "observedGeneration": 1,
+            "phase": phase,
+            "conditions": conditions,
+            "hostIP": "192.168.1.1",
+            "hostIPs": [{"ip": "192.168.1.1"}],
+            "podIP": "10.244.0.1",
+            "podIPs": [{"ip": "10.244.0.1"}],
+            "containerStatuses": [
+                {
+                    "name": "app",
+                    "state": state,
+                    "lastState": {},
+                    "ready": ready,
+                    "restartCount": 0,
+                    "image": "docker.io/library/",
+                    "imageID": "sha256:",
+                    "started": ready,
+                    "containerID": "containerd://",
+                }
+            ],
         },
-        {
-            "key": "node.kubernetes.io/unreachable",
-            "operator": "Exists",
-            "effect": "NoExecute",
-            "tolerationSeconds": 300,
-        },
+    }
+
+
+_EVENTS: list[Any] = [
+    ["Normal", "Pulled", 'Container image "docker.io/library/', "spec.containers{app}", 0, 0, 1],
+    '" already present on machine and can be accessed by the pod',
+    ["Normal", "Created", "Created container: app", "spec.containers{app}", 0, 0, 1],
+    ["Normal", "Started", "Started container app", "spec.containers{app}", 0, 0, 1],
+]
+
+_FINISHED = _report(
+    finished=True,
+    phase="Succeeded",
+    events=[*_EVENTS, ["Normal", "Killing", "Stopping container app", "", 0, 0, 1]],
+    conditions=[
+        _condition("PodReadyToStartContainers", "False"),
+        _condition("Initialized", "True", "PodCompleted"),
+        _condition("Ready", "False", "PodCompleted"),
+        _condition("ContainersReady", "False", "PodCompleted"),
     ],
-    "priority": 0,
-    "enableServiceLinks": True,
-    "preemptionPolicy": "PreemptLowerPriority",
+    container=({"terminated": _TERMINATED}, False),
+)
+
+_RUNNING = _report(
+    finished=False,
+    phase="Running",
+    events=_EVENTS,
+    conditions=[
+        _condition("PodReadyToStartContainers", "True"),
+        _condition("Initialized", "True"),
+        _condition("Ready", "True"),
+        _condition("ContainersReady", "True"),
+    ],
+    container=({"running": {"startedAt": _TIME}}, True),
+)
+
+
+def _tolerated(taint: str) -> Any:
+    key = f"node.kubernetes.io/{taint}"
+    return {"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300}
+
+
+_POD: dict[str, Any] = {
+    "metadata": {
+        "creationTimestamp": _TIME,
+        "generateName": "",
+        "generation": 1,
+        "labels": {"app": "", "pod-template-hash": ""},
+        "name": "",
+        "namespace": "default",
+        "ownerReferences": [
+            {
+                "apiVersion": "apps/v1",
+                "blockOwnerDeletion": True,
+                "controller": True,
+                "kind": "ReplicaSet",
+                "name": "",
+                "uid": "",
+            }
+        ],
+        "uid": "",
+    },
+    "spec": {
+        "automountServiceAccountToken": False,
+        "containers": [
+            {
+                "args": [],
+                "command": ["sh", "-c", ""],
+                "env": [{"name": "", "value": ""}],
+                "image": "docker.io/library/",
+                "imagePullPolicy": "IfNotPresent",
+                "name": "app",
+                "ports": [{"containerPort": 80, "name": "http", "protocol": "TCP"}],
+                "resources": {
+                    "limits": {"cpu": "100m", "memory": "128Mi"},
+                    "requests": {"cpu": "100m", "memory": "64Mi"},
+                },
+                "terminationMessagePath": "/dev/termination-log",
+                "terminationMessagePolicy": "File",
+                "volumeMounts": [
+                    {
+                        "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+                        "name": "kube-api-access-",
+                        "readOnly": True,
+                    }
+                ],
+            }
+        ],
+        "dnsPolicy": "ClusterFirst",
+        "enableServiceLinks": True,
+        "nodeName": "",
+        "nodeSelector": {"node-role.kubernetes.io/edge": ""},
+        "preemptionPolicy": "PreemptLowerPriority",
+        "priority": 0,
+        "restartPolicy": "Always",
+        "schedulerName": "default-scheduler",
+        "securityContext": {},
+        "serviceAccount": "default",
+        "serviceAccountName": "default",
+        "terminationGracePeriodSeconds": 30,
+        "tolerations": [_tolerated("not-ready"), _tolerated("unreachable")],
+        "volumes": [
+            {
+                "name": "kube-api-access-",
+                "projected": {
+                    "defaultMode": 420,
+                    "sources": [
+                        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+                        {
+                            "configMap": {
+                                "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                                "name": "kube-root-ca.crt",
+                            }
+                        },
+                        {
+                            "downwardAPI": {
+                                "items": [
+                                    {
+                                        "fieldRef": {
+                                            "apiVersion": "v1",
+                                            "fieldPath": "metadata.namespace",
+                                        },
+                                        "path": "namespace",
+                                    }
+                                ]
+                            }
+                        },
+                    ],
+                },
+            }
+        ],
+    },
 }
 
 
 def _built() -> bytes:
-    """Sample objects as msgpack; deflate uses at most the last 32 KiB."""
-    samples: list[Any] = [_RARE, _EVENTS, {"status": _STATUS}, {"metadata": _META, "spec": _SPEC}]
+    """Samples as msgpack, the rarest first; deflate uses at most the last 32 KiB."""
+    change = {"b": 0, "r": 0, "d": b"", "x": [["Pod", "default", "app"]], "p": []}
+    bound = {**change, "p": [["Pod", "default", "app", None, None, _POD]]}
+    samples = [_RARE, _STATES, _WORDS, change, bound, _FINISHED, _RUNNING]
     packed: list[bytes] = [msgpack.packb(sample, use_bin_type=True) for sample in samples]
     return b"".join(packed)
 

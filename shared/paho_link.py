@@ -2,15 +2,12 @@
 
 One paho client per connection, so no state of an old connection leaks into the next. TCP connect
 and TLS handshake run in a thread (paho does them blocking); everything after is on the loop. The
-socket has no Nagle delay, and is corked around a write, so that packets queued together share
-segments.
+socket is tuned for few segments (``tcp.py``); topics are sent once and then as aliases.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -25,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from shared import tcp
 from shared.clock import CLOCK_WAS_SET
 from shared.codec import MAX_WIRE
 from shared.errors import LinkError, PermanentError, TooLarge
@@ -36,6 +34,7 @@ from shared.link import (
     PublishRefused,
     Subscription,
 )
+from shared.topic_aliases import TopicAliases
 
 CONNECT_TIMEOUT = 15.0
 NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
@@ -78,6 +77,7 @@ class _PahoConnection:
         self._ended: LinkError | None = None
         self._misc: asyncio.TimerHandle | None = None
         self._socket: Any = None
+        self._aliases = TopicAliases()
         self._client = self._make_client()
 
     # -- opening and closing
@@ -195,8 +195,9 @@ class _PahoConnection:
         size += PUBLISH_OVERHEAD
         if size > self.max_packet_size:
             raise TooLarge(f"{topic}: {size} bytes, the broker takes {self.max_packet_size}")
-        properties = _publish_properties(expiry, response_topic, correlation)
-        sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=properties)
+        name, alias = self._aliases.of(topic)
+        properties = _publish_properties(expiry, response_topic, correlation, alias)
+        sent = self._client.publish(name, payload, qos=1, retain=retain, properties=properties)
         return self._acknowledged(sent.rc, sent.mid)
 
     async def messages(self) -> AsyncIterator[Message]:
@@ -234,8 +235,7 @@ class _PahoConnection:
     # -- paho's callbacks; the socket ones may come from the connecting thread
 
     def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tcp.send_at_once(sock)
         self._loop.call_soon_threadsafe(self._watch_socket, sock)
 
     def _watch_socket(self, sock: Any) -> None:
@@ -274,22 +274,18 @@ class _PahoConnection:
         # TLS may hold more decrypted bytes than the one packet; the socket would not tell again.
         while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
             self._client.loop_read()
+        tcp.acknowledge_with_answer(self._socket)
 
     def _writable(self) -> None:
-        sock = self._socket
-        self._cork(sock, 1)
-        self._client.loop_write()
-        self._cork(sock, 0)
-
-    def _cork(self, sock: Any, on: int) -> None:
-        if sock is not None and sock.fileno() >= 0:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+        with tcp.corked(self._socket):
+            self._client.loop_write()
+        tcp.acknowledge_with_answer(self._socket)
 
     def _tick(self) -> None:
         """Keep-alive: paho sends PINGREQ and notices a missing PINGRESP."""
         if self._ended is None:
             self._client.loop_misc()
+            tcp.acknowledge_with_answer(self._socket)
             self._misc = self._loop.call_later(1, self._tick)
 
     def _on_connect(
@@ -302,6 +298,7 @@ class _PahoConnection:
         self.session_present = bool(flags.session_present)
         limit = getattr(properties, "MaximumPacketSize", None)
         self.max_packet_size = min(limit or MAX_WIRE, MAX_WIRE)
+        self._aliases = TopicAliases(getattr(properties, "TopicAliasMaximum", 0))
         if not self._connected.done():
             self._connected.set_result(None)
 
@@ -351,8 +348,11 @@ def _properties(packet: int) -> Any:
     return Properties(packet)  # type: ignore[no-untyped-call]
 
 
-def _publish_properties(expiry: int | None, response_topic: str, correlation: bytes) -> Any:
+def _publish_properties(
+    expiry: int | None, response_topic: str, correlation: bytes, alias: int | None
+) -> Any:
     given = {
+        "TopicAlias": alias,
         "MessageExpiryInterval": expiry,
         "ResponseTopic": response_topic or None,
         "CorrelationData": correlation or None,

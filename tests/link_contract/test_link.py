@@ -35,6 +35,17 @@ async def test_messages_of_a_topic_keep_their_order(world: World) -> None:
     assert got == [str(number).encode() for number in range(60)]
 
 
+async def test_every_message_has_its_topic_however_many_topics_there_are(world: World) -> None:
+    """More than a broker takes aliases for (mosquitto: 10), again and again in another order."""
+    sender, receiver = await pair(world)
+    await receiver.subscribe("a/#")
+    sent = [f"a/{number % modulus}" for modulus in (3, 25, 12, 2) for number in range(25)]
+    for topic in sent:
+        sender.connection.publish(topic, topic.encode())
+    got = [await receiver.next() for _ in sent]
+    assert [(one.topic, one.payload.decode()) for one in got] == [(one, one) for one in sent]
+
+
 async def test_a_retained_message_comes_with_the_subscription(world: World) -> None:
     sender, receiver = await pair(world)
     await sender.publish("a/b", "old", retain=True)
