@@ -40,6 +40,7 @@ def node_facts(
         cluster_dns=settings.cluster_dns,
         cluster_domain=settings.cluster_domain,
         host_dns=read_resolv_conf(),
+        strict_groups=runtime.strict_groups,
         apparmor=device.apparmor,
         selinux=device.selinux,
         pressures=pressures,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 
-from edgeagent.pods import nodeaffinity, quantities, resources, specs
+from edgeagent.pods import nodeaffinity, quantities, resources, security, specs
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.supported import unsupported
 from edgeagent.pods.view import Refusal
@@ -116,9 +116,9 @@ def _security(pod: Json, node: NodeFacts) -> Refusal | None:
     if context.get("supplementalGroupsPolicy") == "Strict" and not node.strict_groups:
         words = "SupplementalGroupsPolicy=Strict is not supported in this node"
         return Refusal("SupplementalGroupsPolicyNotSupported", words)
-    own = [one.get("securityContext") or {} for one in specs.every_container(pod)]
-    profiles = [one.get("appArmorProfile") or {} for one in (context, *own)]
-    if any(one.get("type") == "Localhost" for one in profiles) and not node.apparmor:
+    if not node.apparmor and any(
+        security.wants_apparmor(pod, one) for one in specs.every_container(pod)
+    ):
         words = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
         return Refusal("AppArmor", words)
     return None

@@ -105,7 +105,7 @@ def _by_policy(pod: Json, node: NodeFacts, events: list[PodEvent]) -> DnsConfig:
 def _merged(base: DnsConfig, extra: Json) -> DnsConfig:
     """Servers and searches are added, an option of the pod replaces one of the same name."""
     wanted = [
-        f"{one['name']}:{one['value']}" if one.get("value") is not None else str(one["name"])
+        f"{one['name']}:{one['value']}" if one.get("value") else str(one["name"])
         for one in extra.get("options") or ()
     ]
     options = {option.partition(":")[0]: option for option in (*base.options, *wanted)}

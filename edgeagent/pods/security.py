@@ -103,12 +103,24 @@ def _seccomp(context: Json, node: NodeFacts, *, privileged: bool) -> SeccompProf
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
 
+def wants_apparmor(pod: Json, container: Json) -> bool:
+    """Whether it names a profile, be it the runtime's own, that a kernel must enforce."""
+    profile = effective(pod, container).get("appArmorProfile")
+    if profile is not None:
+        return bool(profile.get("type") != "Unconfined")
+    return _annotated_apparmor(pod, container) not in ("", "unconfined")
+
+
+def _annotated_apparmor(pod: Json, container: Json) -> str:
+    annotations = pod["metadata"].get("annotations") or {}
+    return str(annotations.get(_APPARMOR_ANNOTATION + container["name"], ""))
+
+
 def _apparmor(pod: Json, container: Json, context: Json) -> str:
     """The field, or the annotation that older manifests use."""
     profile = context.get("appArmorProfile")
     if profile is None:
-        annotations = pod["metadata"].get("annotations") or {}
-        old = str(annotations.get(_APPARMOR_ANNOTATION + container["name"], ""))
+        old = _annotated_apparmor(pod, container)
         return "" if old == "runtime/default" else old
     if profile.get("type") == "Localhost":
         return f"localhost/{profile.get('localhostProfile', '')}"

@@ -112,6 +112,7 @@ def runtime_info(version: Any, status: Any, *, driver: str, has_events: bool) ->
         has_events=has_events,
         handlers=named or _configured_handlers(status),
         cgroup_driver=driver or _configured_driver(status),
+        strict_groups=status.features.supplemental_groups_policy,
         sandbox_image=_sandbox_image(status),
     )
 

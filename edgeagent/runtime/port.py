@@ -70,6 +70,8 @@ class RuntimeInfo:
     handlers: tuple[str, ...] = ("",)
     """RuntimeClass handlers; the empty name is the default one."""
     cgroup_driver: str = "cgroupfs"
+    strict_groups: bool = False
+    """Whether it knows supplementalGroupsPolicy Strict."""
     sandbox_image: str = ""
     """Where the runtime tells it instead of pinning it."""
 

@@ -170,11 +170,11 @@ def test_security_that_the_node_cannot_enforce_is_refused() -> None:
     found = refusal(strict, [], NODE)
     assert found and found.reason == "SupplementalGroupsPolicyNotSupported"
     assert refusal(strict, [], replace(NODE, strict_groups=True)) is None
-    local = {"type": "Localhost", "localhostProfile": "mine"}
-    armoured = pod(container(securityContext={"appArmorProfile": local}))
-    found = refusal(armoured, [], NODE)
-    assert found and found.reason == "AppArmor"
-    assert refusal(armoured, [], replace(NODE, apparmor=True)) is None
+    for profile in ({"type": "Localhost", "localhostProfile": "mine"}, {"type": "RuntimeDefault"}):
+        armoured = pod(container(securityContext={"appArmorProfile": profile}))
+        found = refusal(armoured, [], NODE)
+        assert found and found.reason == "AppArmor"
+        assert refusal(armoured, [], replace(NODE, apparmor=True)) is None
 
 
 def test_a_field_that_is_not_supported_is_named() -> None:

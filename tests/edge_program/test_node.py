@@ -132,7 +132,9 @@ def test_the_pods_layer_learns_the_same(tmp_path: Path) -> None:
         "process",
         cluster_dns=("10.96.0.10",),
     )
-    info = RuntimeInfo("cri-o", "1.30", handlers=("", "kata"), cgroup_driver="systemd")
+    info = RuntimeInfo(
+        "cri-o", "1.30", handlers=("", "kata"), cgroup_driver="systemd", strict_groups=True
+    )
     facts = node_facts(settings, DEVICE, WELL, info)
     assert (facts.name, facts.ips) == ("edge-1", WELL.addresses)
     assert (facts.runtime_name, facts.handlers, facts.cgroup_driver) == (
@@ -141,6 +143,7 @@ def test_the_pods_layer_learns_the_same(tmp_path: Path) -> None:
     )
     assert facts.allocatable["cpu"] == 4
     assert facts.cluster_dns == ("10.96.0.10",)
+    assert facts.strict_groups
 
 
 def test_resolv_conf_is_read_as_the_resolver_does() -> None:

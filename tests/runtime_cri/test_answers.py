@@ -88,13 +88,15 @@ def test_an_images_user_is_a_number_a_name_or_not_given(fields: dict[str, Any], 
     assert cri_answers.image(cri.Image(id="i", **fields)).user == user
 
 
-def test_a_new_runtime_lists_its_handlers_and_driver() -> None:
+def test_a_new_runtime_lists_its_handlers_and_driver_and_what_it_can() -> None:
     status = cri.StatusResponse(
-        runtime_handlers=[cri.RuntimeHandler(name=""), cri.RuntimeHandler(name="kata")]
+        runtime_handlers=[cri.RuntimeHandler(name=""), cri.RuntimeHandler(name="kata")],
+        features=cri.RuntimeFeatures(supplemental_groups_policy=True),
     )
     version = cri.VersionResponse(runtime_name="containerd", runtime_version="2.1")
     info = cri_answers.runtime_info(version, status, driver="systemd", has_events=True)
     assert (info.handlers, info.cgroup_driver, info.has_events) == (("", "kata"), "systemd", True)
+    assert info.strict_groups
 
 
 @pytest.mark.parametrize("systemd", [True, False])
@@ -108,6 +110,7 @@ def test_an_old_containerd_shows_them_in_its_configuration(systemd: bool) -> Non
         has_events=False,
     )
     assert info.handlers == ("", "crun", "runc")
+    assert not info.strict_groups
     assert info.cgroup_driver == ("systemd" if systemd else "cgroupfs")
 
 
