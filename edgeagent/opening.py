@@ -11,6 +11,7 @@ from edgeagent.app import Ports
 from edgeagent.commanding import commands
 from edgeagent.desired import DesiredSet
 from edgeagent.device import read_device, read_now, read_room
+from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
@@ -49,6 +50,7 @@ async def open_ports(
             sources=desired,
             node=node,
             others=others,
+            cgroup_files=None if settings.runtime == "process" else CgroupFiles(),
         )
 
     try:

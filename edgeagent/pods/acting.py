@@ -235,7 +235,9 @@ class Acting:
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         spec = _spec(pod, action.name)
         resources = self._materials.resources(pod.pod, spec)
+        await self._materials.limit_pod(pod.pod, only_wider=True)
         await self._runtime.update_resources(action.container_id, resources)
+        await self._materials.limit_pod(pod.pod)
         known = pod.facts.container(action.name)
         if known is not None and known.id == action.container_id:
             resized = replace(known, resources=spec.get("resources") or {})

@@ -1,20 +1,121 @@
-"""Where a pod's cgroup hangs: ``kubepods``, then its QoS class, then the pod.
+"""Cgroups of pods: ``kubepods``, then the QoS class, then the pod, and what each of them gets.
 
-Pure. The layout is a kubelet's, for both drivers, so that tools find pods where they expect them.
+Pure. The layout and the amounts are a kubelet's, for both drivers and versions: a runtime limits
+containers only, and what one pod gets of a busy CPU beside another is decided up here. Written by
+``cgroup_files.py``.
 """
 
 from __future__ import annotations
 
-from edgeagent.pods import resources, specs
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+
+from edgeagent.pods import quantities, resources, specs
+from edgeagent.pods.nodefacts import NodeFacts
 from shared.objects import Json
+
+Settings = Mapping[str, str]
+"""By controller and file (``cpu/cpu.shares``); version 2 has no folders for controllers."""
+
+_LEAST_SHARES, _MOST_SHARES, _MOST_WEIGHT = 2, 262_144, 10_000
 
 
 def parent(pod: Json, driver: str) -> str:
     """The cgroup parent that the runtime gets; Guaranteed pods stand directly in kubepods."""
-    quality = resources.qos_class(pod)
-    names = ["kubepods", *([] if quality == "Guaranteed" else [quality.lower()])]
-    names.append(f"pod{specs.uid_of(pod)}")
+    return path([*_above(pod), f"pod{specs.uid_of(pod)}"], driver)
+
+
+def path(names: list[str], driver: str) -> str:
     return _slices(names) if driver == "systemd" else "/" + "/".join(names)
+
+
+def settings(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Settings]:
+    """By path, from the top: what the pod's cgroup and those above it must have."""
+    version, driver = node.cgroup_version, node.cgroup_driver
+    found = {path(["kubepods"], driver): _shares(node.allocatable.get("cpu"), version)}
+    found |= _class_settings(pod, [pod, *others], node)
+    found[parent(pod, driver)] = of_pod(pod, version)
+    return {where: wanted for where, wanted in found.items() if wanted}
+
+
+def left_behind(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Settings]:
+    """What the cgroups above the pod must have when it is gone."""
+    return _class_settings(pod, others, node) if _above(pod)[1:] == ["burstable"] else {}
+
+
+def of_pod(pod: Json, version: int) -> Settings:
+    """Limits only where every container has one: else the pod as a whole has none."""
+    cpu = resources.pod_total(pod).get("cpu", Fraction(0))
+    quota = _whole_limit(pod, "cpu")
+    memory = quantities.whole(_whole_limit(pod, "memory"))
+    period = str(resources.PERIOD)
+    most = str(resources.quota(quota)) if quota else ""
+    if version == 2:
+        limits = {
+            "cpu.max": f"{most or 'max'} {period}",
+            "memory.max": str(memory or "max"),
+        }
+    else:
+        limits = {
+            "cpu/cpu.cfs_period_us": period,
+            "cpu/cpu.cfs_quota_us": most or "-1",
+            "memory/memory.limit_in_bytes": str(memory or -1),
+        }
+    return {**_shares(cpu, version), **limits}
+
+
+def weight(shares: int) -> int:
+    """Version 1 counts from 2 to 262144 what version 2 counts from 1 to 10000."""
+    return 1 + (shares - _LEAST_SHARES) * (_MOST_WEIGHT - 1) // (_MOST_SHARES - _LEAST_SHARES)
+
+
+def is_wider(new: str, old: str) -> bool:
+    """Whether one setting lets more through than the other."""
+    return _width(new) > _width(old)
+
+
+def _width(text: str) -> float:
+    first = text.split(" ")[0]
+    return float("inf") if first in ("max", "-1") else float(first)
+
+
+def _above(pod: Json) -> list[str]:
+    quality = resources.qos_class(pod)
+    return ["kubepods", *([] if quality == "Guaranteed" else [quality.lower()])]
+
+
+def _class_settings(pod: Json, pods: Iterable[Json], node: NodeFacts) -> dict[str, Settings]:
+    """Of the pod's class, if it has one: all Burstable pods together, the least for BestEffort."""
+    quality = _above(pod)[1:]
+    if not quality:
+        return {}
+    cpu = _asked(pods) if quality == ["burstable"] else Fraction(0)
+    where = path(["kubepods", *quality], node.cgroup_driver)
+    return {where: _shares(cpu, node.cgroup_version)}
+
+
+def _asked(pods: Iterable[Json]) -> Fraction:
+    """By all Burstable pods together."""
+    asked = (
+        resources.pod_total(one).get("cpu", Fraction(0))
+        for one in pods
+        if resources.qos_class(one) == "Burstable"
+    )
+    return sum(asked, Fraction(0))
+
+
+def _shares(cpu: Fraction | None, version: int) -> Settings:
+    if cpu is None:
+        return {}
+    shares = resources.shares(cpu)
+    return {"cpu.weight": str(weight(shares))} if version == 2 else {"cpu/cpu.shares": str(shares)}
+
+
+def _whole_limit(pod: Json, name: str) -> Fraction:
+    containers = [*specs.inits(pod), *specs.mains(pod)]
+    if not all(resources.amounts(one, "limits").get(name) for one in containers):
+        return Fraction(0)
+    return resources.pod_total(pod, "limits").get(name, Fraction(0))
 
 
 def _slices(names: list[str]) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeagent.pods import admission, envfiles, hosts, naming, resources, specs
+from edgeagent.pods import admission, cgroups, envfiles, hosts, naming, resources, specs
+from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.containers import Prepared, container_config, termination_path
 from edgeagent.pods.environment import Environment, Surroundings, environment
 from edgeagent.pods.errors import ConfigError
@@ -49,14 +50,17 @@ class PodMaterials:
         sources: Sources,
         node: NodeFacts,
         others: Callable[[], Iterable[Json]],
+        cgroup_files: CgroupFiles | None = None,
         offload: Offload = asyncio.to_thread,
     ) -> None:
+        """``cgroup_files`` is None where the runtime has no cgroups."""
         self._paths = paths
         self._volumes = volumes
         self._images = images
         self._sources = sources
         self._node = node
         self._others = others
+        self._cgroup_files = cgroup_files
         self._offload = offload
 
     def node_changed(self, node: NodeFacts) -> None:
@@ -65,8 +69,10 @@ class PodMaterials:
     def refusal(self, pod: Json) -> Refusal | None:
         metadata = pod.get("metadata")
         own = metadata.get("uid") if isinstance(metadata, dict) else None
-        others = [one for one in self._others() if specs.uid_of(one) != own]
-        return admission.refusal(pod, others, self._node)
+        return admission.refusal(pod, self._beside(own), self._node)
+
+    def _beside(self, uid: str | None) -> list[Json]:
+        return [one for one in self._others() if specs.uid_of(one) != uid]
 
     # Volumes and logs
 
@@ -79,6 +85,12 @@ class PodMaterials:
     async def remove(self, pod: Json) -> None:
         await self._volumes.remove(specs.uid_of(pod))
         self._images.forget(specs.uid_of(pod))
+        if files := self._cgroup_files:
+            node = self._node
+            left = cgroups.left_behind(pod, self._beside(specs.uid_of(pod)), node)
+            path = cgroups.parent(pod, node.cgroup_driver)
+            await self._offload(lambda: files.remove(path, version=node.cgroup_version))
+            await self._offload(lambda: files.apply(left))
 
     async def remove_logs(self, pod: Json) -> None:
         folder = self._paths.log_directory(pod)
@@ -135,9 +147,15 @@ class PodMaterials:
             return found, making.prepared(image, found.variables, attempt=attempt)
 
         found, prepared = await self._offload(make)
+        await self.limit_pod(pod)
         for event in found.events:
             record(event)
         return container_config(pod, container, attempt=attempt, node=self._node, prepared=prepared)
+
+    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:
+        if files := self._cgroup_files:
+            wanted = cgroups.settings(pod, self._beside(specs.uid_of(pod)), self._node)
+            await self._offload(lambda: files.apply(wanted, only_wider=only_wider))
 
     def resources(self, pod: Json, container: Json) -> Resources:
         return resources.container_resources(pod, container, self._node)

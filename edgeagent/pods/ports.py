@@ -115,6 +115,10 @@ class Materials(Protocol):
 
     def resources(self, pod: Json, container: Json) -> Resources: ...
 
+    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:
+        """What its containers may use together; ``only_wider`` before one of them gets more."""
+        ...
+
     async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
         """What the container left at its termination message path; empty for nothing."""
         ...

@@ -38,19 +38,19 @@ def container_resources(pod: Json, container: Json, node: NodeFacts) -> Resource
     limits, requests = amounts(container, "limits"), requested(container)
     return Resources(
         cpu_period=PERIOD,
-        cpu_quota=_quota(limits.get("cpu", Fraction(0))),
-        cpu_shares=_shares(requests.get("cpu", Fraction(0))),
+        cpu_quota=quota(limits.get("cpu", Fraction(0))),
+        cpu_shares=shares(requests.get("cpu", Fraction(0))),
         memory_limit_bytes=quantities.whole(limits.get("memory", Fraction(0))),
         oom_score_adj=oom_score_adj(pod, container, node),
         unified={"memory.oom.group": "1"} if node.cgroup_version == 2 else {},
     )
 
 
-def _shares(cpu: Fraction) -> int:
+def shares(cpu: Fraction) -> int:
     return min(max(quantities.milli(cpu) * 1024 // 1000, _LEAST_SHARES), _MOST_SHARES)
 
 
-def _quota(cpu: Fraction) -> int:
+def quota(cpu: Fraction) -> int:
     return max(quantities.milli(cpu) * PERIOD // 1000, _LEAST_QUOTA) if cpu > 0 else 0
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
@@ -49,6 +50,8 @@ class Device:
     events: list[PodEvent] = field(default_factory=list)
     clock: SystemClock = field(default_factory=SystemClock)
     tokens: Tokens = field(default_factory=NoTokens)
+    active: list[Json] = field(default_factory=list)
+    """Pods that count as being here beside the one that is started."""
 
     def __post_init__(self) -> None:
         self.volumes = Volumes(self.paths, self.clock, tokens=self.tokens)
@@ -58,7 +61,8 @@ class Device:
             images=Images(self.runtime, self.clock),
             sources=self.objects,
             node=NODE,
-            others=list,
+            others=lambda: self.active,
+            cgroup_files=CgroupFiles(),
         )
 
     async def start(self, whole: Json, *, name: str = "main") -> str:

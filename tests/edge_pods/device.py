@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.pods import specs
+from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
@@ -65,6 +66,7 @@ class Device:
             sources=self.desired,
             node=self.node,
             others=lambda: self.pods.active(),
+            cgroup_files=CgroupFiles(),
         )
         return Pods(
             runtime=self.runtime,

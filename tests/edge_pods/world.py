@@ -185,6 +185,9 @@ class PlainMaterials:
     def resources(self, pod: Json, container: Json) -> Resources:
         return Resources(memory_limit_bytes=1)
 
+    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:
+        """Nothing here has cgroups."""
+
     async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
         return ""
 

@@ -1,0 +1,51 @@
+"""Writes what cgroups of pods should have into the kernel's files, and removes those that are over.
+
+A cgroup appears with its pod's sandbox, made by the runtime; here nothing is ever made. Only what
+differs is written. Nothing fails because of it: a pod that could not be limited as a whole still
+has the limits of its containers, and the log says so. Blocking. Called by ``materials.py`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from edgeagent.pods.cgroups import Settings, is_wider
+
+log = structlog.get_logger()
+
+
+class CgroupFiles:
+    def __init__(self, top: Path = Path("/sys/fs/cgroup")) -> None:
+        self._top = top
+
+    def apply(self, wanted: Mapping[str, Settings], *, only_wider: bool = False) -> None:
+        """``only_wider`` before containers grow; what shrinks follows when they have shrunk."""
+        for path, settings in wanted.items():
+            for setting, value in settings.items():
+                controller, _, name = setting.rpartition("/")
+                self._write(self._top / controller / path.lstrip("/") / name, value, only_wider)
+
+    def remove(self, path: str, *, version: int) -> None:
+        """Idempotent; a cgroup that still has something in it stays."""
+        within = path.lstrip("/")
+        folders = [self._top / within] if version == 2 else list(self._top.glob(f"*/{within}"))
+        for folder in folders:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                log.debug("cgroup not removed", path=str(folder), error=str(error))
+
+    def _write(self, file: Path, value: str, only_wider: bool) -> None:
+        try:
+            now = file.read_text().strip()
+            if now != value and (not only_wider or is_wider(value, now)):
+                file.write_text(value)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("cgroup not limited", file=str(file), value=value, error=str(error))

@@ -1,0 +1,151 @@
+"""What cgroups of pods are given, on both versions, and how it is written.
+
+The files are a tree of plain ones here; a real kernel's are in ``test_resources_on_containerd.py``,
+of the version that the machine has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgeagent.pods import cgroups
+from edgeagent.pods.cgroup_files import CgroupFiles
+from shared.objects import Json
+from tests.edge_materials.making import NODE, UID, container, pod
+
+V1 = NODE
+V2 = replace(NODE, cgroup_version=2, cgroup_driver="systemd")
+LIMITED: Json = {"requests": {"cpu": "250m"}, "limits": {"cpu": "500m", "memory": "64Mi"}}
+OTHER = pod(container(resources={"requests": {"cpu": "1"}}), metadata={"uid": "other"})
+BOUND = pod(
+    container(resources={"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "1Gi"}})
+)
+
+
+def limited(**more: Json) -> Json:
+    return pod(container(resources=LIMITED), *(container(n, **f) for n, f in more.items()))
+
+
+def test_on_version_1_shares_quota_and_memory_have_folders_of_their_own() -> None:
+    assert cgroups.settings(limited(), [OTHER, BOUND], V1) == {
+        "/kubepods": {"cpu/cpu.shares": "2048"},
+        "/kubepods/burstable": {"cpu/cpu.shares": "1280"},
+        f"/kubepods/burstable/pod{UID}": {
+            "cpu/cpu.shares": "256",
+            "cpu/cpu.cfs_period_us": "100000",
+            "cpu/cpu.cfs_quota_us": "50000",
+            "memory/memory.limit_in_bytes": str(64 * 1024**2),
+        },
+    }
+
+
+def test_on_version_2_the_same_is_a_weight_and_a_maximum() -> None:
+    leaf = f"kubepods-burstable-pod{UID.replace('-', '_')}.slice"
+    assert cgroups.settings(limited(), [OTHER], V2) == {
+        "/kubepods.slice": {"cpu.weight": "79"},
+        "/kubepods.slice/kubepods-burstable.slice": {"cpu.weight": "49"},
+        f"/kubepods.slice/kubepods-burstable.slice/{leaf}": {
+            "cpu.weight": "10",
+            "cpu.max": "50000 100000",
+            "memory.max": str(64 * 1024**2),
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(2, 1), (1024, 39), (2048, 79), (10240, 391), (262144, 10000)]
+)
+def test_shares_become_the_weights_that_runtimes_make_of_them(shares: int, weight: int) -> None:
+    assert cgroups.weight(shares) == weight
+
+
+def test_a_pod_with_one_container_without_limits_has_none_as_a_whole() -> None:
+    free = {"resources": {"limits": {"memory": "1Mi"}}}
+    assert cgroups.of_pod(limited(free=free), 1)["cpu/cpu.cfs_quota_us"] == "-1"
+    assert cgroups.of_pod(limited(free=free), 1)["memory/memory.limit_in_bytes"] == str(65 << 20)
+    assert cgroups.of_pod(limited(free={}), 2) == {
+        "cpu.weight": "10",
+        "cpu.max": "max 100000",
+        "memory.max": "max",
+    }
+
+
+def test_best_effort_pods_share_the_least_and_guaranteed_ones_have_no_class() -> None:
+    best = cgroups.settings(pod(container()), [OTHER], V1)
+    assert best["/kubepods/besteffort"] == {"cpu/cpu.shares": "2"}
+    assert best[f"/kubepods/besteffort/pod{UID}"]["cpu/cpu.shares"] == "2"
+    assert list(cgroups.settings(BOUND, [OTHER], V1)) == ["/kubepods", f"/kubepods/pod{UID}"]
+
+
+def test_a_burstable_pod_that_goes_gives_its_share_back() -> None:
+    burstable = "/kubepods/burstable"
+    assert cgroups.left_behind(limited(), [OTHER], V1) == {burstable: {"cpu/cpu.shares": "1024"}}
+    assert cgroups.left_behind(limited(), [], V1) == {burstable: {"cpu/cpu.shares": "2"}}
+    assert cgroups.left_behind(BOUND, [OTHER], V1) == {}
+
+
+def test_what_the_device_has_is_not_guessed() -> None:
+    assert "/kubepods" not in cgroups.settings(pod(), [], replace(V1, allocatable={}))
+
+
+PATH = "/kubepods/pod1"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Version 2: one folder with all files."""
+    folder = tmp_path / PATH.lstrip("/")
+    folder.mkdir(parents=True)
+    (folder / "cpu.max").write_text("max 100000\n")
+    (folder / "memory.max").write_text("1048576\n")
+    return tmp_path
+
+
+def written(tree: Path, name: str) -> str:
+    return (tree / PATH.lstrip("/") / name).read_text().strip()
+
+
+def test_only_what_differs_is_written_and_only_where_a_runtime_made_it(tree: Path) -> None:
+    files = CgroupFiles(tree)
+    (tree / PATH.lstrip("/") / "memory.max").chmod(0o444)
+    files.apply({PATH: {"cpu.max": "50000 100000", "memory.max": "1048576"}})
+    files.apply({"/kubepods/pod2": {"cpu.max": "1"}, PATH: {"cpu.weight": "5"}})
+    assert written(tree, "cpu.max") == "50000 100000"
+    assert sorted(one.name for one in (tree / "kubepods").rglob("*")) == [
+        *("cpu.max", "memory.max", "pod1")
+    ]
+
+
+def test_before_containers_grow_nothing_shrinks(tree: Path) -> None:
+    files = CgroupFiles(tree)
+    wanted = {PATH: {"cpu.max": "50000 100000", "memory.max": "2097152"}}
+    files.apply(wanted, only_wider=True)
+    assert (written(tree, "cpu.max"), written(tree, "memory.max")) == ("max 100000", "2097152")
+    files.apply(wanted)
+    assert written(tree, "cpu.max") == "50000 100000"
+    files.apply({PATH: {"memory.max": "max"}}, only_wider=True)
+    assert written(tree, "memory.max") == "max"
+
+
+def test_what_the_kernel_does_not_take_harms_nobody(tree: Path) -> None:
+    (tree / PATH.lstrip("/") / "pids.max").mkdir()
+    CgroupFiles(tree).apply({PATH: {"pids.max": "1", "memory.max": "2"}})
+    assert written(tree, "memory.max") == "2"
+
+
+def test_a_cgroup_goes_when_it_is_empty(tree: Path) -> None:
+    files = CgroupFiles(tree)
+    files.remove(PATH, version=2)
+    assert (tree / PATH.lstrip("/")).exists(), "it has something in it"
+    for file in (tree / PATH.lstrip("/")).iterdir():
+        file.unlink()
+    files.remove(PATH, version=2)
+    assert not (tree / PATH.lstrip("/")).exists()
+    files.remove(PATH, version=2)
+    for controller in ("cpu", "memory"):
+        (tree / controller / PATH.lstrip("/")).mkdir(parents=True)
+    files.remove(PATH, version=1)
+    assert not list(tree.glob("*/kubepods/pod1"))
