@@ -15,6 +15,8 @@ from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.measuring import Measuring
 from edgeagent.housekeeping.orphans import Orphans
+from edgeagent.housekeeping.signals import THRESHOLDS, Shortage
+from shared.clock import SystemClock
 from tests.edge_housekeeping.household import Hands, Told
 from tests.edge_housekeeping.test_orphans import Listed
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script
@@ -48,7 +50,7 @@ class House:
             images=self.images,
             rooms=dict,
             events=self.told,  # type: ignore[arg-type]
-            clock=self.clock,
+            clock=SystemClock(),
         )
 
 
@@ -96,6 +98,38 @@ async def test_memory_and_processes_of_pods_are_known(device: Device) -> None:
     assert memory.of("memory") > 0
     (processes,) = await house.measuring.processes(held)
     assert processes.of("pids") >= 4
+
+
+async def test_under_memory_pressure_who_uses_more_than_requested_goes_first(
+    device: Device,
+) -> None:
+    """The pressure is said, not made; measuring, choosing and stopping are real."""
+    house = House(device)
+    holds = f"x=$(head -c 16000000 /dev/zero | tr '\\0' x); echo on; {OBEYS}"
+    greedy = device.apply(a_script(holds), priority=5)
+    lesser = device.apply(a_script(f"echo on; {OBEYS}"), priority=9)
+    within = {"requests": {"memory": "64Mi"}}
+    modest = device.apply(a_script(holds, resources=within), priority=1)
+    for uid in (greedy, lesser, modest):
+        await device.until(lambda uid=uid: device.log(uid) == "on")  # type: ignore[misc]
+    memory = next(one for one in THRESHOLDS if one.resource == "memory")
+    evicting = asyncio.create_task(house.evictor.run())
+    house.evictor.noticed((Shortage(memory, memory.amount, memory.amount // 2),))
+    await device.until(lambda: device.status(greedy)["phase"] == "Failed")
+    status = device.status(greedy)
+    assert status["reason"] == "Evicted"
+    assert status["message"].startswith(
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
+        "Container main was using "
+    )
+    (target,) = [one for one in status["conditions"] if one["type"] == "DisruptionTarget"]
+    assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
+    assert device.runs(lesser) and device.runs(modest)
+    house.evictor.noticed((Shortage(memory, memory.amount, memory.amount // 2),))
+    await device.until(lambda: device.status(lesser)["phase"] == "Failed")
+    assert device.runs(modest), "of a lower priority, but within what it requested"
+    evicting.cancel()
+    await asyncio.gather(evicting, return_exceptions=True)
 
 
 async def test_what_a_lost_database_left_behind_goes_and_what_runs_stays(device: Device) -> None:

@@ -140,7 +140,8 @@ class Device:
         return uid in self.reports.by_uid and self.reports.by_uid[uid].finished
 
     def reasons(self, uid: str) -> list[str]:
-        return [event.reason for event in self.reports.by_uid[uid].events]
+        reported = self.reports.by_uid.get(uid)
+        return [event.reason for event in reported.events] if reported else []
 
     def log(self, uid: str, name: str = "main", *, attempt: int = 0) -> str:
         pod = self.desired.wanted[uid].pod
