@@ -53,8 +53,12 @@ def test_host_ports_are_mapped_with_protocol_and_address() -> None:
     ports = [
         {"containerPort": 80},
         {"containerPort": 53, "hostPort": 5353, "protocol": "UDP", "hostIP": "127.0.0.1"},
+        {"containerPort": 9, "hostPort": 9, "protocol": "SCTP"},
     ]
-    assert made(container(ports=ports)).ports == (PortMapping(53, 5353, "UDP", "127.0.0.1"),)
+    assert made(container(ports=ports)).ports == (
+        PortMapping(53, 5353, "UDP", "127.0.0.1"),
+        PortMapping(9, 9, "SCTP"),
+    )
     assert made(container(ports=ports), hostNetwork=True).ports == ()
 
 

@@ -57,12 +57,17 @@ def test_the_host_network_has_no_host_name_of_its_own() -> None:
 
 
 def test_ports_and_dns() -> None:
-    ports = (PortMapping(53, 5353, "UDP", "127.0.0.1"), PortMapping(80, 8080))
+    ports = (
+        PortMapping(53, 5353, "UDP", "127.0.0.1"),
+        PortMapping(80, 8080),
+        PortMapping(9, 9, "SCTP"),
+    )
     dns = DnsConfig(("192.0.2.1",), ("a.test",), ("ndots:5",))
     message = cri_requests.sandbox_config(sandbox(ports=ports, dns=dns))
-    udp, tcp = message.port_mappings
+    udp, tcp, sctp = message.port_mappings
     assert (udp.protocol, udp.container_port, udp.host_port) == (cri.UDP, 53, 5353)
     assert (udp.host_ip, tcp.protocol) == ("127.0.0.1", cri.TCP)
+    assert sctp.protocol == cri.SCTP
     assert list(message.dns_config.servers) == ["192.0.2.1"]
 
 
