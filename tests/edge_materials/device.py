@@ -19,7 +19,6 @@ from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import PodEvent
-from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.contents import NoTokens, Tokens
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.cri import CriRuntime
@@ -29,6 +28,7 @@ from shared.objects import Json
 from tests.edge_materials.making import Objects, pod
 from tests.parts import images
 from tests.parts.containerd import Containerd
+from tests.parts.mounts import nothing_mounted_after
 from tests.runtime_contract.worlds import eventually, log_lines
 
 NODE = NodeFacts(
@@ -147,9 +147,9 @@ async def a_device(
     runtime = CriRuntime(containerd.address)
     paths = PodPaths(folder / "data", folder / "logs")
     device = Device(runtime, paths, tokens=tokens or NoTokens())
-    try:
-        yield device
-        await eventually(device.is_cleared, within=30)
-    finally:
-        await runtime.close()
-    assert not [point for point in mounting.mount_points() if point.startswith(str(folder))]
+    with nothing_mounted_after(folder):
+        try:
+            yield device
+            await eventually(device.is_cleared, within=30)
+        finally:
+            await runtime.close()

@@ -25,6 +25,7 @@ from shared.objects import Json, ObjectKey
 from tests.edge_pods.world import DesiredPods, MemoryFacts, RecordedReports, Wanted
 from tests.parts import images
 from tests.parts.containerd import Containerd
+from tests.parts.mounts import nothing_mounted_after
 
 
 def a_script(text: str, name: str = "main", **fields: Any) -> Json:
@@ -95,6 +96,9 @@ class Device:
         for sandbox in await self.sandboxes():
             await self.runtime.stop_sandbox(sandbox.id)
             await self.runtime.remove_sandbox(sandbox.id)
+        volumes = Volumes(self.paths, self._clock)
+        for uid in await volumes.orphans([]):
+            await volumes.remove(uid)
         await self._images.close()
         await self.runtime.close()
 
@@ -163,7 +167,8 @@ class Device:
 async def a_device(private: Containerd, folder: Path) -> AsyncIterator[Device]:
     device = Device(private, folder)
     device.start_agent()
-    try:
-        yield device
-    finally:
-        await device.close()
+    with nothing_mounted_after(folder):
+        try:
+            yield device
+        finally:
+            await device.close()
