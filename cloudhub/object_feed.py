@@ -1,8 +1,8 @@
-"""ConfigMaps and Secrets from the API server into the fleet: only those that pods name.
+"""What pods name, from the API server into the fleet: ConfigMaps, Secrets, claims, volumes.
 
-Two watches see the metadata of all and keep none of it; what is named is fetched when it is first
-named and when the watch tells that it changed. Level-triggered: whatever happened, the answer is
-to fetch the object, and 404 is an answer. Called by ``sync.py``.
+One watch per kind sees the metadata of all and keeps none of it; what is named is fetched when it
+is first named and when the watch tells that it changed. Level-triggered: whatever happened, the
+answer is to fetch the object, and 404 is an answer. Called by ``sync.py``.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ from collections.abc import Callable
 import structlog
 
 from cloudhub.fleet.fleet import Effects, Fleet
-from cloudhub.kube.port import CONFIG_MAPS, SECRETS, Change, Kube, Resource, WatchEvent
+from cloudhub.kube.port import (
+    CLAIMS,
+    CONFIG_MAPS,
+    SECRETS,
+    VOLUMES,
+    Change,
+    Kube,
+    Resource,
+    WatchEvent,
+)
 from cloudhub.metrics import Metrics
 from shared.clock import Clock
 from shared.errors import WireError
-from shared.objects import ObjectKey, is_name
+from shared.objects import NO_NAMESPACE, ObjectKey, is_name
 from shared.tasks import KeyedWorkers, run_together
 
 log = structlog.get_logger()
 
 AT_ONCE = 8
 """Fetches under way."""
-RESOURCES = {resource.kind: resource for resource in (CONFIG_MAPS, SECRETS)}
+RESOURCES = {resource.kind: resource for resource in (CONFIG_MAPS, SECRETS, CLAIMS, VOLUMES)}
 
 
 class ObjectFeed:
@@ -52,6 +61,8 @@ class ObjectFeed:
             await run_together(
                 configmaps=self._watch(CONFIG_MAPS),
                 secrets=self._watch(SECRETS),
+                claims=self._watch(CLAIMS),
+                volumes=self._watch(VOLUMES),
             )
         finally:
             await self._workers.stop()
@@ -67,7 +78,7 @@ class ObjectFeed:
         metadata = event.object["metadata"]
         if not is_name(metadata["name"]):
             return
-        key = ObjectKey(resource.kind, metadata["namespace"], metadata["name"])
+        key = ObjectKey.of(resource.kind, event.object)
         seen = "" if event.change is Change.DELETED else metadata["resourceVersion"]
         if self._fleet.is_referenced(key) and self._fleet.version(key) != seen:
             self._workers.wake(key)
@@ -76,7 +87,8 @@ class ObjectFeed:
         seen = {}
         for obj in event.objects:
             metadata = obj["metadata"]
-            seen[metadata["namespace"], metadata["name"]] = metadata["resourceVersion"]
+            place = metadata.get("namespace") or NO_NAMESPACE, metadata["name"]
+            seen[place] = metadata["resourceVersion"]
         for key in sorted(self._fleet.referenced()):
             version = seen.get((key.namespace, key.name), "")
             if key.kind == resource.kind and self._fleet.version(key) != version:
@@ -86,7 +98,9 @@ class ObjectFeed:
         if not self._fleet.is_referenced(key):
             return
         async with self._room:
-            found = await self._kube.get(RESOURCES[key.kind], key.namespace, key.name)
+            resource = RESOURCES[key.kind]
+            namespace = key.namespace if resource.namespaced else ""
+            found = await self._kube.get(resource, namespace, key.name)
         try:
             self._apply(self._fleet.put_object(key, found))
         except WireError as error:

@@ -16,9 +16,11 @@ Json = dict[str, Any]
 """An API object or a part of one, as ``json.loads`` gives it."""
 
 NO_NAMESPACE = "-"
-"""Stands for the namespace of cluster-scoped objects (Node) in keys and topics."""
+"""Namespace of cluster-scoped objects (Node, PersistentVolume) in keys and topics."""
 
-KINDS = frozenset({"Pod", "ConfigMap", "Secret", "Node"})
+KINDS = frozenset(
+    {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Node"}
+)
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cloudhub.fleet.pods import PodRecord, is_mirror, node_of, record_of
+from cloudhub.fleet.references import named_by
 from cloudhub.fleet.trimming import Body, body_of
 from shared.errors import WireError
 from shared.messages import Entry
@@ -56,10 +57,12 @@ class _Node:
 @dataclass(slots=True)
 class _Referenced:
     users: Counter[str] = field(default_factory=Counter)
-    """Pods that name it, by node."""
+    """How many pods or claims name it, by the node that they are for."""
     known: bool = False
     body: Body | None = None
     version: str = ""
+    names: frozenset[ObjectKey] = frozenset()
+    """What it names itself: a claim its volume."""
 
 
 class Fleet:
@@ -125,7 +128,7 @@ class Fleet:
         found = self._nodes.pop(node, None)
         for record in found.pods.values() if found else ():
             del self._pods[record.key]
-            self._release(record, record.references)
+            self._release(node, record.references)
 
     def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
         """The answer to a list that was asked for after ``manage``."""
@@ -206,8 +209,8 @@ class Fleet:
             effects.dirty.add(record.node)
         before = old.references if old else frozenset()
         if before != record.references:
-            self._claim(record, record.references - before, effects)
-            self._release(record, before - record.references)
+            self._claim(record.node, record.references - before, effects)
+            self._release(record.node, before - record.references)
 
     def _drop(self, key: ObjectKey, effects: Effects) -> None:
         record = self._pods.pop(key, None)
@@ -216,7 +219,7 @@ class Fleet:
         node = self._nodes[record.node]
         del node.pods[key]
         node.wanted = None
-        self._release(record, record.references)
+        self._release(record.node, record.references)
         effects.dirty.add(record.node)
         effects.pods.add(key)
         effects.gone.append(record)
@@ -241,41 +244,52 @@ class Fleet:
         if same:
             return effects
         found.body = body
+        before, found.names = found.names, named_by(key, obj or {})
         for name in found.users:
             self._nodes[name].wanted = None
             effects.dirty.add(name)
+            self._claim(name, found.names - before, effects)
+            self._release(name, before - found.names)
         return effects
 
     def users(self, key: ObjectKey) -> Iterator[PodRecord]:
-        """The pods that name this object, or the pod itself."""
+        """The pods that need this object, or the pod itself."""
         if key.kind == "Pod":
             pod = self._pods.get(key)
             return iter((pod,) if pod else ())
         found = self._objects.get(key)
         nodes = found.users if found else ()
-        return (pod for name in nodes for pod in self.pods(name) if key in pod.references)
+        return (pod for name in nodes for pod in self.pods(name) if key in self._needs([pod]))
 
-    def _claim(self, record: PodRecord, keys: Iterable[ObjectKey], effects: Effects) -> None:
+    def _claim(self, node: str, keys: Iterable[ObjectKey], effects: Effects) -> None:
         for key in keys:
             found = self._objects.get(key)
             if found is None:
                 found = self._objects[key] = _Referenced()
                 effects.fetch.add(key)
-            found.users[record.node] += 1
+            if node not in found.users:
+                self._claim(node, found.names, effects)
+            found.users[node] += 1
 
-    def _release(self, record: PodRecord, keys: Iterable[ObjectKey]) -> None:
+    def _release(self, node: str, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
-            users = self._objects[key].users
-            users[record.node] -= 1
-            if not users[record.node]:
-                del users[record.node]
-            if not users:
+            found = self._objects[key]
+            found.users[node] -= 1
+            if not found.users[node]:
+                del found.users[node]
+                self._release(node, found.names)
+            if not found.users:
                 del self._objects[key]
+
+    def _needs(self, pods: Iterable[PodRecord]) -> set[ObjectKey]:
+        """What these pods name, and what that names in its turn."""
+        named = {key for pod in pods for key in pod.references}
+        return named.union(*(self._objects[key].names for key in named))
 
     def _wanted(self, node: _Node) -> Wanted:
         entries = {key: record.entry for key, record in node.pods.items()}
         pending = set()
-        for key in {key for record in node.pods.values() for key in record.references}:
+        for key in self._needs(node.pods.values()):
             found = self._objects[key]
             if not found.known:
                 pending.add(key)

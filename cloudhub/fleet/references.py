@@ -1,14 +1,16 @@
-"""Which ConfigMaps and Secrets a pod names: all that its node may see. Pure.
+"""Which objects a pod names, and its claims in their turn: all that its node may see. Pure.
 
-Optional ones count as well; names that no object can have are left out. What else a pod could
-name (claims, service accounts, objects of storage drivers) does not travel.
+ConfigMaps, Secrets and PersistentVolumeClaims of its own namespace, and of a claim the one
+PersistentVolume that it is bound to. Optional ones count as well; names that no object can have
+are left out. What else a pod could name (service accounts, objects of storage drivers) does not
+travel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.objects import Json, ObjectKey, is_name
+from shared.objects import NO_NAMESPACE, Json, ObjectKey, is_name
 
 CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
@@ -17,6 +19,16 @@ def references_of(pod: Json) -> frozenset[ObjectKey]:
     namespace = pod["metadata"]["namespace"]
     named = _named(pod.get("spec") or {})
     return frozenset(ObjectKey(kind, namespace, str(name)) for kind, name in named if is_name(name))
+
+
+def named_by(key: ObjectKey, obj: Json) -> frozenset[ObjectKey]:
+    """What an object names that a pod names."""
+    if key.kind != "PersistentVolumeClaim":
+        return frozenset()
+    volume = (obj.get("spec") or {}).get("volumeName")
+    if not is_name(volume):
+        return frozenset()
+    return frozenset({ObjectKey("PersistentVolume", NO_NAMESPACE, str(volume))})
 
 
 def _named(spec: Json) -> Iterator[tuple[str, object]]:
@@ -41,6 +53,8 @@ def _named_by_container(container: Json) -> Iterator[tuple[str, object]]:
 def _named_by_volume(volume: Json) -> Iterator[tuple[str, object]]:
     yield "ConfigMap", (volume.get("configMap") or {}).get("name")
     yield "Secret", (volume.get("secret") or {}).get("secretName")
+    claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+    yield "PersistentVolumeClaim", claim
     for source in (volume.get("projected") or {}).get("sources") or ():
         yield "ConfigMap", (source.get("configMap") or {}).get("name")
         yield "Secret", (source.get("secret") or {}).get("name")

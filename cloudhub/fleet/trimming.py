@@ -1,8 +1,9 @@
 """API object → body: what a device needs of it, packed so that equal objects are equal bytes.
 
 Without status, versions, the marks of a deletion and what only clients of the API use, a status
-patch or a deletion never changes a body. Map keys are sorted, and ``kind`` and ``apiVersion``
-(which lists leave out) are dropped, so that two replicas always compute the same digest. Pure.
+patch or a deletion never changes a body. Of claims and their volumes only what a node looks at is
+kept. Map keys are sorted, and ``kind`` and ``apiVersion`` (which lists leave out) are dropped, so
+that two replicas always compute the same digest. Pure.
 """
 
 from __future__ import annotations
@@ -38,8 +39,7 @@ class Body:
 
 def body_of(key: ObjectKey, obj: Json) -> Body:
     """Raises WireError for an object that no message can carry."""
-    trimmed = {name: obj[name] for name in obj if name not in NOT_IN_BODY}
-    trimmed["metadata"] = _metadata(obj["metadata"])
+    trimmed = _REDUCED[key.kind](obj) if key.kind in _REDUCED else _trimmed(obj)
     try:
         packed = codec.pack(sorted_maps(trimmed))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -47,6 +47,51 @@ def body_of(key: ObjectKey, obj: Json) -> Body:
     if len(packed) > codec.MAX_PLAIN // 2:
         raise WireError("too-large", f"{key}: {len(packed)} bytes")
     return Body(key, packed, codec.digest(packed))
+
+
+def _trimmed(obj: Json) -> Json:
+    kept = {name: obj[name] for name in obj if name not in NOT_IN_BODY}
+    kept["metadata"] = _metadata(obj["metadata"])
+    return kept
+
+
+def _claim(obj: Json) -> Json:
+    """Which volume it is bound to; pods must not begin with one that is being deleted."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    return {
+        "metadata": _picked(obj["metadata"], "name", "namespace", "uid", "deletionTimestamp"),
+        "spec": _picked(spec, "volumeName"),
+        "status": _picked(status, "phase"),
+    }
+
+
+def _volume(obj: Json) -> Json:
+    """Sources that no edge node can use are named, and nothing more is told of them."""
+    spec = obj.get("spec") or {}
+    kept = _picked(
+        *(spec, "accessModes", "hostPath", "local", "mountOptions", "nodeAffinity", "volumeMode")
+    )
+    kept |= {name: True for name in spec if name not in kept and name not in _NO_SOURCE}
+    if claim := spec.get("claimRef"):
+        kept["claimRef"] = _picked(claim, "uid")
+    return {"metadata": _picked(obj["metadata"], "name"), "spec": kept}
+
+
+_NO_SOURCE = frozenset(
+    {
+        "capacity",
+        "claimRef",
+        "persistentVolumeReclaimPolicy",
+        "storageClassName",
+        "volumeAttributesClassName",
+    }
+)
+"""What a PersistentVolume says beside where its data is."""
+_REDUCED = {"PersistentVolumeClaim": _claim, "PersistentVolume": _volume}
+
+
+def _picked(part: Json, *names: str) -> Json:
+    return {name: part[name] for name in names if part.get(name) is not None}
 
 
 def _metadata(metadata: Json) -> Json:

@@ -23,6 +23,7 @@ from cloudhub.kube.port import CONFIG_MAPS, SECRETS
 from devcluster.containerd import Containerd
 from devcluster.processes import Program
 from shared.objects import Json
+from tests.parts.claims import bind, claim, here, volume_of
 from tests.parts.kubectl import Kubectl
 from tests.parts.kubernetes import Cluster
 from tests.parts.mosquitto import Mosquitto
@@ -170,22 +171,35 @@ async def test_the_whole_story_works_with_exactly_these_rights(
 
 
 async def a_pod_gets_what_it_names(system: System, kubectl: Kubectl) -> None:
-    """A ConfigMap, a Secret and a token of its service account."""
+    """A ConfigMap, a Secret, a token of its service account and a claim with its volume."""
     kubectl("create", "serviceaccount", "rights")
     await system.create(CONFIG_MAPS, {"metadata": {"name": "app"}, "data": {"mode": "open"}})
     secret = base64.b64encode(b"s3cret").decode()
     await system.create(SECRETS, {"metadata": {"name": "app"}, "data": {"word": secret}})
     both = [{"configMapRef": {"name": "app"}}, {"secretRef": {"name": "app"}}]
     main: Json = {"name": "main", "image": "kubetide.test/busybox:1", "envFrom": both}
-    main["volumeMounts"] = [{"name": "token", "mountPath": "/token"}]
-    test = 'test "$mode $word" = "open s3cret" && test -s /token/token && exec sleep 3600'
-    main["command"] = ["sh", "-c", test]
+    folder = system.folder / "disk"
+    folder.mkdir()
+    local = volume_of("rights", {"local": {"path": str(folder)}}, nodeAffinity=here(system.node))
+    await bind(system.kube, await claim(system.kube, "rights"), local)
+    main["volumeMounts"] = [
+        {"name": "token", "mountPath": "/token"},
+        {"name": "disk", "mountPath": "/disk"},
+    ]
+    test = 'test "$mode $word" = "open s3cret" && test -s /token/token && touch /disk/x'
+    main["command"] = ["sh", "-c", f"{test} && exec sleep 3600"]
     token = {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}
-    volumes = [{"name": "token", "projected": {"sources": [token]}}]
+    volumes = [
+        {"name": "token", "projected": {"sources": [token]}},
+        {"name": "disk", "persistentVolumeClaim": {"claimName": "rights"}},
+    ]
     await system.create_pod(
         "rights-1", containers=[main], volumes=volumes, serviceAccountName="rights"
     )
     await system.running("rights-1")
+    async with asyncio.timeout(30):
+        while not (folder / "x").exists():
+            await asyncio.sleep(0.1)
 
 
 async def a_restarted_container_is_one_event_more(system: System, kubectl: Kubectl) -> None:

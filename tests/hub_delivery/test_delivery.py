@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cloudhub.kube.port import CONFIG_MAPS, PODS
+from cloudhub.kube.port import CLAIMS, CONFIG_MAPS, PODS, VOLUMES
 from shared.messages import Change
 from tests.hub_delivery.world import NODE, World, config_key, in_world, pod_key, topics_of
+from tests.parts.claims import bind, claim, volume_of
 
 
 def env_from(name: str) -> list[dict]:
@@ -75,6 +76,42 @@ def test_a_config_map_that_comes_later_follows_its_pod() -> None:
         sent = await world.quiet(0.2)
         assert topics_of(sent) == ["inventory", "change", "desired/ConfigMap/default/settings"]
         assert device.applied.entries.keys() == {pod_key("web")}
+
+    in_world(story)
+
+
+def test_a_claim_brings_its_volume_as_soon_as_it_is_bound() -> None:
+    async def story(world: World) -> None:
+        world.hub()
+        device = world.device()
+        data = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+        await world.pod("web", volumes=[data])
+        await world.quiet()
+        assert device.applied.entries.keys() == {pod_key("web")}
+        made = await claim(world.kube, "data")
+        other = await claim(world.kube, "other")
+        await bind(world.kube, other, volume_of("pv-2", {"local": {"path": "/b"}}))
+        await world.quiet()
+        assert {str(key) for key in device.applied.entries} == {
+            *("Pod/default/web", "PersistentVolumeClaim/default/data")
+        }
+        await bind(world.kube, made, volume_of("pv-1", {"local": {"path": "/a"}}))
+        sent = await world.quiet()
+        assert "desired/PersistentVolume/-/pv-1" in topics_of(sent)
+        assert {str(key) for key in device.applied.entries} == {
+            *("Pod/default/web", "PersistentVolumeClaim/default/data", "PersistentVolume/-/pv-1")
+        }
+        assert not device.missing
+        churn = {"status": {"capacity": {"storage": "2Gi"}, "conditions": [{"type": "Resizing"}]}}
+        await world.kube.patch(CLAIMS, "default", "data", churn, subresource="status")
+        phase = {"status": {"phase": "Bound", "message": "bound again"}}
+        await world.kube.patch(VOLUMES, "", "pv-1", phase, subresource="status")
+        assert await world.quiet(60) == []
+        web = await world.kube.get(PODS, "default", "web")
+        assert web is not None
+        await world.kube.delete(PODS, "default", "web", uid=web["metadata"]["uid"], grace=0)
+        await world.quiet()
+        assert device.applied.entries == {}
 
     in_world(story)
 

@@ -8,17 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudhub.fleet.fleet import Fleet
-from cloudhub.fleet.references import references_of
+from cloudhub.fleet.references import named_by, references_of
 from cloudhub.fleet.trimming import body_of
 from shared import codec
-from shared.objects import ObjectKey
+from shared.objects import NO_NAMESPACE, ObjectKey
 
 NODES = ["edge-1", "edge-2"]
 NAMES = list("abc")
+CLAIMS = ["claim-1", "claim-2"]
+VOLUMES = ["pv-1", "pv-2"]
 
 
-def pod(name: str, node: str, configs: list[str], *, uid: str = "u", version: int = 1) -> Any:
-    sources = [{"configMapRef": {"name": config}} for config in configs]
+def pod(name: str, node: str, named: list[str], *, uid: str = "u", version: int = 1) -> Any:
+    """``named`` are ConfigMaps and claims."""
+    sources = [{"configMapRef": {"name": one}} for one in named if one not in CLAIMS]
+    volumes = [
+        {"name": one, "persistentVolumeClaim": {"claimName": one}} for one in named if one in CLAIMS
+    ]
+    spec = {"nodeName": node, "containers": [{"name": "c", "envFrom": sources}]}
     return {
         "metadata": {
             "name": name,
@@ -26,7 +33,7 @@ def pod(name: str, node: str, configs: list[str], *, uid: str = "u", version: in
             "uid": uid,
             "resourceVersion": str(version),
         },
-        "spec": {"nodeName": node, "containers": [{"name": "c", "envFrom": sources}]},
+        "spec": {**spec, "volumes": volumes},
         "status": {"phase": "Pending"},
     }
 
@@ -36,18 +43,46 @@ def config(name: str, text: str, version: int) -> Any:
     return {"metadata": metadata, "data": {"text": text}}
 
 
+def claim(name: str, volume: str | None, version: int = 1) -> Any:
+    metadata = {"name": name, "namespace": "default", "uid": "u", "resourceVersion": str(version)}
+    return {
+        "metadata": {**metadata, "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"volumeName": volume, "resources": {"requests": {"storage": "1Gi"}}},
+        "status": {"phase": "Bound" if volume else "Pending", "capacity": {"storage": "1Gi"}},
+    }
+
+
+def volume(name: str, path: str, version: int = 1) -> Any:
+    return {
+        "metadata": {"name": name, "resourceVersion": str(version)},
+        "spec": {"capacity": {"storage": "1Gi"}, "local": {"path": path}},
+        "status": {"phase": "Bound"},
+    }
+
+
 def key(kind: str, name: str) -> ObjectKey:
     return ObjectKey(kind, "default", name)
 
 
+def claim_key(name: str) -> ObjectKey:
+    return key("PersistentVolumeClaim", name)
+
+
+def volume_key(name: str) -> ObjectKey:
+    return ObjectKey("PersistentVolume", NO_NAMESPACE, name)
+
+
 places = st.tuples(
-    st.sampled_from([*NODES, "kubelet-1"]), st.lists(st.sampled_from("xyz"), max_size=2)
+    st.sampled_from([*NODES, "kubelet-1"]),
+    st.lists(st.sampled_from([*"xyz", *CLAIMS]), max_size=3),
 )
 inputs = st.one_of(
     st.tuples(st.just("pod"), st.sampled_from(NAMES), places),
     st.tuples(st.just("gone"), st.sampled_from(NAMES)),
     st.tuples(st.just("relist")),
     st.tuples(st.just("fetched"), st.sampled_from("xyz"), st.sampled_from([None, "1", "2"])),
+    st.tuples(st.just("claim"), st.sampled_from(CLAIMS), st.sampled_from([None, "", *VOLUMES])),
+    st.tuples(st.just("volume"), st.sampled_from(VOLUMES), st.sampled_from([None, "/a", "/b"])),
     st.tuples(st.just("unmanage"), st.sampled_from(NODES)),
     st.tuples(st.just("manage"), st.sampled_from(NODES)),
 )
@@ -59,7 +94,8 @@ class Api:
     def __init__(self) -> None:
         self.fleet = Fleet()
         self.pods: dict[str, Any] = {}
-        self.fetched: dict[ObjectKey, Any] = {}
+        self.claims: dict[ObjectKey, Any] = {}
+        """As they were last fetched while a pod named them."""
         self.version = 1
         for node in NODES:
             self.fleet.manage(node)
@@ -67,6 +103,11 @@ class Api:
 
     def play(self, step: Any) -> None:
         self.version += 1
+        self._play(step)
+        for name in self.claims.keys() - set(self.fleet.referenced()):
+            del self.claims[name]
+
+    def _play(self, step: Any) -> None:
         match step:
             case ("pod", name, (node, configs)):
                 self.pods[name] = pod(name, node, configs, version=self.version)
@@ -78,6 +119,14 @@ class Api:
             case ("fetched", name, text):
                 found = config(name, text, self.version) if text else None
                 self.fleet.put_object(key("ConfigMap", name), found)
+            case ("claim", name, bound):
+                known = claim_key(name) in self.fleet.referenced()
+                found = claim(name, bound or None, self.version) if bound is not None else None
+                self.fleet.put_object(claim_key(name), found)
+                self.claims[claim_key(name)] = found if known else None
+            case ("volume", name, path):
+                found = volume(name, path, self.version) if path else None
+                self.fleet.put_object(volume_key(name), found)
             case ("unmanage", node):
                 self.fleet.unmanage(node)
             case ("manage", node):
@@ -87,6 +136,13 @@ class Api:
 
     def of(self, node: str) -> dict[str, Any]:
         return {name: one for name, one in self.pods.items() if one["spec"]["nodeName"] == node}
+
+    def needs(self, node: str) -> set[ObjectKey]:
+        """What the node's pods name, and the volumes that their claims are bound to."""
+        named = {ref for one in self.of(node).values() for ref in references_of(one)}
+        return named.union(
+            *(named_by(ref, self.claims[ref]) for ref in named if self.claims.get(ref))
+        )
 
 
 @given(st.lists(inputs, max_size=30))
@@ -99,7 +155,7 @@ def test_a_node_wants_exactly_its_pods_and_what_they_name(history: list[Any]) ->
         wanted = api.fleet.wanted(node)
         assert wanted is not None
         mine = api.of(node)
-        named = {ref for one in mine.values() for ref in references_of(one)}
+        named = api.needs(node)
         named_somewhere |= named
         pods = {k for k in wanted.entries if k.kind == "Pod"}
         assert pods == {key("Pod", name) for name in mine}
@@ -251,6 +307,7 @@ def test_every_way_to_name_an_object_is_found() -> None:
             {"name": "p", "projected": {"sources": projected}},
             {"name": "e", "emptyDir": {}},
             {"name": "b", "configMap": {"name": "Not_A_Name"}},
+            {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
         ],
     }
     configs = {"env-cm", "from-cm", "kube-root-ca.crt", "init-cm", "vol-cm"}
@@ -258,4 +315,97 @@ def test_every_way_to_name_an_object_is_found() -> None:
     assert references_of(found) == {
         *(key("ConfigMap", name) for name in configs),
         *(key("Secret", name) for name in secrets),
+        claim_key("data"),
+    }
+
+
+def bound(node: str = "edge-1") -> Fleet:
+    """A pod with a claim, its volume not fetched yet."""
+    fleet = Fleet()
+    fleet.manage(node)
+    effects = fleet.list_pods([pod("a", node, ["claim-1"])])
+    assert effects.fetch == {claim_key("claim-1")}
+    effects = fleet.put_object(claim_key("claim-1"), claim("claim-1", "pv-1"))
+    assert (effects.fetch, effects.dirty) == ({volume_key("pv-1")}, {node})
+    return fleet
+
+
+def test_a_claim_brings_the_volume_that_it_is_bound_to() -> None:
+    fleet = bound()
+    wanted = fleet.wanted("edge-1")
+    assert wanted is not None and wanted.pending == {volume_key("pv-1")}
+    effects = fleet.put_object(volume_key("pv-1"), volume("pv-1", "/a"))
+    assert effects.dirty == {"edge-1"}
+    wanted = fleet.wanted("edge-1")
+    assert wanted is not None
+    assert set(wanted.entries) == {key("Pod", "a"), claim_key("claim-1"), volume_key("pv-1")}
+    assert [record.key for record in fleet.users(volume_key("pv-1"))] == [key("Pod", "a")]
+
+
+def test_a_second_node_with_the_claim_gets_the_volume_that_is_known() -> None:
+    fleet = bound()
+    fleet.put_object(volume_key("pv-1"), volume("pv-1", "/a"))
+    fleet.manage("edge-2")
+    effects = fleet.list_node("edge-2", [pod("b", "edge-2", ["claim-1"])])
+    assert effects.fetch == set()
+    wanted = fleet.wanted("edge-2")
+    assert wanted is not None and volume_key("pv-1") in wanted.entries
+    fleet.drop_pod(pod("a", "edge-1", ["claim-1"]))
+    assert volume_key("pv-1") in fleet.referenced()
+    fleet.drop_pod(pod("b", "edge-2", ["claim-1"]))
+    assert set(fleet.referenced()) == set()
+
+
+def test_what_a_node_does_not_need_to_know_of_claims_and_volumes_changes_nothing() -> None:
+    fleet = bound()
+    fleet.put_object(volume_key("pv-1"), volume("pv-1", "/a"))
+    again = claim("claim-1", "pv-1", 7)
+    again["status"] |= {"conditions": [{"type": "Resizing"}], "capacity": {"storage": "2Gi"}}
+    again["metadata"]["labels"] = {"seen": "yes"}
+    assert fleet.put_object(claim_key("claim-1"), again).dirty == set()
+    grown = volume("pv-1", "/a", 8)
+    grown["spec"] |= {"capacity": {"storage": "2Gi"}, "persistentVolumeReclaimPolicy": "Delete"}
+    grown["status"] = {"phase": "Released", "lastPhaseTransitionTime": "2026-01-01T00:00:00Z"}
+    assert fleet.put_object(volume_key("pv-1"), grown).dirty == set()
+
+
+def test_a_claim_keeps_its_binding_and_the_mark_of_its_deletion() -> None:
+    dying = claim("claim-1", "pv-1")
+    dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    body = codec.unpack(body_of(claim_key("claim-1"), dying).packed)
+    assert body == {
+        "metadata": {
+            "name": "claim-1",
+            "namespace": "default",
+            "uid": "u",
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"volumeName": "pv-1"},
+        "status": {"phase": "Bound"},
+    }
+
+
+def test_of_a_driver_that_no_edge_node_has_only_the_name_is_sent() -> None:
+    foreign = volume("pv-1", "")
+    del foreign["spec"]["local"]
+    foreign["spec"] |= {
+        "csi": {"driver": "x", "nodeStageSecretRef": {"name": "s", "namespace": "n"}},
+        "claimRef": {"name": "claim-1", "namespace": "default", "uid": "u"},
+        "accessModes": ["ReadWriteOnce"],
+        "nodeAffinity": {"required": {}},
+        "volumeMode": "Filesystem",
+        "mountOptions": ["ro"],
+        "storageClassName": "fast",
+    }
+    body = codec.unpack(body_of(volume_key("pv-1"), foreign).packed)
+    assert body == {
+        "metadata": {"name": "pv-1"},
+        "spec": {
+            "csi": True,
+            "claimRef": {"uid": "u"},
+            "accessModes": ["ReadWriteOnce"],
+            "nodeAffinity": {"required": {}},
+            "volumeMode": "Filesystem",
+            "mountOptions": ["ro"],
+        },
     }

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from cloudhub.kube.port import (
+    CLAIMS,
     CONFIG_MAPS,
     LEASES,
     NODES,
     PODS,
     SERVICE_ACCOUNTS,
+    VOLUMES,
     Change,
     Kube,
     WatchEvent,
@@ -24,6 +26,7 @@ from shared.asking import TokenRequest
 from shared.clock import SystemClock
 from shared.errors import KubeRefused
 from shared.objects import Json
+from tests.parts.claims import bind, claim, here, volume_of
 
 
 def pod(name: str, node: str = "", **metadata: Any) -> Json:
@@ -216,6 +219,33 @@ async def test_a_strategic_patch_merges_conditions_by_type(kube: Kube, node_name
     assert after["status"]["capacity"] == {"cpu": "8"}
     found = [row["address"] for row in after["status"]["addresses"]]
     assert found == ["10.0.0.2", "fd00::2"]
+
+
+async def test_a_claim_is_followed_to_the_volume_that_it_is_bound_to(
+    kube: Kube, namespace: str, watched: Any
+) -> None:
+    """The volume belongs to no namespace; the watches tell of both that they changed."""
+    claims = watched(CLAIMS, namespace=namespace, metadata_only=True)
+    volumes = watched(VOLUMES, metadata_only=True)
+    await claims.until("LISTED")
+    assert (await volumes.next()).startswith("LISTED")
+    made = await claim(kube, "data", namespace=namespace)
+    await claims.until("SET data")
+    name = f"pv-{namespace}"
+    local = volume_of(name, {"local": {"path": "/mnt/disk"}}, nodeAffinity=here("edge-1"))
+    await bind(kube, made, local)
+    await volumes.until(f"SET {name}")
+    assert volumes.last is not None and "spec" not in volumes.last.object
+    assert "namespace" not in volumes.last.object["metadata"]
+    await claims.until("SET data")
+    found = await kube.get(CLAIMS, namespace, "data")
+    assert found is not None
+    assert (found["spec"]["volumeName"], found["status"]["phase"]) == (name, "Bound")
+    volume = await kube.get(VOLUMES, "", name)
+    assert volume is not None
+    assert volume["spec"]["local"] == {"path": "/mnt/disk"}
+    assert volume["spec"]["claimRef"]["uid"] == found["metadata"]["uid"]
+    assert volume["spec"]["nodeAffinity"] == here("edge-1")
 
 
 async def test_a_deletion_meant_for_another_object_does_nothing(kube: Kube, namespace: str) -> None:
