@@ -14,12 +14,14 @@ PAGE = Path(__file__).parents[1] / "docs/pod-support.md"
 
 _HEAD = """# What of a pod an edge node supports
 
-Every field of `PodSpec` and of what stands below it in the current API. Written by
+Every field of `PodSpec` and of what stands below it in the current API, and of the
+PersistentVolumes that a pod's claims are bound to. Written by
 `python -m tools.pod_support` from the table that the agent itself goes by; change it there.
 
 - **supported**: works as the Kubernetes documentation says; with a list of values: with these.
 - **refused**: a pod that sets it is not taken up. Its status is `Failed` with reason
-  `UnsupportedPodField`, and the message quoted here.
+  `UnsupportedPodField`, and the message quoted here. A pod with a PersistentVolume that sets it
+  waits, with an Event `FailedMount`.
 - **told**: the pod runs without it; an Event `UnsupportedField` quotes the message.
 - **no effect**: means nothing on a node, or nothing on an edge node, for the reason given.
 
@@ -47,6 +49,7 @@ SHOWN_BY = {
     "Place": (f"{_MATERIALS}/test_admission.py",),
     "ReadinessGate": (_PODS,),
     "Volume": (f"{_MATERIALS}/test_volumes.py", f"{_HOUSE}/test_on_containerd.py"),
+    "Claims": (f"{_MATERIALS}/test_claims.py", f"{_MATERIALS}/test_claims_on_containerd.py"),
     "Files": (f"{_MATERIALS}/test_volume_contents.py",),
     "Images": (f"{_MATERIALS}/test_images.py", f"{_MATERIALS}/test_references.py"),
 }
@@ -61,6 +64,8 @@ _GROUPS = {
     "Names": ("HostAlias", "DNSConfig", "DNSOption"),
     "Place": ("OS", "Affinity", "NodeAffinity", "NodeSelector", "NodeSelectorTerm", "Requirement"),
     "Volume": ("EmptyDir", "HostPath"),
+    "Claims": ("ClaimVolume", "PersistentVolumeSpec", "LocalVolume", "VolumeNodeAffinity",
+               "VolumeDevice"),
     "Files": ("KeysVolume", "SecretVolume", "KeyToPath", "DownwardVolume", "DownwardFile",
               "ProjectedVolume", "Projection", "KeysProjection", "DownwardProjection",
               "TokenProjection", "FieldRef", "ResourceFieldRef"),

@@ -23,6 +23,7 @@ from edgeagent.runtime.port import (
     LABEL_POD_NAMESPACE,
     LABEL_POD_UID,
     ContainerConfig,
+    Device,
     Image,
     Mount,
 )
@@ -48,6 +49,7 @@ class Prepared:
     image: Image
     environment: Mapping[str, str]
     mounts: Sequence[Mount] = ()
+    devices: Sequence[Device] = ()
     termination_file: str = ""
 
 
@@ -65,6 +67,7 @@ def container_config(
         working_dir=container.get("workingDir") or "",
         env=tuple(known.items()),
         mounts=tuple(prepared.mounts),
+        devices=tuple(prepared.devices),
         labels=_labels(pod, container),
         annotations=container_annotations(
             pod, container, attempt=attempt, file=prepared.termination_file

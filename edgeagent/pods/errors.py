@@ -36,12 +36,24 @@ class SandboxConfigError(PodTrouble):
 
 
 class MountError(PodTrouble):
-    """A volume cannot be made; the message names the volume."""
+    """A volume cannot be made; the message names the volume, and the step if it is another one."""
 
-    def __init__(self, volume: str, why: str) -> None:
-        message = f'MountVolume.SetUp failed for volume "{volume}" : {why}'
+    def __init__(self, volume: str, why: str, *, step: str = "MountVolume.SetUp failed") -> None:
+        message = f'{step} for volume "{volume}" : {why}'
         super().__init__("ContainerCreating", message, event="FailedMount")
         self.volume = volume
+
+
+class ClaimError(PodTrouble):
+    """A claim does not lead to a volume; ``claim`` is its namespace and name."""
+
+    def __init__(self, volume: str, claim: str, why: str) -> None:
+        message = (
+            f"Unable to attach or mount volumes: unmounted volumes=[{volume}], unattached"
+            f" volumes=[], failed to process volumes=[{volume}]: error processing PVC {claim}:"
+            f" {why}"
+        )
+        super().__init__("ContainerCreating", message, event="FailedMount")
 
 
 class ImageTrouble(PodTrouble):

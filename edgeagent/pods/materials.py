@@ -28,7 +28,7 @@ from edgeagent.pods.supported import unsupported
 from edgeagent.pods.view import Refusal
 from edgeagent.pods.volumes import subpaths
 from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private
-from edgeagent.pods.volumes.mounts import mounts
+from edgeagent.pods.volumes.mounts import devices, mounts
 from edgeagent.runtime.port import ContainerConfig, Image, Mount, Resources, SandboxConfig
 from shared.objects import Json
 
@@ -201,7 +201,8 @@ class _Making:
         made.append(self._own(file, termination_path(self.container)))
         if _HOSTS not in taken and (self.ips or specs.on_host_network(self.pod)):
             made.append(self._own(self._hosts_file(), _HOSTS))
-        return Prepared(image, variables, made, str(file))
+        raw = devices(self.container, self.volumes)
+        return Prepared(image, variables, made, raw, str(file))
 
     def _own(self, source: Path, path: str) -> Mount:
         return Mount(str(source), path, selinux_relabel=self.node.selinux)

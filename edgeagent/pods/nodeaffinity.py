@@ -1,4 +1,4 @@
-"""Whether a node's labels are what a pod's nodeSelector and required affinity ask for.
+"""Whether a node's labels are what a pod's or a volume's required affinity asks for.
 
 Pure. The device knows only some of its Node's labels, and the scheduler has looked at all of
 them: so a pod is turned down for a label that is known to differ, never for one that is not known.
@@ -19,9 +19,12 @@ def fits(pod: Json, labels: Mapping[str, str], *, name: str) -> bool:
         return False
     affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    if required is None:
-        return True
-    terms = required.get("nodeSelectorTerms") or ()
+    return required is None or selects(required, labels, name=name)
+
+
+def selects(selector: Json, labels: Mapping[str, str], *, name: str) -> bool:
+    """``selector`` is a NodeSelector."""
+    terms = selector.get("nodeSelectorTerms") or ()
     return any(_term(term, labels, name=name) for term in terms)
 
 

@@ -1,4 +1,4 @@
-"""The ConfigMaps and Secrets that a pod names, and their values as bytes or text.
+"""The objects that a pod names, and the values of ConfigMaps and Secrets as bytes or text.
 
 ``Sources`` is the port: the desired set of the device. Values of a Secret never enter a message.
 """
@@ -9,7 +9,7 @@ import base64
 import binascii
 from typing import Protocol
 
-from shared.objects import Json, ObjectKey, is_name
+from shared.objects import NO_NAMESPACE, Json, ObjectKey, is_name
 
 
 class Sources(Protocol):
@@ -19,12 +19,12 @@ class Sources(Protocol):
 
 
 class Missing(Exception):
-    """A ConfigMap or Secret is not here; the text is a kubelet's."""
+    """An object is not here; the text is a kubelet's."""
 
 
 def find(sources: Sources, kind: str, *, namespace: str, name: str) -> Json | None:
     """None for an object that is not here, or that cannot exist under such a name."""
-    if not is_name(name) or not is_name(namespace):
+    if not is_name(name) or not (is_name(namespace) or namespace == NO_NAMESPACE):
         return None
     return sources.get(ObjectKey(kind, namespace, name))
 

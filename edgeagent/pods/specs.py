@@ -84,6 +84,10 @@ def has_host_ports(pod: Json) -> bool:
     )
 
 
+def has_claims(pod: Json) -> bool:
+    return any(one.get("persistentVolumeClaim") for one in pod["spec"].get("volumes") or ())
+
+
 def on_host_network(pod: Json) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 

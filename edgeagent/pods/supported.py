@@ -33,6 +33,11 @@ def unsupported(pod: Any) -> list[Unsupported]:
     return list(_pod(pod))
 
 
+def shortcomings(kind: str, value: Any, path: str) -> list[Unsupported]:
+    """What of a part of ``kind`` makes it of no use here."""
+    return [one for one in _object(kind, value, path) if one.fatal]
+
+
 def _pod(pod: Any) -> Iterator[Unsupported]:
     if not isinstance(pod, dict):
         yield _malformed("pod", "map")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from edgeagent.pods.verdicts import Field, must, no, only, yes
+from edgeagent.pods.verdicts import Field, idle, must, no, only, yes
 
 _NO_STORAGE = "this kind of volume is not supported on edge nodes"
+_CONTROLLER = "the cluster's volume controller acts on it"
 _OTHER_STORAGE = (
     "awsElasticBlockStore",
     "azureDisk",
@@ -38,11 +39,32 @@ VOLUMES: dict[str, dict[str, Field]] = {
         "downwardAPI": yes("DownwardVolume"),
         "projected": yes("ProjectedVolume"),
         "image": no("any", "image volumes are not supported on edge nodes yet"),
-        "persistentVolumeClaim": no("any", "claims are not supported on edge nodes yet"),
+        "persistentVolumeClaim": yes("ClaimVolume"),
         "ephemeral": no("any", _NO_STORAGE),
         "csi": no("any", _NO_STORAGE),
         **{kind: no("any", _NO_STORAGE) for kind in _OTHER_STORAGE},
     },
+    "ClaimVolume": {"claimName": must("text"), "readOnly": yes("flag")},
+    "PersistentVolumeSpec": {
+        "local": yes("LocalVolume"),
+        "hostPath": yes("HostPath"),
+        "accessModes": yes("[text]", "ReadWriteOncePod is kept to"),
+        "nodeAffinity": yes("VolumeNodeAffinity", "a label that is known to differ: not mounted"),
+        "volumeMode": only("Filesystem", "Block", note="Block of local volumes only"),
+        "mountOptions": no("any", "mount options are not supported on edge nodes"),
+        "claimRef": yes("any"),
+        "capacity": idle("any", "nothing on a node limits what a local path takes"),
+        "storageClassName": idle("text", _CONTROLLER),
+        "persistentVolumeReclaimPolicy": idle("text", _CONTROLLER),
+        "volumeAttributesClassName": idle("text", _CONTROLLER),
+        "csi": no("any", _NO_STORAGE),
+        **{kind: no("any", _NO_STORAGE) for kind in _OTHER_STORAGE if kind != "gitRepo"},
+    },
+    "LocalVolume": {
+        "path": must("text"),
+        "fsType": idle("text", "folders are mounted as they are, nothing is formatted"),
+    },
+    "VolumeNodeAffinity": {"required": yes("NodeSelector")},
     "EmptyDir": {
         "medium": only("", "Memory"),
         "sizeLimit": yes(

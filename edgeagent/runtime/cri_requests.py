@@ -15,6 +15,7 @@ from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import (
     ContainerConfig,
     ContainerSecurity,
+    Device,
     DnsConfig,
     ImageAuth,
     Mount,
@@ -83,6 +84,7 @@ def container_config(config: ContainerConfig, sandbox: SandboxSecurity) -> Any:
         working_dir=config.working_dir,
         envs=[cri.KeyValue(key=key, value=value) for key, value in config.env],
         mounts=[_mount(mount) for mount in config.mounts],
+        devices=[_device(device) for device in config.devices],
         labels=dict(config.labels),
         annotations=dict(config.annotations),
         log_path=config.log_path,
@@ -147,6 +149,14 @@ def _mount(mount: Mount) -> Any:
         propagation=_PROPAGATION[mount.propagation],
         image=cri.ImageSpec(image=mount.image) if mount.image else None,
         image_sub_path=mount.image_sub_path,
+    )
+
+
+def _device(device: Device) -> Any:
+    return cri.Device(
+        host_path=device.host_path,
+        container_path=device.container_path,
+        permissions=device.permissions,
     )
 
 

@@ -3,16 +3,14 @@
 Owns the vocabulary (sandbox, container, image) and nothing else. It is the CRI's vocabulary,
 because containerd and CRI-O are the real runtimes; ``runtime/cri.py`` translates to gRPC,
 ``runtime/process.py`` runs host processes, ``runtime/memory.py`` is for tests and the simulator.
-The same contract tests run on all three.
-
-Invariants every implementation keeps:
+The same contract tests run on all three. Invariants every implementation keeps:
 
 * Stop and remove are idempotent: what is not there is a success, never an error.
 * Creating is not: the caller looks first (``list_sandboxes``), so that a crashed agent adopts.
 * Everything listed was made by a kubelet-like agent: it carries the ``io.kubernetes.*`` labels.
-* Errors are ``shared.errors``: ``TemporaryError`` (try again; ``RuntimeAway`` when the runtime
-  itself did not answer, so that nothing was learned about the pod) or ``PermanentError`` (this
-  configuration can never work); images have the ``ImagePullError`` family below.
+* Errors are ``TemporaryError`` (try again; ``RuntimeAway`` when the runtime itself did not answer,
+  so that nothing was learned about the pod) or ``PermanentError`` (this configuration can never
+  work); images have the ``ImagePullError`` family below.
 
 Callers: ``edgeagent.pods`` only. Times are wall-clock nanoseconds since 1970, 0 = never.
 """
@@ -149,6 +147,13 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    host_path: str
+    container_path: str
+    permissions: str = "mrw"
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """Linux limits in the runtime's own units; 0 or None = not set."""
 
@@ -195,6 +200,7 @@ class ContainerConfig:
     working_dir: str = ""
     env: tuple[tuple[str, str], ...] = ()
     mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     log_path: str = ""

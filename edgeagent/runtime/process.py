@@ -287,6 +287,7 @@ def mount_variable(container_path: str) -> str:
 
 def _spec(config: ContainerConfig, log_path: str, scratch: Path) -> dict[str, Any]:
     mounts = {mount_variable(mount.container_path): mount.host_path for mount in config.mounts}
+    mounts |= {mount_variable(device.container_path): device.host_path for device in config.devices}
     return {
         "command": [*config.command, *config.args],
         "env": {"PATH": _PATH, **mounts, **dict(config.env)},

@@ -47,8 +47,26 @@ def secret(name: str, **data: str) -> Json:
     return {"kind": "Secret", "metadata": {"name": name, "namespace": "default"}, "data": encoded}
 
 
+def claim(name: str = "data", *, volume: str = "pv-1", **status: Any) -> Json:
+    return {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid-of-{name}"},
+        "spec": {"volumeName": volume},
+        "status": {"phase": "Bound", **status},
+    }
+
+
+def persistent_volume(name: str = "pv-1", *, of: str = "data", **spec: Any) -> Json:
+    """As the hub sends it; ``of`` is the claim that it is bound to."""
+    return {
+        "kind": "PersistentVolume",
+        "metadata": {"name": name},
+        "spec": {"accessModes": ["ReadWriteOnce"], "claimRef": {"uid": f"uid-of-{of}"}, **spec},
+    }
+
+
 class Objects:
-    """The ConfigMaps and Secrets that this node has."""
+    """The objects that this node has."""
 
     def __init__(self, *objects: Json) -> None:
         self._objects = dict(_keyed(objects))

@@ -178,10 +178,10 @@ def test_security_that_the_node_cannot_enforce_is_refused() -> None:
 
 
 def test_a_field_that_is_not_supported_is_named() -> None:
-    claims = pod(volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}])
-    assert refusal(claims, [], NODE) == Refusal(
+    drive = pod(volumes=[{"name": "v", "csi": {"driver": "c"}}])
+    assert refusal(drive, [], NODE) == Refusal(
         "UnsupportedPodField",
-        "spec.volumes[0].persistentVolumeClaim: claims are not supported on edge nodes yet",
+        "spec.volumes[0].csi: this kind of volume is not supported on edge nodes",
     )
 
 

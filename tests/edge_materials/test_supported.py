@@ -24,12 +24,22 @@ from edgeagent.pods.sources import Missing
 from edgeagent.pods.supported import Unsupported, unsupported
 from edgeagent.pods.supported_fields import TABLE
 from edgeagent.pods.verdicts import Verdict
+from edgeagent.pods.volumes.claims import place_of
 from edgeagent.pods.volumes.contents import NoTokens, Origin, files_of
-from edgeagent.pods.volumes.making import kind_of
+from edgeagent.pods.volumes.making import CLAIM, kind_of
 from edgeagent.runtime.port import Image
 from shared.errors import PermanentError
 from shared.objects import Json
-from tests.edge_materials.making import NODE, Objects, config_map, container, pod, secret
+from tests.edge_materials.making import (
+    NODE,
+    Objects,
+    claim,
+    config_map,
+    container,
+    persistent_volume,
+    pod,
+    secret,
+)
 
 MODELS = {
     "PodSpec": "V1PodSpec",
@@ -76,6 +86,11 @@ MODELS = {
     "NodeSelectorTerm": "V1NodeSelectorTerm",
     "Requirement": "V1NodeSelectorRequirement",
     "Volume": "V1Volume",
+    "VolumeDevice": "V1VolumeDevice",
+    "ClaimVolume": "V1PersistentVolumeClaimVolumeSource",
+    "PersistentVolumeSpec": "V1PersistentVolumeSpec",
+    "LocalVolume": "V1LocalVolumeSource",
+    "VolumeNodeAffinity": "V1VolumeNodeAffinity",
     "EmptyDir": "V1EmptyDirVolumeSource",
     "HostPath": "V1HostPathVolumeSource",
     "KeysVolume": "V1ConfigMapVolumeSource",
@@ -174,10 +189,14 @@ RICH = pod(
         ports=[{"containerPort": 80, "hostPort": 80}],
         resources={"limits": {"cpu": "1"}, "requests": {"memory": "1Mi"}},
         volumeMounts=[{"name": "v", "mountPath": "/v"}],
+        volumeDevices=[{"name": "d", "devicePath": "/dev/d"}],
         securityContext={"capabilities": {"add": ["X"]}},
         lifecycle={"preStop": {"sleep": {"seconds": 1}}},
     ),
-    volumes=[{"name": "v", "projected": {"sources": [{"secret": {"name": "s", "items": []}}]}}],
+    volumes=[
+        {"name": "v", "projected": {"sources": [{"secret": {"name": "s", "items": []}}]}},
+        {"name": "d", "persistentVolumeClaim": {"claimName": "c", "readOnly": True}},
+    ],
     initContainers=[container("i", restartPolicy="Always")],
     securityContext={"sysctls": [{"name": "a", "value": "b"}], "fsGroup": 5},
     nodeSelector={"a": "b"},
@@ -224,7 +243,10 @@ def test_junk_anywhere_in_a_pod_is_refused_or_harmless(place: tuple[Any, ...], j
 
 
 LABELLED = NodeFacts("edge-1", labels={"a": "b"})
-HERE = Objects(config_map("c", a="1"), secret("s", b="2"))
+HERE = Objects(
+    *(config_map("c", a="1"), secret("s", b="2"), claim("c")),
+    persistent_volume(of="c", local={"path": "/d"}, volumeMode="Block"),
+)
 
 
 def configure(whole: Json) -> None:
@@ -236,6 +258,9 @@ def configure(whole: Json) -> None:
         kind = kind_of(volume)
         with contextlib.suppress(ValueError, Missing):
             files_of(kind, volume.get(kind) or {}, origin)
+        if kind == CLAIM:
+            with contextlib.suppress(PodTrouble):
+                place_of(volume, origin)
     around = Surroundings(whole, NODE, HERE, ("10.0.0.1",), lambda volume, path: {})
     for one in specs.every_container(whole):
         with contextlib.suppress(PodTrouble, PermanentError):

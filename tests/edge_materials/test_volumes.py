@@ -231,7 +231,7 @@ async def test_other_users_of_the_device_cannot_look_into_volumes(device: Device
         assert mode(folder) == 0o700
 
 
-@pytest.mark.parametrize("kind", ["nfs", "csi", "persistentVolumeClaim", "image"])
+@pytest.mark.parametrize("kind", ["nfs", "csi"])
 async def test_other_kinds_of_volumes_are_refused(device: Device, kind: str) -> None:
     message = await device.refused({"name": "v", kind: {}})
     assert f"volumes of kind {kind} are not supported" in message

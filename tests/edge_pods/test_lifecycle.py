@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from edgeagent.pods.errors import ConfigError, MountError
+from edgeagent.pods.errors import ClaimError, ConfigError, MountError
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import ExecResult
 from shared.errors import TemporaryError
-from shared.objects import Json, ObjectKey
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
@@ -183,6 +183,23 @@ async def test_a_volume_that_cannot_be_made_is_told_and_tried_again() -> None:
         assert world.pods is not None
         world.pods.changed({ObjectKey("ConfigMap", "default", "settings")})
         await world.passes(0.5)
+        assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_a_pod_that_waits_for_its_claim_begins_as_soon_as_its_volume_is_there() -> None:
+    """The name of the volume is nowhere in the pod."""
+    async with World() as world:
+        world.materials.failures["prepare"] = ClaimError("v", "default/data", "PVC is not bound")
+        uid = world.apply(
+            a_pod(volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}])
+        )
+        await world.passes(30)
+        assert "FailedMount" in world.reasons(uid)
+        del world.materials.failures["prepare"]
+        assert world.pods is not None
+        world.pods.changed({ObjectKey("PersistentVolume", NO_NAMESPACE, "pv-1")})
+        await world.passes(0.1)
         assert world.phase(uid) == "Running"
 
 

@@ -16,11 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.pods import quantities, resources, specs
-from edgeagent.pods.errors import MountError
+from edgeagent.pods.errors import MountError, PodTrouble
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.sources import Missing, Sources
-from edgeagent.pods.volumes import atomic, contents, hostpath, mounting, removing
+from edgeagent.pods.volumes import (
+    atomic,
+    claims,
+    contents,
+    hostpath,
+    mounting,
+    persistent,
+    removing,
+)
 from edgeagent.pods.volumes.contents import NoTokens, Origin, Tokens
 from shared.clock import Clock
 from shared.errors import PermanentError
@@ -31,6 +39,7 @@ Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 WRITTEN = ("configMap", "secret", "downwardAPI", "projected")
 """Kinds whose files are written here and follow their objects; containers only read them."""
+CLAIM = "persistentVolumeClaim"
 _IN_MEMORY = ("secret", "downwardAPI", "projected")
 
 
@@ -40,8 +49,10 @@ class Volume:
 
     name: str
     kind: str
+    """Of a claim: where the PersistentVolume has its data."""
     path: str
     readonly: bool = False
+    is_block: bool = False
 
 
 class Volumes:
@@ -57,16 +68,23 @@ class Volumes:
         self._clock = clock
         self._tokens = tokens or NoTokens()
         self._offload = offload
+        self._claimed: dict[str, dict[str, Volume]] = {}
+        """Volumes of claims by uid of the pod: where they are is not in the pod."""
 
     async def prepare(self, pod: Json, sources: Sources, node: NodeFacts) -> dict[str, Volume]:
         """All volumes of the pod by name; raises the MountError of the first that fails."""
         await self._tokens.ready(pod)
         origin = Origin(pod, node, sources, self._tokens)
-        return await self._offload(lambda: self._prepare(origin))  # type: ignore[no-any-return]
+        made: dict[str, Volume] = await self._offload(lambda: self._prepare(origin))
+        claimed = [one["name"] for one in _volumes(pod) if kind_of(one) == CLAIM]
+        self._claimed[specs.uid_of(pod)] = {name: made[name] for name in claimed}
+        return made
 
     def located(self, pod: Json) -> dict[str, Volume]:
         """Where the volumes of a prepared pod are; looks at nothing."""
-        return {volume["name"]: self._located(pod, volume) for volume in _volumes(pod)}
+        own = [one for one in _volumes(pod) if kind_of(one) != CLAIM]
+        found = {one["name"]: self._located(pod, one) for one in own}
+        return found | self._claimed.get(specs.uid_of(pod), {})
 
     async def refresh(self, pod: Json, sources: Sources, node: NodeFacts) -> tuple[str, ...]:
         """Bring written volumes in step with their objects; the names of those that changed.
@@ -77,7 +95,11 @@ class Volumes:
         return await self._offload(lambda: self._refresh(origin))  # type: ignore[no-any-return]
 
     async def remove(self, uid: str) -> None:
-        """Unmount and delete all that the pod had here; idempotent. hostPaths stay untouched."""
+        """Unmount and delete all that the pod had here; idempotent.
+
+        hostPaths and the volumes of claims stay untouched.
+        """
+        self._claimed.pop(uid, None)
         await self._offload(lambda: removing.remove(self._paths.pod(uid)))
 
     async def orphans(self, known: Iterable[str]) -> tuple[str, ...]:
@@ -126,6 +148,8 @@ class Volumes:
         if kind == "hostPath":
             return Volume(name, kind, hostpath.prepare(volume[kind]))
         folder = self._paths.volume(specs.uid_of(origin.pod), name)
+        if kind == CLAIM:
+            return self._claim(volume, folder, origin)
         if kind == "emptyDir":
             _empty_dir(folder, volume.get(kind) or {}, origin)
             return Volume(name, kind, str(folder))
@@ -139,6 +163,20 @@ class Volumes:
             if not atomic.is_written(folder):
                 raise
         return Volume(name, kind, str(folder), readonly=True)
+
+    def _claim(self, volume: Json, link: Path, origin: Origin) -> Volume:
+        name, readonly = volume["name"], bool(volume[CLAIM].get("readOnly"))
+        is_block = claims.is_block(name, origin.pod)
+        try:
+            place = claims.place_of(volume, origin)
+        except PodTrouble:
+            # A pod that had its volume does not lose it because an object is gone.
+            if not (path := persistent.remembered(link)):
+                raise
+            return Volume(name, "hostPath", path, readonly, is_block)
+        owning = None if readonly else _owning(origin.pod)
+        path = persistent.take(place, link, paths=self._paths, owning=owning)
+        return Volume(name, place.source, path, readonly, is_block)
 
     def _write(self, folder: Path, kind: str, volume: Json, *, origin: Origin) -> bool:
         try:
@@ -171,6 +209,12 @@ def make_private(folder: Path, *, below: Path) -> None:
 def _group(pod: Json) -> int | None:
     group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
     return None if group is None else int(group)
+
+
+def _owning(pod: Json) -> persistent.Owning | None:
+    group, context = _group(pod), pod["spec"].get("securityContext") or {}
+    policy = context.get("fsGroupChangePolicy")
+    return None if group is None else persistent.Owning(group, policy == "OnRootMismatch")
 
 
 def _written_dir(folder: Path, *, in_memory: bool, group: int | None) -> None:

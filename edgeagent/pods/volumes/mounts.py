@@ -1,7 +1,7 @@
-"""From a container's volumeMounts to what the runtime mounts, subPaths made safe on the way.
+"""From a container's volumeMounts and volumeDevices to what the runtime puts into it.
 
-Raises ``ConfigError`` with a kubelet's words. Details about the device's files are left out of
-messages that a pod's author sees.
+subPaths are made safe on the way. Raises ``ConfigError`` with a kubelet's words. Details about
+the device's files are left out of messages that a pod's author sees.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes import subpaths
 from edgeagent.pods.volumes.making import Volume
-from edgeagent.runtime.port import Mount
+from edgeagent.runtime.port import Device, Mount
 from shared.objects import Json
 
 log = structlog.get_logger()
@@ -41,6 +41,20 @@ def mounts(
         at = paths.subpath(specs.uid_of(pod), volume.name, container=container["name"], index=index)
         source = _exposed(volume, path, at=at, container=container) if path else volume.path
         made.append(_mount(wanted, volume, source=source, node=node))
+    return made
+
+
+def devices(container: Json, volumes: Mapping[str, Volume]) -> list[Device]:
+    made = []
+    for wanted in container.get("volumeDevices") or ():
+        volume = volumes.get(wanted["name"])
+        if volume is None or not volume.is_block:
+            name = container["name"]
+            raise ConfigError(
+                f'cannot find volume "{wanted["name"]}" to pass into container "{name}"'
+            )
+        permissions = "r" if volume.readonly else "mrw"
+        made.append(Device(volume.path, str(wanted["devicePath"]), permissions))
     return made
 
 

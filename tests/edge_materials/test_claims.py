@@ -1,0 +1,441 @@
+"""A pod's claims: from the claim to the volume, and what is done to it on a real disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeagent.pods.errors import ClaimError, MountError, PodTrouble
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.volumes import mounting, ownership
+from edgeagent.pods.volumes.claims import Place, place_of
+from edgeagent.pods.volumes.contents import NoTokens, Origin
+from edgeagent.pods.volumes.making import Volume, Volumes
+from edgeagent.pods.volumes.mounts import devices, mounts
+from edgeagent.runtime.port import Device as RawDevice
+from shared.objects import Json
+from tests.edge_materials.making import (
+    NODE,
+    UID,
+    Objects,
+    SteppedClock,
+    claim,
+    container,
+    persistent_volume,
+    pod,
+)
+
+ROOT_ONLY = pytest.mark.skipif(not mounting.may_mount(), reason="changing owners needs root")
+DATA = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+MOUNTED = container(volumeMounts=[{"name": "v", "mountPath": "/v"}])
+NODE_1 = replace(NODE, labels={"kubernetes.io/hostname": "edge-1"})
+
+
+# Which volume a claim stands for
+
+
+def place(*objects: Json, main: Json = MOUNTED) -> Place:
+    whole = pod(main, volumes=[DATA])
+    return place_of(DATA, Origin(whole, NODE_1, Objects(*objects), NoTokens()))
+
+
+def refused(*objects: Json, main: Json = MOUNTED) -> str:
+    with pytest.raises(PodTrouble) as raised:
+        place(*objects, main=main)
+    assert (raised.value.reason, raised.value.event) == ("ContainerCreating", "FailedMount")
+    return str(raised.value)
+
+
+LOCAL = {"local": {"path": "/mnt/disk"}}
+
+
+def test_a_bound_claim_leads_to_a_local_path() -> None:
+    assert place(claim(), persistent_volume(**LOCAL)) == Place("pv-1", "local", "/mnt/disk")
+
+
+def test_a_bound_claim_leads_to_a_host_path() -> None:
+    source = {"hostPath": {"path": "/mnt/disk", "type": "Directory"}}
+    found = place(claim(), persistent_volume(**source))
+    assert found == Place("pv-1", "hostPath", "/mnt/disk", "Directory")
+
+
+def dying() -> Json:
+    found = claim()
+    found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("objects", "why"),
+    [
+        ([], 'persistentvolumeclaim "data" not found'),
+        ([claim(phase="Pending", volume="")], "PVC is not bound"),
+        ([claim(phase="Lost")], "PVC is not bound"),
+        ([dying(), persistent_volume(**LOCAL)], "PVC is being deleted"),
+        ([claim(volume="")], "PVC has empty pvc.Spec.VolumeName"),
+        (
+            [claim()],
+            'failed to fetch PV "pv-1" from API server: persistentvolume "pv-1" not found',
+        ),
+        (
+            [claim(), persistent_volume(of="other", **LOCAL)],
+            'found PV object "pv-1" but its pv.Spec.ClaimRef.UID "uid-of-other" does not point to'
+            ' claim.UID "uid-of-data"',
+        ),
+        (
+            [claim(), persistent_volume(**LOCAL, claimRef=None)],
+            'found PV object "pv-1" but it has a nil pv.Spec.ClaimRef indicating it is not yet'
+            " bound to the claim",
+        ),
+        (
+            [claim(), persistent_volume(**LOCAL, volumeMode="Block")],
+            "volume v has volumeMode Block, but is specified in volumeMounts",
+        ),
+    ],
+)
+def test_a_claim_that_leads_nowhere_is_waited_for(objects: list[Json], why: str) -> None:
+    assert refused(*objects) == (
+        "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to"
+        f" process volumes=[v]: error processing PVC default/data: {why}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            {"csi": True},
+            'MountVolume.SetUp failed for volume "pv-1" : spec.csi: this kind of volume is not'
+            " supported on edge nodes",
+        ),
+        (
+            {"nfs": True},
+            'MountVolume.SetUp failed for volume "pv-1" : spec.nfs: this kind of volume is not'
+            " supported on edge nodes",
+        ),
+        (
+            {**LOCAL, "mountOptions": ["noexec"]},
+            'MountVolume.SetUp failed for volume "pv-1" : spec.mountOptions: mount options are not'
+            " supported on edge nodes",
+        ),
+        (
+            {},
+            'MountVolume.SetUp failed for volume "pv-1" : the volume names neither a local path nor'
+            " a hostPath",
+        ),
+    ],
+)
+def test_a_volume_of_another_kind_is_named(spec: Json, message: str) -> None:
+    assert refused(claim(), persistent_volume(**spec)) == message
+
+
+def affinity(operator: str, *values: str, key: str = "kubernetes.io/hostname") -> Json:
+    wanted = {"key": key, "operator": operator, "values": list(values)}
+    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}}
+
+
+def test_a_volume_of_another_node_is_not_mounted() -> None:
+    here = persistent_volume(**LOCAL, nodeAffinity=affinity("In", "edge-0", "edge-1"))
+    assert place(claim(), here).path == "/mnt/disk"
+    unknown = persistent_volume(**LOCAL, nodeAffinity=affinity("In", "a", key="zone"))
+    assert place(claim(), unknown).path == "/mnt/disk", "labels that only the API knows"
+    elsewhere = persistent_volume(**LOCAL, nodeAffinity=affinity("In", "edge-2"))
+    assert refused(claim(), elsewhere) == (
+        'MountVolume.NodeAffinity check failed for volume "pv-1" : no matching NodeSelectorTerms'
+    )
+
+
+def test_a_block_volume_is_for_devices_only() -> None:
+    raw = container(volumeDevices=[{"name": "v", "devicePath": "/dev/data"}])
+    assert place(claim(), persistent_volume(**LOCAL, volumeMode="Block"), main=raw).is_block
+    assert "volume v has volumeMode Filesystem, but is specified in volumeDevices" in refused(
+        claim(), persistent_volume(**LOCAL), main=raw
+    )
+    path = {"hostPath": {"path": "/dev/sdz"}, "volumeMode": "Block"}
+    assert "a hostPath volume has no block mode" in refused(
+        claim(), persistent_volume(**path), main=raw
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+FIELDS = ("accessModes", "claimRef", "hostPath", "local", "nodeAffinity", "volumeMode", "csi")
+
+
+@given(
+    st.dictionaries(st.sampled_from(("metadata", "spec", "status")), JSON),
+    st.dictionaries(st.sampled_from(FIELDS), JSON),
+    st.booleans(),
+)
+def test_whatever_came_over_the_wire_is_a_place_or_a_trouble(
+    odd_claim: Json, odd_spec: Json, sound_claim: bool
+) -> None:
+    first = claim() if sound_claim else odd_claim
+    sources = {"PersistentVolumeClaim": first, "PersistentVolume": persistent_volume(**odd_spec)}
+
+    class Wire:
+        def get(self, key: Any) -> Json | None:
+            return sources[key.kind]
+
+    whole = pod(MOUNTED, volumes=[DATA])
+    try:
+        found = place_of(DATA, Origin(whole, NODE_1, Wire(), NoTokens()))
+    except (ClaimError, MountError):
+        return
+    assert found.source in ("local", "hostPath")
+
+
+# On the disk
+
+
+class Disk:
+    """One device with volumes of claims on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "disk"
+        self.data.mkdir()
+        self.paths = PodPaths(folder / "data", folder / "logs")
+        self.objects = Objects(
+            claim(), persistent_volume(local={"path": str(self.data)}, nodeAffinity=None)
+        )
+        self.restart()
+
+    def restart(self) -> None:
+        """A new agent: it remembers nothing but what is on the disk."""
+        self.volumes = Volumes(self.paths, SteppedClock())
+
+    async def take(self, *, uid: str = UID, readonly: bool = False, **spec: Any) -> Volume:
+        self.whole = pod(MOUNTED, metadata={"uid": uid}, volumes=[_data(readonly)], **spec)
+        await self.volumes.prepare(self.whole, self.objects, NODE_1)
+        return self.volumes.located(self.whole)["v"]
+
+    async def refused(self, **options: Any) -> str:
+        with pytest.raises(PodTrouble) as raised:
+            await self.take(**options)
+        assert raised.value.event == "FailedMount"
+        return str(raised.value)
+
+
+def _data(readonly: bool) -> Json:
+    return {**DATA, "persistentVolumeClaim": {"claimName": "data", "readOnly": readonly}}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    return Disk(tmp_path)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_a_local_volume_is_its_folder_itself(disk: Disk) -> None:
+    assert await disk.take() == Volume("v", "local", str(disk.data))
+
+
+async def test_a_local_path_must_exist(disk: Disk) -> None:
+    disk.data.rmdir()
+    assert await disk.refused() == (
+        'MountVolume.NewMounter initialization failed for volume "pv-1" : path'
+        f' "{disk.data}" does not exist'
+    )
+    disk.data.mkdir()
+    assert (await disk.take()).path == str(disk.data)
+
+
+async def test_a_local_path_must_be_a_folder(disk: Disk) -> None:
+    disk.data.rmdir()
+    disk.data.touch()
+    assert "only directories are mounted on edge nodes" in await disk.refused()
+
+
+@pytest.mark.parametrize("path", ["relative", "/a/../b", "/a\0"])
+async def test_a_path_with_steps_back_is_refused(disk: Disk, path: str) -> None:
+    for source in ("local", "hostPath"):
+        disk.objects.put(persistent_volume(**{source: {"path": path}}))
+        assert "invalid hostPath" in await disk.refused()
+
+
+async def test_a_host_path_is_checked_and_made_by_its_type(disk: Disk) -> None:
+    path = {"path": str(disk.data / "deeper"), "type": "Directory"}
+    disk.objects.put(persistent_volume(hostPath=path))
+    assert await disk.refused() == (
+        f'MountVolume.SetUp failed for volume "pv-1" : hostPath type check failed: {path["path"]}'
+        " is not a directory"
+    )
+    disk.objects.put(persistent_volume(hostPath={**path, "type": "DirectoryOrCreate"}))
+    assert await disk.take() == Volume("v", "hostPath", path["path"])
+    assert (disk.data / "deeper").is_dir()
+
+
+async def test_nothing_of_a_claim_is_removed_with_its_pod(disk: Disk) -> None:
+    (disk.data / "precious").write_text("x")
+    await disk.take()
+    await disk.volumes.remove(UID)
+    assert not disk.paths.pod(UID).exists()
+    assert (disk.data / "precious").read_text() == "x"
+    assert disk.volumes.located(disk.whole) == {}
+
+
+async def test_a_pod_keeps_its_volume_when_the_claim_is_gone(disk: Disk) -> None:
+    """Another agent process, perhaps after a reboot; a pod that comes only now gets nothing."""
+    await disk.take()
+    disk.objects.drop(claim())
+    disk.restart()
+    assert (await disk.take()).path == str(disk.data)
+    disk.objects.put(dying())
+    assert (await disk.take()).path == str(disk.data)
+    assert "PVC is being deleted" in await disk.refused(uid="new-pod")
+
+
+async def test_a_volume_for_one_pod_is_for_one_at_a_time(disk: Disk) -> None:
+    only = {"accessModes": ["ReadWriteOncePod"], "local": {"path": str(disk.data)}}
+    disk.objects.put(persistent_volume(**only))
+    await disk.take(uid="first")
+    assert await disk.refused(uid="second") == (
+        'MountVolume.SetUp failed for volume "pv-1" : volume uses the ReadWriteOncePod access mode'
+        " and is already in use by another pod"
+    )
+    disk.restart()
+    await disk.take(uid="first")
+    await disk.volumes.remove("first")
+    await disk.take(uid="second")
+
+
+async def test_other_volumes_are_shared(disk: Disk) -> None:
+    assert (await disk.take(uid="first")).path == (await disk.take(uid="second")).path
+
+
+async def test_a_read_only_claim_is_mounted_read_only(disk: Disk) -> None:
+    await disk.take(readonly=True)
+    (found,) = mounts(
+        disk.whole,
+        MOUNTED,
+        volumes=disk.volumes.located(disk.whole),
+        environment={},
+        node=NODE_1,
+        paths=disk.paths,
+    )
+    assert (found.host_path, found.readonly) == (str(disk.data), True)
+
+
+# fsGroup
+
+
+def tree(disk: Disk) -> list[Path]:
+    (disk.data / "sub").mkdir(mode=0o700)
+    (disk.data / "sub/file").write_text("x")
+    (disk.data / "sub/file").chmod(0o600)
+    return [disk.data, disk.data / "sub", disk.data / "sub/file"]
+
+
+@ROOT_ONLY
+async def test_a_local_volume_is_given_to_the_group_of_the_pod(disk: Disk) -> None:
+    files = tree(disk)
+    await disk.take(securityContext={"fsGroup": 4242})
+    assert [one.stat().st_gid for one in files] == [4242] * 3
+    assert [f"{mode(one):o}" for one in files] == ["2775", "2770", "660"]
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("policy", ["Always", None])
+async def test_always_changes_all_of_it_for_every_pod(disk: Disk, policy: str | None) -> None:
+    _, _, file = tree(disk)
+    context = {"fsGroup": 4242, "fsGroupChangePolicy": policy}
+    await disk.take(securityContext=context)
+    os.chown(file, -1, 0)
+    await disk.take(uid="next-pod", securityContext=context)
+    assert file.stat().st_gid == 4242
+
+
+@ROOT_ONLY
+async def test_on_root_mismatch_looks_at_the_folder_itself_only(disk: Disk) -> None:
+    _, _, file = tree(disk)
+    context = {"fsGroup": 4242, "fsGroupChangePolicy": "OnRootMismatch"}
+    await disk.take(securityContext=context)
+    assert file.stat().st_gid == 4242
+    os.chown(file, -1, 0)
+    await disk.take(uid="next-pod", securityContext=context)
+    assert file.stat().st_gid == 0
+    disk.data.chmod(0o700)
+    await disk.take(uid="third-pod", securityContext=context)
+    assert file.stat().st_gid == 4242
+
+
+@ROOT_ONLY
+async def test_a_pod_that_has_its_volume_finds_it_as_it_left_it(disk: Disk) -> None:
+    """An agent that restarts does not walk a disk that containers are at work on."""
+    _, _, file = tree(disk)
+    await disk.take(securityContext={"fsGroup": 4242})
+    os.chown(file, -1, 7)
+    disk.restart()
+    await disk.take(securityContext={"fsGroup": 4242})
+    assert file.stat().st_gid == 7
+
+
+@ROOT_ONLY
+async def test_what_is_mounted_read_only_and_what_is_the_hosts_keeps_its_owners(disk: Disk) -> None:
+    files = tree(disk)
+    await disk.take(readonly=True, securityContext={"fsGroup": 4242})
+    disk.objects.put(persistent_volume(hostPath={"path": str(disk.data)}))
+    await disk.take(uid="other", securityContext={"fsGroup": 4242})
+    assert [one.stat().st_gid for one in files] == [0] * 3
+
+
+@ROOT_ONLY
+def test_what_links_point_to_is_not_given_away(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (outside / "shadow").touch(mode=0o600)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "file").symlink_to(outside / "shadow")
+    (inside / "folder").symlink_to(outside)
+    (inside / "nowhere").symlink_to("gone")
+    ownership.give(inside, 4242)
+    assert [one.stat().st_gid for one in (outside, outside / "shadow")] == [0, 0]
+    assert [mode(one) for one in (outside, outside / "shadow")] == [0o700, 0o600]
+    assert (inside / "folder").lstat().st_gid == 4242
+
+
+# Block
+
+
+def test_a_block_volume_becomes_a_device_of_the_container() -> None:
+    raw = container(volumeDevices=[{"name": "v", "devicePath": "/dev/data"}])
+    volume = Volume("v", "local", "/dev/sdz", is_block=True)
+    assert devices(raw, {"v": volume}) == [RawDevice("/dev/sdz", "/dev/data", "mrw")]
+    read = replace(volume, readonly=True)
+    assert devices(raw, {"v": read}) == [RawDevice("/dev/sdz", "/dev/data", "r")]
+    for volumes in ({}, {"v": replace(volume, is_block=False)}):
+        with pytest.raises(PodTrouble) as raised:
+            devices(raw, volumes)
+        assert str(raised.value) == 'cannot find volume "v" to pass into container "main"'
+
+
+@ROOT_ONLY
+async def test_a_block_volume_must_be_a_block_device(disk: Disk, tmp_path: Path) -> None:
+    raw = container(volumeDevices=[{"name": "v", "devicePath": "/dev/data"}])
+    whole = pod(raw, volumes=[DATA])
+    disk.objects.put(persistent_volume(local={"path": str(disk.data)}, volumeMode="Block"))
+    with pytest.raises(MountError, match="is not a block device"):
+        await disk.volumes.prepare(whole, disk.objects, NODE_1)
+    try:
+        os.mknod(tmp_path / "loop", 0o660 | stat.S_IFBLK, os.makedev(7, 0))
+    except PermissionError:
+        pytest.skip("this machine lets nobody make device nodes")
+    (tmp_path / "link").symlink_to("loop")
+    disk.objects.put(persistent_volume(local={"path": str(tmp_path / "link")}, volumeMode="Block"))
+    await disk.volumes.prepare(whole, disk.objects, NODE_1)
+    found = disk.volumes.located(whole)["v"]
+    assert found == Volume("v", "local", str(tmp_path / "loop"), is_block=True)
