@@ -21,12 +21,17 @@ class Program:
         *,
         log: Path,
         env: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
     ) -> None:
-        """``env`` is added to this process's environment, at every start as it is then."""
+        """``env`` is added to this process's environment, at every start as it is then.
+
+        ``through``: a command that ends in running ours, in its own process.
+        """
         self.name = name
         self.log = log
         self.env = dict(env or {})
         self.arguments = list(arguments)
+        self._through = tuple(through)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -37,8 +42,7 @@ class Program:
     async def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", *self.arguments),
+                *(*self._through, sys.executable, "-m", *self.arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -6,6 +6,7 @@ pytest.register_assert_rewrite("tests.parts")  # before one part imports another
 
 pytest_plugins = [
     "tests.parts.missing",
+    "tests.parts.bad_link",
     "tests.parts.certificates",
     "tests.parts.containerd",
     "tests.parts.mosquitto",

@@ -35,6 +35,8 @@ class Settings:
     acl: str = ""
     """The text of an ACL file."""
     persistence: bool = True
+    device_host: str = "127.0.0.1"
+    """Where it listens for the device, on a port of its own."""
     limits: Mapping[str, str] = field(default_factory=dict)
     """More ``mosquitto.conf`` lines: option and value."""
 
@@ -57,6 +59,10 @@ class Mosquitto:
     @property
     def url(self) -> str:
         return f"{'mqtts' if self.settings.tls else 'mqtt'}://127.0.0.1:{self.port}"
+
+    @property
+    def device_place(self) -> str:
+        return f"{self.settings.device_host}:{self.device_port}"
 
     @property
     def pid(self) -> int:
@@ -124,12 +130,13 @@ class Mosquitto:
             **self._access_lines(),
             **settings.limits,
         }
-        blocks = [lines, self._listener_lines(self.port), self._listener_lines(self.device_port)]
+        device = self._listener_lines(settings.device_host, self.device_port)
+        blocks = [lines, self._listener_lines("127.0.0.1", self.port), device]
         text = "".join(f"{option} {value}\n" for one in blocks for option, value in one.items())
         (self.root / "mosquitto.conf").write_text(text)
 
-    def _listener_lines(self, port: int) -> dict[str, str]:
-        return {"listener": f"{port} 127.0.0.1", **self._tls_lines()}
+    def _listener_lines(self, host: str, port: int) -> dict[str, str]:
+        return {"listener": f"{port} {host}", **self._tls_lines()}
 
     def _tls_lines(self) -> dict[str, str]:
         tls = self.settings.tls

@@ -29,6 +29,7 @@ from devcluster.switch import Switch
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.parts import images
+from tests.parts.bad_link import BadLink
 from tests.parts.mosquitto import Mosquitto, free_port
 from tests.parts.view import View, is_ready, ready_of
 
@@ -120,14 +121,32 @@ class System:
 
     async def edgeagent(self, *arguments: str) -> str:
         """A command of the device's own CLI, for instance ``pods``."""
+        code, said = await self._edgeagent(*arguments)
+        assert code == 0, said
+        return said
+
+    async def _edgeagent(self, *arguments: str) -> tuple[int | None, str]:
         program = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "edgeagent", *arguments, "--data-dir", str(self.data)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
         out, _ = await program.communicate()
-        assert program.returncode == 0, out.decode()
-        return out.decode()
+        return program.returncode, out.decode()
+
+    async def status_says(self, *words: str, within: float = 90.0) -> str:
+        """Wait until ``edgeagent status`` has all of these words; answers the whole of it."""
+        said = ""
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    _, said = await self._edgeagent("status")
+                    if all(one in said for one in words):
+                        return said
+                    await asyncio.sleep(0.3)
+        except TimeoutError:
+            absent = [one for one in words if one not in said]
+            raise AssertionError(f"not said within {within} s: {absent}\n{said}") from None
 
 
 def pod(
@@ -171,10 +190,12 @@ async def running_system(
     agent_options: Sequence[str] = (),
     direct: bool = False,
     agent_env: Mapping[str, str] | None = None,
+    bad_link: BadLink | None = None,
 ) -> AsyncIterator[System]:
     """Hub and agent against the given parts; ends with no pod of the node left anywhere.
 
     ``direct``: the agent connects to the broker's device port without the switch between.
+    ``bad_link``: the agent's program runs at its far end; the broker must listen at the near one.
     """
     folder = Path(tempfile.mkdtemp(prefix="kts-"))
     node = node or f"edge-{uuid.uuid4().hex[:6]}"
@@ -192,7 +213,9 @@ async def running_system(
         ],
         log=folder / "hub.log",
     )
-    device_url = url.replace(f":{broker.port}", f":{broker.device_port if direct else switch.port}")
+    device_url = url.replace(f":{broker.port}", f":{switch.port}")
+    if direct or bad_link is not None:
+        device_url = url.replace(f"127.0.0.1:{broker.port}", broker.device_place)
     agent = Program(
         "agent",
         [
@@ -202,6 +225,7 @@ async def running_system(
         ],
         log=folder / "agent.log",
         env=agent_env,
+        through=bad_link.enter if bad_link else (),
     )
     system = System(
         *(folder, kubeconfig, kube, view, broker, containerd, switch, hub, agent, metrics_port),
