@@ -25,6 +25,8 @@ from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import Json
 
 IDENTITY_ANNOTATION = "io.kubernetes.container.hash"
+_MOST_PLUGGED_IN = 3
+"""Dead sandboxes of one pod that may keep their addresses while it starts."""
 
 
 def start(draft: Draft) -> None:
@@ -59,6 +61,7 @@ def _leave_old_sandboxes(draft: Draft) -> bool:
     """Empty and unplug every sandbox but the current one; True while something lives in one."""
     current = draft.view.sandbox
     lives = False
+    waits = _unplugging_can_wait(draft.view)
     for sandbox in draft.view.sandboxes:
         if current is not None and sandbox.id == current.id:
             continue
@@ -66,11 +69,25 @@ def _leave_old_sandboxes(draft: Draft) -> bool:
         for one in running:
             _stop(draft, one, "sandbox")
             lives = True
-        if not running and sandbox.id not in draft.view.live.cleaned:
+        if not running and sandbox.id not in draft.view.live.cleaned and not waits:
             draft.act(StopSandbox(sandbox.id))
             # Its host ports must be free before the next sandbox asks for them.
             lives = lives or (current is None and specs.has_host_ports(draft.view.pod))
     return lives
+
+
+def _unplugging_can_wait(view: PodView) -> bool:
+    """Dead sandboxes hold an address and no more; the start of the pod goes before giving it back.
+
+    After a power cut every pod has them, and unplugging costs as much processor as plugging in.
+    """
+    dead = [one for one in view.sandboxes if one.state is SandboxState.NOT_READY]
+    return (
+        len(dead) <= _MOST_PLUGGED_IN
+        and len(view.sandboxes) - len(dead) <= 1
+        and not specs.has_host_ports(view.pod)
+        and not _main_began_here(view)
+    )
 
 
 def _tend_running(draft: Draft) -> None:

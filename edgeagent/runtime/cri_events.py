@@ -27,8 +27,12 @@ from edgeagent.runtime.port import RuntimeAway, Sandbox
 from shared.errors import KubetideError
 
 _POLLED = ((0.25, 0.25, 0.25, 0.25), 1.0)
-_PUSHED = ((0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0), 10.0)
+_PUSHED = ((0.06, 0.12, 0.25, 0.5, 1.0, 2.0), 10.0)
 """Seconds between looks after a change or a push, and when nothing happens."""
+_LAG = 0.03
+"""Seconds that a push is usually ahead of the lists."""
+_APART = 0.15
+"""Seconds between looks while pushes come one after another: in a burst each look costs all."""
 
 _SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"
 _FILTER = rb'namespace==k8s.io,topic~="^/(tasks/(start|exit|delete)|containers/delete)"'
@@ -57,6 +61,7 @@ class CriEvents:
         pauses = self._pauses()
         try:
             while True:
+                looked = asyncio.get_running_loop().time()
                 now = looks(await self._list())
                 changed = differing(seen, now)
                 seen = now
@@ -64,7 +69,7 @@ class CriEvents:
                     yield uid
                 if changed:
                     pauses = self._pauses()
-                if await self._pause(next(pauses), listener):
+                if await self._pause(next(pauses), listener, not_before=looked + _APART):
                     pauses = self._pauses()
         finally:
             listener.cancel()
@@ -74,17 +79,19 @@ class CriEvents:
         soon, idle = _PUSHED if self.pushed else _POLLED
         return chain(soon, repeat(idle))
 
-    async def _pause(self, seconds: float, listener: asyncio.Task[None]) -> bool:
+    async def _pause(
+        self, seconds: float, listener: asyncio.Task[None], *, not_before: float
+    ) -> bool:
         """Whether a push cut it short; a listener that broke ends the following."""
         try:
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
         except TimeoutError:
             return False
-        self._woken.clear()
         if listener.done():
             listener.result()
-        await asyncio.sleep(_PUSHED[0][0])
+        await asyncio.sleep(max(_LAG, not_before - asyncio.get_running_loop().time()))
+        self._woken.clear()
         return True
 
     async def _listen(self) -> None:

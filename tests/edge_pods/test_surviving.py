@@ -89,6 +89,34 @@ async def test_after_a_reboot_pods_run_again_in_new_sandboxes() -> None:
 
 
 @virtual
+async def test_after_a_reboot_pods_start_before_dead_sandboxes_are_unplugged() -> None:
+    async with World() as world:
+        uids = [world.apply(a_pod(f"web-{number}")) for number in range(3)]
+        await world.passes(60)
+        await world.kill_agent()
+        world.device.reboot()
+        world.start_agent()
+        before = len(world.device.calls())
+        await world.passes(30)
+        calls = [call.split()[0] for call in world.device.calls()[before:]]
+        assert calls.index("stop_sandbox") > calls.index("start_container")
+        assert calls.count("stop_sandbox") == len(uids)
+
+
+@virtual
+async def test_dead_sandboxes_with_host_ports_are_unplugged_before_the_next_start() -> None:
+    async with World() as world:
+        ports = [{"containerPort": 80, "hostPort": 80}]
+        world.apply(a_pod("web", a_container(ports=ports)))
+        await world.passes(60)
+        world.device.reboot()
+        before = len(world.device.calls())
+        await world.passes(30)
+        calls = [call.split()[0] for call in world.device.calls()[before:]]
+        assert calls.index("stop_sandbox") < calls.index("start_sandbox")
+
+
+@virtual
 async def test_a_pod_that_never_restarts_fails_when_the_device_reboots() -> None:
     async with World() as world:
         uid = world.apply(a_pod(restartPolicy="Never"))

@@ -115,6 +115,29 @@ async def test_with_push_an_idle_runtime_is_left_alone_until_it_pushes(tmp_path:
         await events.aclose()  # type: ignore[attr-defined]
 
 
+async def test_a_burst_of_pushes_is_looked_at_a_few_times_and_its_end_at_once(
+    tmp_path: Path,
+) -> None:
+    played = PlayedRuntime()
+    played.has_container_events()
+    async with serving(played, tmp_path) as runtime:
+        events = runtime.events()
+        await next_uid(events, within=1)
+        waiting = asyncio.create_task(next_uid(events, within=60))
+        looked = played.lists
+        for _ in range(100):
+            played.push.set()
+            await asyncio.sleep(0.01)
+        assert played.lists - looked <= 10
+        played.state = cri.SANDBOX_NOTREADY
+        changed = time.monotonic()
+        played.push.set()
+        async with asyncio.timeout(2):
+            await waiting
+        assert time.monotonic() - changed < 1
+        await events.aclose()  # type: ignore[attr-defined]
+
+
 async def test_without_any_push_the_lists_are_looked_at(tmp_path: Path) -> None:
     played = PlayedRuntime()
     async with serving(played, tmp_path) as runtime:
