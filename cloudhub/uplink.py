@@ -155,6 +155,8 @@ class Uplink:
             return
         if last is not None and _began_anew(last, session):
             self._book.restarted(node)
+        elif not message.retained:
+            self._book.born(node)
         self._births[node] = session
         self._downlink.saw_birth(node, session)
         self._reporting.set_online(node, True)
@@ -277,5 +279,6 @@ class Uplink:
 
 
 def _began_anew(last: Session, session: Session) -> bool:
-    """Another device of that name, or one that was set back to an old image."""
-    return session.instance != last.instance or session.counter < last.counter
+    """Another device of that name, a reboot, or one that was set back to an old image."""
+    same = (session.instance, session.boot) == (last.instance, last.boot)
+    return not same or session.counter < last.counter

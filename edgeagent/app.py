@@ -140,7 +140,8 @@ class Agent:
             try:
                 await self._work()
             finally:
-                await self.reports.flush()
+                if await self.reports.flush():
+                    await self.identity.stop()
         finally:
             await self.ports.database.close()
 

@@ -1,9 +1,11 @@
 """The newest report of every object of every node: what a restarted hub finds on the broker.
 
 Kept as payloads, because there are many. A device's sequence decides which of two is the newer,
-so a broker that went back to an old store does not take statuses back. Only a device that itself
-began anew (another instance, or a lower counter: an old image) may come with lower ones, and what
-it says live is newer than what was retained before. Pure. Owned by ``uplink.py``.
+so a broker that went back to an old store, or a late copy, does not take statuses back. But a
+device may lose count (numbered on a full disk, then the clock went back, or an old image), and only
+ever does by a new process, which is born first. So what it says live of an object for the first
+time after a birth is the newest whatever its number, and after a birth that is plainly another
+life's (``restarted``) so is what the broker retained of it. Pure. Owned by ``uplink.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ class _Kept:
     payload: bytes
     sequence: int
     bound: bool
-    """Only a higher sequence may replace it."""
+    """It was said live by this life of the device: what is retained needs a higher sequence."""
+    since_birth: bool
+    """It was said live after the last birth: so does what is said live."""
 
 
 class ReportBook:
@@ -37,16 +41,25 @@ class ReportBook:
             return False
         if old is not None and old.payload == payload:
             return False
-        bound = old is not None and old.bound
+        bound = old is not None and (old.bound if retained else old.since_birth)
         if old is not None and bound and report.sequence <= old.sequence:
             return False
-        kept[report.key] = _Kept(payload, report.sequence, bound=bound or not retained)
+        kept[report.key] = _Kept(
+            *(payload, report.sequence),
+            bound=not retained or (old is not None and old.bound),
+            since_birth=not retained or (old is not None and old.since_birth),
+        )
         return True
+
+    def born(self, node: str) -> None:
+        """The device said so just now: it may be a process that lost count."""
+        for kept in self._nodes.get(node, {}).values():
+            kept.since_birth = False
 
     def restarted(self, node: str) -> None:
         """The device began anew: its sequence may begin anywhere."""
         for kept in self._nodes.get(node, {}).values():
-            kept.bound = False
+            kept.bound = kept.since_birth = False
 
     def payload(self, node: str, key: ObjectKey) -> bytes | None:
         kept = self._nodes.get(node, {}).get(key)

@@ -85,8 +85,6 @@ class AgentSession:
         self._looked = asyncio.Event()
         self._standing_there: Session | None = None
         """The certificate that the broker held when this connection began."""
-        self._born: int | None = None
-        """Counter of the last birth that the broker acknowledged to this process."""
         self._connection: Connection | None = None
         self._told_revision = 0
         self._missing: frozenset[ObjectKey] = frozenset()
@@ -164,7 +162,7 @@ class AgentSession:
                     await self._looked.wait()
         kept = connection.session_present and self._is_remembered()
         await self._announce(frozenset())
-        self._born = self._identity.counter
+        self._identity.told = self._identity.counter
         if not kept:
             self._parts.reports.mark_all_unsent()
         log.info("connected", session_present=connection.session_present)
@@ -180,12 +178,11 @@ class AgentSession:
     def _is_remembered(self) -> bool:
         """Whether the broker still has our last certificate, and so what we reported then.
 
-        A session proves nothing: one may be left by an attempt whose CONNACK was lost.
+        A session proves nothing: one may be left by an attempt whose CONNACK was lost. Nor does
+        the certificate of a process that was killed: this one may not know what that one said.
         """
         found = self._standing_there
-        if self._born is None:
-            return found is not None
-        last = (self._identity.instance, self._born)
+        last = (self._identity.instance, self._identity.told)
         return found is not None and (found.instance, found.counter) == last
 
     async def _say_goodbye(self, connection: Connection, death: bytes) -> None:

@@ -123,11 +123,12 @@ class Reports:
             await woken(self._drafted, within=self._next_due())
             await self._gather()
 
-    async def flush(self) -> None:
-        """Store what is drafted or marked, before the process ends."""
+    async def flush(self) -> bool:
+        """Store what is drafted or marked, before the process ends; whether all is stored."""
         self._due = dict.fromkeys(self._due, 0.0)
         self._store_by = 0.0
         await self._gather()
+        return not self._unstored
 
     def _due_within(self, key: ObjectKey, seconds: float) -> None:
         due = self._clock.monotonic() + seconds

@@ -119,7 +119,8 @@ class Device:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            await self.reports.flush()
+            if await self.reports.flush():
+                await self.identity.stop()
             await self.database.close()
 
     async def report(self, name: str, *, within: float = 0.02, **status: Any) -> None:

@@ -96,6 +96,25 @@ async def test_what_the_broker_has_is_not_sent_again_after_a_restart(tmp_path: P
 
 
 @virtual
+async def test_who_was_killed_may_have_said_what_it_could_not_store(tmp_path: Path) -> None:
+    """The database says the broker has "Running"; on a full disk the broker was told more."""
+    model = Model(tmp_path)
+    async with running(model, "web") as (hub, device):
+        await device.report("web", phase="Running")
+        await until(lambda: hub.newest("web"))
+        await device.reports.flush()
+        image = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        await device.report("web", phase="Failed")
+        await until(lambda: hub.newest("web") == {"phase": "Failed"})
+    for file, content in image.items():
+        file.write_bytes(content)
+    async with a_hub(model.link()) as hub, model.device().running() as device:
+        await device.report("web", phase="Running")
+        await until(lambda: len(hub.reports[WEB]) == 2)
+        assert hub.reports[WEB][-1].status == {"phase": "Running"}
+
+
+@virtual
 async def test_reports_about_what_is_not_wanted_are_not_sent(tmp_path: Path) -> None:
     async with running(Model(tmp_path), "web") as (hub, device):
         await device.report("other", phase="Running")
