@@ -213,7 +213,7 @@ class Downlink:
         return max(0.0, wait)
 
     def _patience(self, node: str, wanted: Wanted) -> float:
-        if not wanted.pending:
+        if wanted.complete:
             self._pending_since.pop(node, None)
             return 0.0
         now = self._clock.monotonic()

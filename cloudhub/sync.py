@@ -1,8 +1,8 @@
 """The sync engine: the API's pods down to the devices, their reports up to the API.
 
 Builds and wires the parts of both ways, and is what the rest of the hub talks to. The loop:
-``pod_feed`` and ``object_feed`` → ``fleet`` → ``downlink`` → broker → ``uplink`` → ``reporting``
-and ``events`` → API server. Holds no state of its own. Built by ``app.py``.
+``pod_feed``, ``object_feed`` and ``service_feed`` → ``fleet`` → ``downlink`` → broker → ``uplink``
+→ ``reporting`` and ``events`` → API server. Holds no state of its own. Built by ``app.py``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cloudhub.metrics import Metrics, NodeSync
 from cloudhub.object_feed import ObjectFeed
 from cloudhub.pod_feed import PodFeed
 from cloudhub.reporting import Reporting
+from cloudhub.service_feed import ServiceFeed
 from cloudhub.tokens import Tokens
 from cloudhub.uplink import NodeListener, Uplink
 from shared.asking import TokenAnswer
@@ -55,6 +56,7 @@ class Sync:
         self._connection = HubConnection(link, topics=topics, replica=replica, clock=clock, rng=rng)
         self._pods = PodFeed(kube, self._fleet, self._apply, clock=clock, rng=rng)
         self._objects = ObjectFeed(kube, self._fleet, self._apply, clock=clock, metrics=metrics)
+        self._services = ServiceFeed(kube, self._fleet, self._apply)
         self._events = Events(kube, clock=clock)
         self._downlink = Downlink(
             *(self._fleet, self._connection),
@@ -119,6 +121,7 @@ class Sync:
                 connection=self._connection.run(self._uplink),
                 pods=self._pods.run(),
                 objects=self._objects.run(),
+                services=self._services.run(),
                 events=self._events.run(),
             )
         finally:

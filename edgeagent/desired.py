@@ -7,7 +7,7 @@ is when a valid list is known which does not have it. Pure; ``session`` replaces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from edgeagent.admission import RejectedPod, admit
@@ -106,6 +106,21 @@ class DesiredSet:
         """A listed object (ConfigMap, Secret, Pod), or None while it is not here."""
         body = self.desired.bodies.get(key)
         return _unpacked(body) if body is not None else None
+
+    def services(self, namespace: str) -> dict[str, Json]:
+        """By name, the listed Services of a namespace, as far as they are here."""
+        found = {key.name: self.get(key) for key in self._services(namespace)}
+        return {name: service for name, service in found.items() if service is not None}
+
+    def awaited_services(self, namespace: str) -> set[str]:
+        """Names of the listed ones of which nothing has come yet."""
+        listed = self._services(namespace)
+        return {key.name for key in listed if key not in self.desired.bodies}
+
+    def _services(self, namespace: str) -> Iterator[ObjectKey]:
+        for key in self.desired.inventory.entries:
+            if key.kind == "Service" and key.namespace == namespace:
+                yield key
 
     def expects(self, key: ObjectKey) -> bool:
         return key in self.desired.inventory.entries

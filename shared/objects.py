@@ -19,7 +19,7 @@ NO_NAMESPACE = "-"
 """Namespace of cluster-scoped objects (Node, PersistentVolume) in keys and topics."""
 
 KINDS = frozenset(
-    {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Node"}
+    {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Service", "Node"}
 )
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

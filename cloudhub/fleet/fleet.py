@@ -1,9 +1,10 @@
 """What every managed node should have: its own pods and the objects that those name.
 
-Holds pods of managed nodes and referenced objects, nothing else. Every input answers with its
-``Effects``; nothing here reads, waits or sends. Invariants: a node is never said to want a list
-before all its pods were listed, and an object that was not fetched yet is ``pending``, which is
-not absence. Inputs come from ``pod_feed.py`` and ``object_feed.py``; ``downlink.py`` reads.
+Holds pods of managed nodes, referenced objects and Services, nothing else. Every input answers
+with its ``Effects``; nothing here reads, waits or sends. Invariants: a node is never said to want a
+list before all its pods were listed, and an object that was not fetched yet is ``pending``, which
+is not absence. Inputs come from ``pod_feed.py``, ``object_feed.py`` and ``service_feed.py``;
+``downlink.py`` reads.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 
 from cloudhub.fleet.pods import PodRecord, is_mirror, node_of, record_of
 from cloudhub.fleet.references import named_by
+from cloudhub.fleet.services import Services
 from cloudhub.fleet.trimming import Body, body_of
 from shared.errors import WireError
 from shared.messages import Entry
@@ -43,6 +45,12 @@ class Wanted:
     entries: dict[ObjectKey, Entry]
     pending: frozenset[ObjectKey]
     """Named, but not fetched yet: what the node has of them stays."""
+    services_known: bool = True
+    """While they are not, what the node has of Services stays."""
+
+    @property
+    def complete(self) -> bool:
+        return self.services_known and not self.pending
 
 
 @dataclass(slots=True)
@@ -70,6 +78,7 @@ class Fleet:
         self._nodes: dict[str, _Node] = {}
         self._pods: dict[ObjectKey, PodRecord] = {}
         self._objects: dict[ObjectKey, _Referenced] = {}
+        self._services = Services()
 
     # -- what others ask
 
@@ -93,6 +102,8 @@ class Fleet:
         if key.kind == "Pod":
             pod = self._pods.get(key)
             return pod.body if pod else None
+        if key.kind == "Service":
+            return self._services.body(key)
         found = self._objects.get(key)
         return found.body if found else None
 
@@ -128,7 +139,7 @@ class Fleet:
         found = self._nodes.pop(node, None)
         for record in found.pods.values() if found else ():
             del self._pods[record.key]
-            self._release(node, record.references)
+            self._let_go(record)
 
     def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
         """The answer to a list that was asked for after ``manage``."""
@@ -207,6 +218,8 @@ class Fleet:
         if old is None or old.entry != record.entry:
             node.wanted = None
             effects.dirty.add(record.node)
+        if old is None and record.links:
+            self._services.claim(record.key.namespace, record.node)
         before = old.references if old else frozenset()
         if before != record.references:
             self._claim(record.node, record.references - before, effects)
@@ -219,10 +232,15 @@ class Fleet:
         node = self._nodes[record.node]
         del node.pods[key]
         node.wanted = None
-        self._release(record.node, record.references)
+        self._let_go(record)
         effects.dirty.add(record.node)
         effects.pods.add(key)
         effects.gone.append(record)
+
+    def _let_go(self, record: PodRecord) -> None:
+        self._release(record.node, record.references)
+        if record.links:
+            self._services.release(record.key.namespace, record.node)
 
     def _touch(self, key: ObjectKey, name: str) -> None:
         node = self._nodes.get(name)
@@ -251,6 +269,33 @@ class Fleet:
             self._claim(name, found.names - before, effects)
             self._release(name, before - found.names)
         return effects
+
+    # -- services
+
+    def list_services(self, services: Iterable[Json]) -> Effects:
+        first = not self._services.known
+        changed = self._services.replace(services)
+        return self._all_want_anew() if first else self._want_anew(changed)
+
+    def put_service(self, service: Json) -> Effects:
+        return self._want_anew(self._services.put(service))
+
+    def drop_service(self, service: Json) -> Effects:
+        return self._want_anew(self._services.drop(service))
+
+    def _want_anew(self, changed: set[ObjectKey]) -> Effects:
+        effects = Effects()
+        for name in self._services.users(changed, self._nodes) if changed else ():
+            self._nodes[name].wanted = None
+            effects.dirty.add(name)
+        return effects
+
+    def _all_want_anew(self) -> Effects:
+        for node in self._nodes.values():
+            node.wanted = None
+        return Effects(dirty=set(self._nodes))
+
+    # -- users
 
     def users(self, key: ObjectKey) -> Iterator[PodRecord]:
         """The pods that need this object, or the pod itself."""
@@ -288,6 +333,8 @@ class Fleet:
 
     def _wanted(self, node: _Node) -> Wanted:
         entries = {key: record.entry for key, record in node.pods.items()}
+        linked = {record.key.namespace for record in node.pods.values() if record.links}
+        entries |= self._services.entries(linked)
         pending = set()
         for key in self._needs(node.pods.values()):
             found = self._objects[key]
@@ -295,7 +342,7 @@ class Fleet:
                 pending.add(key)
             elif found.body is not None:
                 entries[key] = Entry(found.body.digest)
-        return Wanted(entries, frozenset(pending))
+        return Wanted(entries, frozenset(pending), self._services.known)
 
 
 def _is_older(pod: Json, known: PodRecord) -> bool:

@@ -25,6 +25,8 @@ class PodRecord:
     """Seconds the pod may take to stop; None while it is not being deleted."""
     body: Body
     references: frozenset[ObjectKey]
+    links: bool
+    """Whether its containers get the variables of its namespace's Services; never changes."""
     gates: tuple[str, ...]
     """Types of the conditions that its readiness waits for, besides its containers."""
     packed_status: bytes
@@ -72,9 +74,14 @@ def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
         *(key, metadata["uid"], metadata["resourceVersion"], node_of(pod), _grace(metadata)),
         body=body,
         references=references,
+        links=_links(pod) if old is None or old.uid != metadata["uid"] else old.links,
         gates=gates,
         packed_status=status,
     )
+
+
+def _links(pod: Json) -> bool:
+    return (pod.get("spec") or {}).get("enableServiceLinks") is not False
 
 
 def _gates(pod: Json) -> tuple[str, ...]:

@@ -106,6 +106,10 @@ def settled_entries(wanted: Wanted, facts: Facts, old: Inventory) -> dict[Object
             _keep(entries, key, old, grace=entry.grace)
     for key in wanted.pending:
         _keep(entries, key, old)
+    if not wanted.services_known:
+        for key in old.entries:
+            if key.kind == "Service":
+                _keep(entries, key, old)
     return entries
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
+from devcluster.apiserver.clusterips import api_service
 from devcluster.apiserver.creation import NAMESPACE_FINALIZER
 from devcluster.apiserver.deleting import DeleteOptions
 from devcluster.apiserver.objects import Objects, Target
@@ -17,6 +18,7 @@ from devcluster.apiserver.resources import (
     NAMESPACES,
     RESOURCES,
     SERVICE_ACCOUNTS,
+    SERVICES,
     Resource,
 )
 from devcluster.apiserver.status import Json
@@ -28,10 +30,12 @@ EVENT_SECONDS = 3600.0
 _NAMESPACED = tuple(row for row in RESOURCES if row.namespaced and not row.stored_as)
 
 
-def create_first_namespaces(objects: Objects) -> None:
+def create_first_objects(objects: Objects) -> None:
+    """The namespaces, and the Service by which pods find this server."""
     for name in FIRST_NAMESPACES:
         head = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         objects.create(Target(NAMESPACES, "", ""), head)
+    objects.create(Target(SERVICES, "default", ""), api_service())
 
 
 class Namespaces:

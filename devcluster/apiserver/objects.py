@@ -13,9 +13,9 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
-from devcluster.apiserver import creation, deleting, updates, views
+from devcluster.apiserver import clusterips, creation, deleting, updates, views
 from devcluster.apiserver.deleting import DeleteOptions
-from devcluster.apiserver.resources import NAMESPACES, Resource
+from devcluster.apiserver.resources import NAMESPACES, SERVICES, Resource
 from devcluster.apiserver.stamps import generated_name, time_text
 from devcluster.apiserver.status import (
     ApiError,
@@ -72,6 +72,8 @@ class Objects:
         obj = views.stored(resource, obj)
         self._place(target, obj)
         creation.prepare(resource, obj)
+        if resource == SERVICES:
+            clusterips.assign(obj, self.store.list(SERVICES.storage))
         self._stamp(resource, obj["metadata"])
         self._refuse(resource, obj, validate(resource, obj))
         key = Key(resource.storage, target.namespace, obj["metadata"]["name"])

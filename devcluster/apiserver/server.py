@@ -12,7 +12,7 @@ import random
 from aiohttp import web
 
 from devcluster.apiserver.access import Access, kubeconfig, make_certificate
-from devcluster.apiserver.housekeeping import EventExpiry, Namespaces, create_first_namespaces
+from devcluster.apiserver.housekeeping import EventExpiry, Namespaces, create_first_objects
 from devcluster.apiserver.http import MAX_BODY, Handler
 from devcluster.apiserver.objects import Objects
 from devcluster.apiserver.scheduling import Scheduler
@@ -47,7 +47,7 @@ class ApiServer:
         clock = clock or SystemClock()
         store = Store(history=history, first_version=int(clock.now() * 1000))
         self.objects = Objects(store, clock, random_source=random.SystemRandom())
-        create_first_namespaces(self.objects)
+        create_first_objects(self.objects)
 
     @property
     def url(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from devcluster.apiserver import clusterips
 from devcluster.apiserver.resources import Resource
 from devcluster.apiserver.status import Cause, Json, forbidden_field, invalid_value
 
@@ -50,6 +51,8 @@ def prepare(resource: Resource, new: Json, old: Json, *, subresource: str) -> Js
         prepared.pop("status", None)
         if "status" in old:
             prepared["status"] = old["status"]
+    if resource.kind == "Service":
+        clusterips.keep(prepared, old)
     if has_generation(resource) and prepared.get("spec") != old.get("spec"):
         metadata["generation"] = metadata.get("generation", 0) + 1
     return prepared
@@ -147,4 +150,5 @@ _CHECKS: dict[str, Callable[[Json, Json], Iterator[Cause]]] = {
     "Pod": _pod,
     "ConfigMap": _config_map,
     "Secret": _secret,
+    "Service": clusterips.changed,
 }

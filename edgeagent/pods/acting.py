@@ -48,6 +48,8 @@ log = structlog.get_logger()
 _FIRST_RETRY, _MOST_RETRY = 0.5, 10.0
 _STARTS_AT_ONCE = 4
 """Sandboxes and containers that are being started at the same time, of all pods."""
+_SERVICES_PATIENCE, _SERVICES_LOOK = 3.0, 0.05
+"""Seconds that a container waits for Services that are on their way, and between two looks."""
 
 
 class Acting:
@@ -171,6 +173,7 @@ class Acting:
             await self._post_start(pod, spec, hook=hook, container_id=container_id)
 
     async def _create(self, pod: LivePod, action: StartContainer, spec: Json) -> str:
+        await self._await_services(pod)
         sandbox = next(one for one in pod.sandboxes if one.id == action.sandbox_id)
         config = await self._materials.container(
             pod.pod,
@@ -188,6 +191,16 @@ class Acting:
         )
         async with self._starting:
             return await self._runtime.create_container(action.sandbox_id, around, config)
+
+    async def _await_services(self, pod: LivePod) -> None:
+        """Not for ever: offline they may never come, and a pod without their variables runs."""
+        until = self._clock.monotonic() + _SERVICES_PATIENCE
+        while self._materials.awaits_services(pod.pod):
+            if self._clock.monotonic() >= until:
+                words = "started without the variables of Services that have not come yet"
+                pod.events.record(warning("MissingServices", words))
+                return
+            await self._clock.sleep(_SERVICES_LOOK)
 
     async def _post_start(self, pod: LivePod, spec: Json, *, hook: Json, container_id: str) -> None:
         """A container whose hook fails is killed, and goes by its restart policy."""

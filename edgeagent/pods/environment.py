@@ -1,9 +1,9 @@
 """The environment of a container: ``env``, ``envFrom`` and the API's own service variables.
 
 Pure. Order and precedence are the API's: envFrom first (a later source wins), then ``env`` in
-order, each value able to refer to what stands above it. The Services of the cluster are not on
-the device, so of the service variables there are only those of the ``kubernetes`` Service, and
-``enableServiceLinks`` changes nothing. What cannot be made raises ``ConfigError``.
+order, each value able to refer to what stands above it; of the variables of Services
+(``servicevars.py``) those that the pod does not set itself. What cannot be made raises
+``ConfigError``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from edgeagent.pods.expansion import expand
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.quantities import BadQuantity
+from edgeagent.pods.servicevars import service_variables
 from edgeagent.pods.sources import Missing, Sources
 from shared.objects import Json
 
@@ -47,7 +48,7 @@ class Environment:
 
 
 def environment(container: Json, around: Surroundings) -> Environment:
-    services = _service_variables(around.node)
+    services = service_variables(around.pod, around.sources)
     values: dict[str, str] = {}
     events: list[PodEvent] = []
     for source in container.get("envFrom") or ():
@@ -169,22 +170,3 @@ def _from_file(ref: Json, around: Surroundings) -> str | None:
     if not value.get(key) and not ref.get("optional"):
         raise ConfigError(f'environment variable key "{key}" not found in file "{ref.get("path")}"')
     return value.get(key) or None
-
-
-def _service_variables(node: NodeFacts) -> dict[str, str]:
-    """As every Service gives them, for the one Service that pods cannot do without."""
-    if node.api_service is None:
-        return {}
-    host, port = node.api_service
-    shown = f"[{host}]" if ":" in host else host
-    base = f"KUBERNETES_PORT_{port}_TCP"
-    return {
-        "KUBERNETES_SERVICE_HOST": host,
-        "KUBERNETES_SERVICE_PORT": str(port),
-        "KUBERNETES_SERVICE_PORT_HTTPS": str(port),
-        "KUBERNETES_PORT": f"tcp://{shown}:{port}",
-        base: f"tcp://{shown}:{port}",
-        f"{base}_PROTO": "tcp",
-        f"{base}_PORT": str(port),
-        f"{base}_ADDR": host,
-    }

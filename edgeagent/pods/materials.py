@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeagent.pods import admission, cgroups, envfiles, hosts, naming, resources, specs
+from edgeagent.pods import (
+    admission,
+    cgroups,
+    envfiles,
+    hosts,
+    naming,
+    resources,
+    servicevars,
+    specs,
+)
 from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.containers import Prepared, container_config, termination_path
 from edgeagent.pods.environment import Environment, Surroundings, environment
@@ -156,6 +165,9 @@ class PodMaterials:
         if files := self._cgroup_files:
             wanted = cgroups.settings(pod, self._beside(specs.uid_of(pod)), self._node)
             await self._offload(lambda: files.apply(wanted, only_wider=only_wider))
+
+    def awaits_services(self, pod: Json) -> bool:
+        return servicevars.are_awaited(pod, self._sources)
 
     def resources(self, pod: Json, container: Json) -> Resources:
         return resources.container_resources(pod, container, self._node)

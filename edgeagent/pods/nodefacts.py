@@ -34,8 +34,6 @@ class NodeFacts:
     cluster_domain: str = "cluster.local"
     host_dns: DnsConfig = field(default_factory=DnsConfig)
     """The device's own resolv.conf."""
-    api_service: tuple[str, int] | None = None
-    """Address and port of the ``kubernetes`` Service, where pods can reach it."""
     recursive_readonly: bool = False
     """Whether the runtime can mount recursively read-only."""
     strict_groups: bool = False

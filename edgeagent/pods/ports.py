@@ -113,6 +113,10 @@ class Materials(Protocol):
         record: Record,
     ) -> ContainerConfig: ...
 
+    def awaits_services(self, pod: Json) -> bool:
+        """Whether variables of Services would be missing only because they are on their way."""
+        ...
+
     def resources(self, pod: Json, container: Json) -> Resources: ...
 
     async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The objects that a pod names, and the values of ConfigMaps and Secrets as bytes or text.
+"""The objects that a pod names, the Services, and the values of ConfigMaps and Secrets.
 
 ``Sources`` is the port: the desired set of the device. Values of a Secret never enter a message.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from shared.objects import NO_NAMESPACE, Json, ObjectKey, is_name
@@ -15,6 +16,14 @@ from shared.objects import NO_NAMESPACE, Json, ObjectKey, is_name
 class Sources(Protocol):
     def get(self, key: ObjectKey) -> Json | None:
         """The object as last delivered; None = it is not among what this node should have."""
+        ...
+
+    def services(self, namespace: str) -> Mapping[str, Json]:
+        """By name, those of the namespace that are here."""
+        ...
+
+    def awaited_services(self, namespace: str) -> Collection[str]:
+        """Names of those that this node should have and of which nothing has come yet."""
         ...
 
 

@@ -81,7 +81,7 @@ TABLE: dict[str, dict[str, Field]] = {
         "dnsConfig": yes("DNSConfig"),
         "readinessGates": yes("[ReadinessGate]", "judged by the hub"),
         "runtimeClassName": yes("text", "the runtime's handler of the same name"),
-        "enableServiceLinks": idle("flag", "Services are not on the device; only KUBERNETES_* are"),
+        "enableServiceLinks": yes("flag"),
         "preemptionPolicy": idle("text", _SCHEDULER),
         "overhead": yes("amounts", "counts at admission"),
         "topologySpreadConstraints": idle("any", _SCHEDULER),

@@ -374,11 +374,12 @@ def _has_let_go(pod: LivePod) -> bool:
 def _mentions(pod: Json, namespace: str, keys: frozenset[ObjectKey]) -> bool:
     """Whether the pod may need one of the objects; rather once too often.
 
-    Which PersistentVolume a claim stands for is not in the pod.
+    Which PersistentVolume a claim stands for is not in the pod; Services count only at a start.
     """
     if any(key.kind == "PersistentVolume" for key in keys) and specs.has_claims(pod):
         return True
-    names = {key.name for key in keys if key.kind != "Pod" and key.namespace == namespace}
+    named = [key for key in keys if key.kind not in ("Pod", "Service")]
+    names = {key.name for key in named if key.namespace == namespace}
     return bool(names) and not names.isdisjoint(_texts(pod["spec"]))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from devcluster.apiserver import schema
 from devcluster.apiserver.decoding import decode, parse
 from devcluster.apiserver.deleting import DeleteOptions
-from devcluster.apiserver.housekeeping import create_first_namespaces
+from devcluster.apiserver.housekeeping import create_first_objects
 from devcluster.apiserver.objects import Objects, Target
 from devcluster.apiserver.patching import PATCH_TYPES, apply
 from devcluster.apiserver.protobuf import decode as decode_protobuf
@@ -65,7 +65,7 @@ def _of_type(kind: str, depth: int) -> st.SearchStrategy[Any]:
 
 def _objects() -> Objects:
     objects = Objects(Store(), SystemClock(), random_source=random.Random(1))
-    create_first_namespaces(objects)
+    create_first_objects(objects)
     return objects
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from devcluster.apiserver import ApiServer
 from devcluster.apiserver.access import Access
-from devcluster.apiserver.housekeeping import EventExpiry, create_first_namespaces
+from devcluster.apiserver.housekeeping import EventExpiry, create_first_objects
 from devcluster.apiserver.objects import Objects, Target
 from devcluster.apiserver.resources import EVENTS, NODES, PODS
 from devcluster.apiserver.scheduling import choose
@@ -209,7 +209,7 @@ def test_the_kubeconfig_points_at_the_server_and_trusts_it() -> None:
 def _objects() -> tuple[Objects, HandClock]:
     clock = HandClock()
     objects = Objects(Store(), clock, random_source=random.Random(1))
-    create_first_namespaces(objects)
+    create_first_objects(objects)
     return objects, clock
 
 

@@ -65,14 +65,29 @@ def persistent_volume(name: str = "pv-1", *, of: str = "data", **spec: Any) -> J
     }
 
 
+def service(name: str, ip: str, *ports: Json, namespace: str = "default") -> Json:
+    """As the hub sends it."""
+    metadata = {"name": name, "namespace": namespace}
+    spec = {"clusterIP": ip, "ports": list(ports)}
+    return {"kind": "Service", "metadata": metadata, "spec": spec}
+
+
 class Objects:
     """The objects that this node has."""
 
     def __init__(self, *objects: Json) -> None:
         self._objects = dict(_keyed(objects))
+        self.awaited: set[ObjectKey] = set()
 
     def get(self, key: ObjectKey) -> Json | None:
         return self._objects.get(key)
+
+    def services(self, namespace: str) -> dict[str, Json]:
+        there = self._objects.items()
+        return {k.name: one for k, one in there if (k.kind, k.namespace) == ("Service", namespace)}
+
+    def awaited_services(self, namespace: str) -> set[str]:
+        return {key.name for key in self.awaited if key.namespace == namespace}
 
     def put(self, *objects: Json) -> None:
         self._objects.update(_keyed(objects))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,17 +180,6 @@ def test_resources_of_another_container_by_name() -> None:
     ref = {"containerName": "other", "resource": "limits.cpu"}
     one = container(env=[var("R", resourceFieldRef=ref)])
     assert made(one, of=pod(one, other)).variables == {"R": "4"}
-
-
-def test_the_api_server_is_named_when_it_is_known() -> None:
-    node = replace(NODE, api_service=("10.96.0.1", 443))
-    one = container(env=[var("URL", "https://$(KUBERNETES_SERVICE_HOST)")])
-    around = Surroundings(pod(one), node, HERE, (), _no_file)
-    found = environment(one, around).variables
-    assert found["URL"] == "https://10.96.0.1"
-    assert found["KUBERNETES_SERVICE_PORT"] == "443"
-    assert found["KUBERNETES_PORT"] == "tcp://10.96.0.1:443"
-    assert found["KUBERNETES_PORT_443_TCP_ADDR"] == "10.96.0.1"
 
 
 def test_a_value_no_process_can_get_is_refused_without_being_shown() -> None:

@@ -45,6 +45,12 @@ class DesiredObjects(DesiredPods):
     def get(self, key: ObjectKey) -> Json | None:
         return self.objects.get(key)
 
+    def services(self, namespace: str) -> dict[str, Json]:
+        return {}
+
+    def awaited_services(self, namespace: str) -> set[str]:
+        return set()
+
 
 class Device:
     def __init__(self, private: Containerd, folder: Path) -> None:

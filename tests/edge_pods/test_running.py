@@ -219,3 +219,26 @@ async def test_a_failed_init_container_is_retried_with_back_off_otherwise() -> N
         await world.passes(8)
         assert world.container(uid, "first")["state"]["waiting"]["reason"] == "CrashLoopBackOff"
         assert world.phase(uid) == "Pending"
+
+
+@virtual
+async def test_a_container_waits_a_moment_for_services_that_are_on_their_way() -> None:
+    async with World() as world:
+        world.materials.services_awaited = True
+        uid = world.apply(a_pod())
+        await world.passes(1)
+        assert world.running(uid) == []
+        world.materials.services_awaited = False
+        await world.passes(0.2)
+        assert world.running(uid) == ["main"]
+        assert world.reasons(uid) == ["Created", "Started"]
+
+
+@virtual
+async def test_services_that_do_not_come_keep_no_pod_from_running() -> None:
+    async with World() as world:
+        world.materials.services_awaited = True
+        uid = world.apply(a_pod())
+        await world.passes(4)
+        assert world.running(uid) == ["main"]
+        assert world.reasons(uid) == ["MissingServices", "Created", "Started"]

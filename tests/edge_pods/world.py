@@ -130,6 +130,7 @@ class PlainMaterials:
         self.failures: dict[str, KubetideError] = {}
         self.calls: list[str] = []
         self.pull_seconds = 0.0
+        self.services_awaited = False
 
     def refusal(self, pod: Json) -> Refusal | None:
         return self.refused
@@ -181,6 +182,9 @@ class PlainMaterials:
             user_image=container["image"],
             annotations={HASH: specs.identity(container)},
         )
+
+    def awaits_services(self, pod: Json) -> bool:
+        return self.services_awaited
 
     def resources(self, pod: Json, container: Json) -> Resources:
         return Resources(memory_limit_bytes=1)
