@@ -144,6 +144,12 @@ def test_null_and_empty_mean_not_set() -> None:
     assert unsupported(pod(resourceClaims=[], resources=None, dnsPolicy="", hostUsers=None)) == []
 
 
+def test_a_restart_rule_for_all_containers_is_refused_not_taken_for_another() -> None:
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    whole = pod(container(restartPolicy="Never", restartPolicyRules=[rule]))
+    assert fields(whole) == [f"{CONTAINER}.restartPolicyRules[0].action"]
+
+
 def test_a_value_that_is_not_supported_refuses_the_pod() -> None:
     assert fields(pod(hostUsers=False)) == ["spec.hostUsers"]
     assert fields(pod(hostUsers=True)) == []
