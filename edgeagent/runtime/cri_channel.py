@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message_factory import GetMessageClass
 from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.encoding.base import CodecBase
+from h2.connection import H2Connection
 
 from edgeagent.runtime.cri_messages import cri
 
@@ -26,6 +27,11 @@ PULL_SECONDS = 7200.0
 """An image over a bad link; a pull that is cut off goes on from where it was."""
 STOP_SLACK_SECONDS = 60.0
 """On top of the grace period, for the kill and the clean-up after it."""
+
+REMEMBERED_CALLS = 1024
+"""Ended calls that HTTP/2 remembers, to understand frames that come late for them. By default it
+is 65,536, which on one connection to one runtime is 10 MB that grow for days."""
+H2Connection.MAX_CLOSED_STREAMS = REMEMBERED_CALLS
 
 
 class CriChannel:

@@ -151,3 +151,14 @@ async def test_without_any_push_the_lists_are_looked_at(tmp_path: Path) -> None:
         played.state = cri.SANDBOX_NOTREADY
         assert await waiting < 10
         await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_ended_calls_are_not_remembered_for_ever(tmp_path: Path) -> None:
+    """The agent lives for months on one connection."""
+    played = PlayedRuntime()
+    async with serving(played, tmp_path) as runtime:
+        for _ in range(600):
+            await runtime.list_sandboxes()  # two calls each
+        channel = runtime._channel._channel
+        protocol = await channel.__connect__()
+        assert len(protocol.connection._connection._closed_streams) <= 1024
