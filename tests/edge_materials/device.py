@@ -27,6 +27,7 @@ from shared.clock import SystemClock
 from shared.objects import Json
 from tests.edge_materials.making import Objects, pod
 from tests.parts import images
+from tests.parts.clearing import cleared
 from tests.parts.containerd import Containerd
 from tests.parts.mounts import nothing_mounted_after
 from tests.runtime_contract.worlds import eventually, log_lines
@@ -104,8 +105,7 @@ class Device:
         return await eventually(is_over)  # type: ignore[no-any-return]
 
     async def is_cleared(self) -> bool:
-        for sandbox in await self.runtime.list_sandboxes():
-            await self.runtime.remove_sandbox(sandbox.id)
+        await cleared(self.runtime, await self.runtime.list_sandboxes())
         for uid in await self.volumes.orphans([]):
             await self.volumes.remove(uid)
         return True

@@ -24,6 +24,7 @@ from shared.clock import SystemClock
 from shared.objects import Json, ObjectKey
 from tests.edge_pods.world import DesiredPods, MemoryFacts, RecordedReports, Wanted
 from tests.parts import images
+from tests.parts.clearing import cleared
 from tests.parts.containerd import Containerd
 from tests.parts.mounts import nothing_mounted_after
 
@@ -99,14 +100,14 @@ class Device:
     async def close(self) -> None:
         """Leaves the shared containerd as it was."""
         await self.kill_agent()
-        for sandbox in await self.sandboxes():
-            await self.runtime.stop_sandbox(sandbox.id)
-            await self.runtime.remove_sandbox(sandbox.id)
-        volumes = Volumes(self.paths, self._clock)
-        for uid in await volumes.orphans([]):
-            await volumes.remove(uid)
-        await self._images.close()
-        await self.runtime.close()
+        try:
+            await cleared(self.runtime, await self.sandboxes())
+            volumes = Volumes(self.paths, self._clock)
+            for uid in await volumes.orphans([]):
+                await volumes.remove(uid)
+        finally:
+            await self._images.close()
+            await self.runtime.close()
 
     def apply(self, *containers: Json, grace: int | None = None, **spec: Any) -> str:
         uid = f"uid-{secrets.token_hex(6)}"

@@ -29,6 +29,7 @@ from edgeagent.runtime.port import (
 )
 from shared.errors import TemporaryError
 from tests.parts import images
+from tests.parts.clearing import cleared
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ class World:
         )
 
     async def close(self) -> None:
-        for sandbox in await self.runtime.list_sandboxes():
-            await self.runtime.remove_sandbox(sandbox.id)
-        await self.runtime.close()
+        try:
+            await cleared(self.runtime, await self.runtime.list_sandboxes())
+        finally:
+            await self.runtime.close()
 
 
 @dataclass
