@@ -52,11 +52,11 @@ def play_one(seed: int, *, story: bool) -> bool:
 
 
 def play_many(seeds: range, *, workers: int, most: int) -> bool:
-    from simulator.batch import play_chunk
+    from simulator.batch import end_with_parent, play_chunk
 
     began, played, failing, rules = time.monotonic(), 0, 0, Counter[str]()
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    with ProcessPoolExecutor(max_workers=workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
         running = [pool.submit(play_chunk, chunk) for chunk in chunks]
         for done in as_completed(running):
             for verdict in done.result():
