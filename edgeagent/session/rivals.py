@@ -7,8 +7,8 @@ An agent is told apart by instance and boot, so two devices from one disk image 
 
 What may be our own past is no rival: a broker that went back to an older store shows births of
 earlier boots (same instance, lower counter), or of the instance that we had before the disk was
-lost (then it stood there before our first birth, or it has our boot id). Should the other live
-after all, it sees our birth come after its own.
+lost (then it, or a later one of that instance, stood there before our first birth, or it has our
+boot id). Should the other live after all, it sees our birth come after its own.
 """
 
 from __future__ import annotations
@@ -66,7 +66,12 @@ class Rivals:
             self._older[who] = max(found.counter, self._older.get(who, 0))
         if found.instance == self._me[0] and found.counter < self._counter:
             return True
-        return found.counter <= self._older.get(who, -1)
+        if found.counter <= self._older.get(who, -1):
+            return True
+        return any(
+            found.instance == instance and found.counter < counter
+            for (instance, _), counter in self._older.items()
+        )
 
     def _judge_death(self, found: Session) -> Verdict:
         """Somebody's late Will over the birth that lives; it may even be ours, by its numbers:

@@ -156,6 +156,19 @@ def test_an_earlier_boot_of_ours_is_no_rival_whenever_it_comes() -> None:
     assert rivals.judge(birth(CLONE, 1), retained=False) is Verdict.REPEAT
 
 
+def test_an_earlier_boot_of_the_instance_before_ours_is_no_rival_either() -> None:
+    """The disk was lost after a reboot; then the broker went back to a store from before that."""
+    rivals = connected(lived=False)
+    rivals.judge(birth(OTHER, 2), retained=True)
+    rivals.publishing()
+    rivals.judge(birth(ME, 2), retained=False)
+    before = birth((OTHER[0], "b8"), 1)
+    assert rivals.judge(before, retained=False) is Verdict.REPEAT
+    rivals.connecting(3)
+    assert rivals.judge(before, retained=True) is Verdict.NOTHING
+    assert rivals.judge(birth((OTHER[0], "b8"), 3), retained=True) is Verdict.FENCED, "it lives"
+
+
 @pytest.mark.parametrize("other", [OTHER, CLONE])
 def test_what_took_our_place_while_we_were_away_is_newer(other: tuple[str, str]) -> None:
     rivals = connected(lived=True)
