@@ -16,6 +16,11 @@ from shared.errors import WireError
 from shared.messages import Inventory
 from shared.objects import Json, ObjectKey
 
+_USED = frozenset(
+    {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Service"}
+)
+"""Kinds that this agent does something with; of others, from a newer hub, it needs no body."""
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -46,7 +51,7 @@ class Desired:
 
     def wants(self, key: ObjectKey, digest: bytes) -> bool:
         entry = self.inventory.entries.get(key)
-        return entry is not None and entry.digest == digest
+        return entry is not None and entry.digest == digest and key.kind in _USED
 
     def holds(self, key: ObjectKey) -> bool:
         """Whether the right body of a listed key is here."""
@@ -54,7 +59,8 @@ class Desired:
         return body is not None and self.wants(key, body.digest)
 
     def missing(self) -> frozenset[ObjectKey]:
-        return frozenset(key for key in self.inventory.entries if not self.holds(key))
+        listed = (key for key in self.inventory.entries if key.kind in _USED)
+        return frozenset(key for key in listed if not self.holds(key))
 
     def accept(self, inventory: Inventory, bodies: Mapping[ObjectKey, Body]) -> Desired:
         """The whole list replaced; of the bodies stay those that it lists."""

@@ -1,7 +1,8 @@
 """Names of the things that travel: ``ObjectKey``, validated at birth.
 
 A key is safe to put into a topic and a file name: its parts are DNS-1123 names (so never ``+``,
-``#`` or ``/``), its kind one of ours. Whatever builds one from foreign bytes gets ``WireError``.
+``#`` or ``/``), its kind a word. Whatever builds one from foreign bytes gets ``WireError``. Kinds
+that only a newer hub or agent knows are keys too: who reads one says what it does with it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,7 @@ Json = dict[str, Any]
 NO_NAMESPACE = "-"
 """Namespace of cluster-scoped objects (Node, PersistentVolume) in keys and topics."""
 
-KINDS = frozenset(
-    {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Service", "Node"}
-)
-
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -37,7 +35,7 @@ class ObjectKey:
     name: str
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if not _KIND.fullmatch(self.kind):
             raise WireError("bad-key", f"kind {self.kind!r:.40}")
         if self.namespace != NO_NAMESPACE and not is_name(self.namespace):
             raise WireError("bad-key", f"namespace {self.namespace!r:.80}")

@@ -28,11 +28,14 @@ from shared.messages import Change, DesiredObject, Entry, Inventory
 from shared.objects import ObjectKey
 
 WEB, DB, CONF = (ObjectKey.parse(f"{k}") for k in ("Pod/a/web", "Pod/a/db", "ConfigMap/a/conf"))
+NEWS = ObjectKey.parse("Device/a/lamp")
+"""Of a kind that only a newer hub knows."""
+
 Said = Change | Inventory | DesiredObject
 
 bodies = st.sampled_from([codec.pack({"v": number}) for number in range(4)])
 wanted_sets = st.dictionaries(
-    st.sampled_from([WEB, DB, CONF]), st.tuples(bodies, st.sampled_from([None, 0, 30]))
+    st.sampled_from([WEB, DB, CONF, NEWS]), st.tuples(bodies, st.sampled_from([None, 0, 30]))
 )
 
 
@@ -206,3 +209,14 @@ def test_an_empty_newer_list_empties_and_revision_zero_is_no_list() -> None:
     assert isinstance(decision, Accept) and not decision.desired.bodies
     assert isinstance(on_inventory(held(5, web=1), Inventory(0, {})), Ignore)
     assert isinstance(on_inventory(Desired(), Inventory(0, {})), Ignore)
+
+
+def test_a_kind_of_a_newer_hub_is_listed_and_no_body_of_it_is_fetched_or_kept() -> None:
+    newer = inventory_of(6, {WEB: (body(1), None), NEWS: (body(2), None)})
+    change = Change.between(held(5).inventory, newer, {WEB: body(1), NEWS: body(2)})
+    decision = on_change(held(5), change)
+    assert isinstance(decision, Accept)
+    assert decision.desired.inventory.digest == newer.digest
+    assert decision.desired.bodies.keys() == {WEB}
+    assert not decision.desired.missing()
+    assert isinstance(on_object(decision.desired, DesiredObject(NEWS, body(2))), Ignore)

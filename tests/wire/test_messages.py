@@ -144,7 +144,11 @@ def test_mistyped_fields_are_a_wire_error_for_every_kind(kind: Any, values: Any)
 
 
 @pytest.mark.parametrize(
-    "key", ["Pod/default", "Pod/default/web/x", "Pod/../web", "Job/default/web", "Pod/default/A"]
+    "key",
+    [
+        *("Pod/default", "Pod/default/web/x", "Pod/../web", "Pod/default/A", "/default/web"),
+        *("pod/default/web", "+/default/web", "P#/default/web", f"P{'o' * 63}/default/web"),
+    ],
 )
 def test_a_key_that_is_no_name_is_refused(key: str) -> None:
     with pytest.raises(WireError, match="bad-key"):
