@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,9 +43,18 @@ async def system(
         yield running
 
 
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(10, id="some seconds"),
+        pytest.param(300, id="five minutes", marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.timeout(600)
 async def test_what_happened_meanwhile_is_written_when_it_is_back(
-    system: System, api_cable: Switch
+    system: System, api_cable: Switch, seconds: float
 ) -> None:
+    hub, agent = system.hub.pid, system.agent.pid
     for name in ("stays", "crashes", "goes"):
         await system.create_pod(name)
     await system.running("stays", "crashes", "goes")
@@ -54,15 +64,36 @@ async def test_what_happened_meanwhile_is_written_when_it_is_back(
     system.kill_container(container_of(system.view.pods["crashes"])["containerID"])
     await system.delete_pod("goes")
     await system.create_pod("comes")
-    await asyncio.sleep(10)
+    over = time.monotonic() + seconds
+    changes = 0
+    while time.monotonic() < over:
+        changes += 1
+        await _comes_and_may_go(system, changes)
+        await asyncio.sleep(seconds / 10)
     assert "there (" in await system.edgeagent("status"), "the hub is not gone for the device"
     assert restarts_of(system.view.pods["crashes"]) == 0
 
+    assert "comes" not in await system.edgeagent("pods"), "the device cannot know of it"
+
     api_cable.restore()
-    await system.running("comes")
+    began = time.monotonic()
+    await system.running("comes", within=90)
     await system.gone("goes")
+    await system.in_step()
+    print(f"API server away for {seconds} s: in step {time.monotonic() - began:.1f} s after it")
     await system.view.until(
         "the restart is written",
         lambda: is_ready(pod := system.view.pods["crashes"]) and restarts_of(pod) == 1,
     )
     assert container_of(system.view.pods["stays"])["containerID"] == before
+    assert (hub, agent) == (system.hub.pid, system.agent.pid), "neither was to die"
+    system.hub.check()
+    system.agent.check()
+    await system.node_is("True")
+
+
+async def _comes_and_may_go(system: System, number: int) -> None:
+    """Every third pod stays."""
+    await system.create_pod(f"extra-{number}")
+    if number % 3:
+        await system.delete_pod(f"extra-{number}", grace=0)

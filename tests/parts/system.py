@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import uuid
@@ -26,6 +27,8 @@ from cloudhub.kube.port import PODS, Resource
 from devcluster.containerd import Containerd
 from devcluster.processes import Program
 from devcluster.switch import Switch
+from edgeagent.store.database import FILE
+from shared import codec
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.parts import images
@@ -51,12 +54,8 @@ class System:
     agent: Program
     metrics_port: int
     node: str = NODE
-    agent_options: list[str] = field(default_factory=list)
-
-    @property
-    def data(self) -> Path:
-        """The device's data directory."""
-        return self.folder / "device"
+    data: Path = field(kw_only=True)
+    """The device's data directory."""
 
     async def node_is(self, ready: str, *, within: float = 60.0) -> None:
         """Wait until the Node's Ready condition has this status."""
@@ -114,6 +113,35 @@ class System:
         lines = self.containerd.ctr("tasks", "list").splitlines()[1:]
         return {line.split()[0] for line in lines if "RUNNING" in line}
 
+    async def in_step(self, *, within: float = 60.0) -> None:
+        """Wait until the device's stored pods are those of the API, and only these run."""
+        seen: object = None
+        try:
+            async with asyncio.timeout(within):
+                while seen := self._out_of_step():
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            raise AssertionError(f"not in step within {within} s: {seen}") from None
+
+    def _out_of_step(self) -> object:
+        """What differs; empty when nothing does."""
+        mine = [one for one in self.view.pods.values() if one["spec"].get("nodeName") == self.node]
+        asked, stored = sorted(map(_essence, mine)), sorted(map(_essence, self._stored_pods()))
+        if asked != stored:
+            return {"the API": asked, "the device": stored}
+        live = [one for one in mine if one["status"].get("phase") not in ("Succeeded", "Failed")]
+        tasks = sum(1 + len(one["spec"]["containers"]) for one in live)
+        running = len(self.running_ids())
+        return {} if running == tasks else {"tasks wanted": tasks, "running": running}
+
+    def _stored_pods(self) -> list[Json]:
+        database = sqlite3.connect(f"file:{self.data / FILE}?mode=ro", uri=True)
+        try:
+            bodies = "SELECT body FROM bodies JOIN inventory USING (key) WHERE key LIKE 'Pod/%'"
+            return [codec.unpack(body) for (body,) in database.execute(bodies)]
+        finally:
+            database.close()
+
     def kill_container(self, container_id: str) -> None:
         """SIGKILL from outside, as the kernel or a person would."""
         bare = container_id.removeprefix("containerd://")
@@ -147,6 +175,13 @@ class System:
         except TimeoutError:
             absent = [one for one in words if one not in said]
             raise AssertionError(f"not said within {within} s: {absent}\n{said}") from None
+
+
+def _essence(pod: Json) -> tuple[str, ...]:
+    """What tells one version of a pod from another one, as far as a device cares."""
+    metadata, images = pod["metadata"], [one["image"] for one in pod["spec"]["containers"]]
+    notes = sorted((metadata.get("annotations") or {}).items())
+    return (metadata["name"], metadata["uid"], str(notes), *images)
 
 
 def pod(
@@ -191,14 +226,18 @@ async def running_system(
     direct: bool = False,
     agent_env: Mapping[str, str] | None = None,
     bad_link: BadLink | None = None,
+    data: Path | None = None,
 ) -> AsyncIterator[System]:
     """Hub and agent against the given parts; ends with no pod of the node left anywhere.
+
+    ``data``: where the device keeps its own, when that must be somewhere of the caller's.
 
     ``direct``: the agent connects to the broker's device port without the switch between.
     ``bad_link``: the agent's program runs at its far end; the broker must listen at the near one.
     """
     folder = Path(tempfile.mkdtemp(prefix="kts-"))
     node = node or f"edge-{uuid.uuid4().hex[:6]}"
+    data = data or folder / "device"
     kube = KubeClient(await open_access(kubeconfig), clock=SystemClock(), rng=random.Random())
     view, switch, metrics_port = View(kube), Switch("127.0.0.1", broker.port), free_port()
     await view.start()
@@ -220,7 +259,7 @@ async def running_system(
         "agent",
         [
             *("edgeagent", "run", "--node-name", node, "--mqtt", device_url),
-            *("--data-dir", str(folder / "device"), "--runtime", f"cri:{containerd.address}"),
+            *("--data-dir", str(data), "--runtime", f"cri:{containerd.address}"),
             *("--log-dir", str(folder / "logs"), *trust, *agent_options),
         ],
         log=folder / "agent.log",
@@ -230,6 +269,7 @@ async def running_system(
     system = System(
         *(folder, kubeconfig, kube, view, broker, containerd, switch, hub, agent, metrics_port),
         node=node,
+        data=data,
     )
     try:
         await hub.start()
