@@ -81,8 +81,8 @@ async def _before(system: System) -> None:
     for name in set(NAMES) - {"updated", "configured"}:
         await system.create_pod(name)
     await system.create_pod("updated", image=images.APP_V1, command=())
-    await system.create(CONFIG_MAPS, _config_map("old"))
-    await system.create_pod("configured", **_with_config_map())
+    await system.create(CONFIG_MAPS, _config_map(system, "old"))
+    await system.create_pod("configured", **_with_config_map(system))
     await system.running(*NAMES)
 
 
@@ -92,7 +92,7 @@ async def _change(system: System) -> None:
     note = {"metadata": {"annotations": {"example.com/note": "while away"}}}
     await kube.patch(PODS, "default", "labelled", note)
     await kube.patch(PODS, "default", "updated", {"spec": {"containers": _other_image(system)}})
-    await kube.patch(CONFIG_MAPS, "default", "settings", {"data": {"text": "new"}})
+    await kube.patch(CONFIG_MAPS, "default", _settings(system), {"data": {"text": "new"}})
     await system.delete_pod("goes")
     await system.delete_pod("forced", grace=0)
     await system.delete_pod("both")
@@ -153,16 +153,20 @@ def _seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
-def _config_map(text: str) -> Json:
-    return {"metadata": {"name": "settings", "namespace": "default"}, "data": {"text": text}}
+def _settings(system: System) -> str:
+    return f"settings-{system.node}"
 
 
-def _with_config_map() -> Json:
+def _config_map(system: System, text: str) -> Json:
+    return {"metadata": {"name": _settings(system), "namespace": "default"}, "data": {"text": text}}
+
+
+def _with_config_map(system: System) -> Json:
     container = dict(pod("any")["spec"]["containers"][0])
     container["volumeMounts"] = [{"name": "settings", "mountPath": "/settings"}]
     return {
         "containers": [container],
-        "volumes": [{"name": "settings", "configMap": {"name": "settings"}}],
+        "volumes": [{"name": "settings", "configMap": {"name": _settings(system)}}],
     }
 
 
