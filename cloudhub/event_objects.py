@@ -1,8 +1,10 @@
 """Events as Kubernetes has them, from what a device or the hub says. Pure.
 
-An Event's name is made of the object and a hash of what is said, so that a repeat, also one by a
-restarted hub, meets the same Event. Device clocks are not trusted: a time before 2020 or in the
-future becomes the hub's.
+An Event is named as a kubelet names it: the object, and 16 hexadecimal digits that grow with the
+time. They are made of what the device says of the Event's beginning, so that a repeat, also one
+that a restarted hub writes, meets the same Event, and one that begins anew is a new Event. Events
+of one second are thereby listed in their order. Device clocks are not trusted: a time before 2020
+or in the future becomes the hub's.
 """
 
 from __future__ import annotations
@@ -42,10 +44,10 @@ class Involved:
 
 
 def event_name(involved: Involved, event: ReportedEvent) -> str:
-    said = (involved.uid, involved.component, event.type, event.reason, event.field_path)
-    text = "\0".join((*said, event.message))
-    mark = blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
-    return f"{involved.key.name[:230].rstrip('-.')}.{mark}"
+    said = (involved.uid, involved.component, *event.identity)
+    mark = blake2b("\0".join(said).encode(errors="replace"), digest_size=3).hexdigest()
+    began = f"{event.first:08x}{min(event.order, 255):02x}"
+    return f"{involved.key.name[:230].rstrip('-.')}.{began}{mark}"
 
 
 def last_time(event: ReportedEvent, now: float) -> float:
@@ -88,4 +90,5 @@ def repeat_patch(event: ReportedEvent, now: float) -> Json:
     return {
         "count": min(event.count, 2**31 - 1),
         "lastTimestamp": stamp(last_time(event, now)),
+        "message": event.message[:MOST_MESSAGE],
     }

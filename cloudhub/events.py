@@ -17,6 +17,7 @@ import structlog
 from cloudhub.event_objects import (
     AGENT,
     HUB,
+    TOO_OLD,
     Involved,
     event_name,
     event_object,
@@ -63,6 +64,7 @@ class Events:
         self._clock = clock
         self._waiting: dict[Involved, tuple[ReportedEvent, ...]] = {}
         self._written: OrderedDict[Name, int] = OrderedDict()
+        self._warned: OrderedDict[tuple[str, str, str], int] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._read = asyncio.Event()
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -76,9 +78,14 @@ class Events:
             self._workers.wake(involved)
 
     def warn(self, pod: ObjectKey, uid: str, node: str, *, reason: str, message: str) -> None:
-        """A Warning of the hub itself about a pod."""
+        """A Warning of the hub itself about a pod; the same words are one Event an hour."""
         now = int(self._clock.now())
-        event = ReportedEvent("Warning", reason, message, now, now)
+        said = (uid, reason, message)
+        first = self._warned.pop(said, now)
+        self._warned[said] = first = first if now - first < TOO_OLD else now
+        if len(self._warned) > REMEMBERED:
+            self._warned.popitem(last=False)
+        event = ReportedEvent("Warning", reason, message, first, first)
         self.reported(Involved(pod, uid, node, HUB), (event,))
 
     async def run(self) -> None:

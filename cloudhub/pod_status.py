@@ -3,8 +3,10 @@
 A strategic merge patch with the least in it, or None. The report is hostile: only the fields that
 a node owns are taken from it, and of the conditions only the node's own; scheduler, readiness gates
 (``readiness.py``) and eviction keep theirs. Fields that the report has no more are removed. A
-finished phase is never taken back. While the node is away its pods are not called ready again: that
-they are not was written by Kubernetes itself. Called by ``reporting.py``.
+finished phase is never taken back. Conditions stand in a kubelet's order and carry the generation
+that they were made of, both added here: they cost nothing on the link. While the node is away its
+pods are not called ready again: that they are not was written by Kubernetes itself. Called by
+``reporting.py``.
 """
 
 from __future__ import annotations
@@ -21,14 +23,13 @@ OWNED = (
 )
 MERGED_BY_KEY = ("hostIPs", "podIPs")
 """Lists that a strategic patch would merge instead of replacing."""
-CONDITIONS = frozenset(
-    {
-        *("Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready"),
-        *("PodResizePending", "PodResizeInProgress", "kubetide.io/UpdateHeld"),
-    }
+CONDITIONS = (
+    *("PodResizePending", "PodResizeInProgress"),
+    *("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"),
+    "kubetide.io/UpdateHeld",
 )
-"""Conditions that are the node's: set, and removed when the report has them no more."""
-ADDED_CONDITIONS = frozenset({"DisruptionTarget"})
+"""Conditions that are the node's, in order: set, and removed when the report has them no more."""
+ADDED_CONDITIONS = ("DisruptionTarget",)
 """Others may set them too: never removed."""
 PHASES = frozenset({"Pending", "Running", "Succeeded", "Failed", "Unknown"})
 FINISHED = frozenset({"Succeeded", "Failed"})
@@ -46,9 +47,11 @@ def status_patch(current: Json, report: Json, *, online: bool) -> Json | None:
         name: _field(name, after.get(name), new=name not in before)
         for name in _differing(before, after)
     }
-    conditions = _conditions(by_type(before), by_type(after), online=online)
+    there, generation = by_type(before), after.get("observedGeneration")
+    conditions = _conditions(there, _observed(by_type(after), generation), online=online)
     if conditions:
         patch["conditions"] = conditions
+        patch["$setElementOrder/conditions"] = _order(there, conditions)
     return patch or None
 
 
@@ -75,9 +78,25 @@ def _field(name: str, value: Any, *, new: bool) -> Any:
     return value
 
 
+def _observed(conditions: dict[str, Json], generation: Any) -> dict[str, Json]:
+    """As on a kubelet: each condition was made of the generation that the whole status is of."""
+    if not isinstance(generation, int):
+        return conditions
+    return {kind: {**row, "observedGeneration": generation} for kind, row in conditions.items()}
+
+
+def _order(there: dict[str, Json], patched: list[Json]) -> list[Json]:
+    """Those of the node as a kubelet lists them, those of others as they stood, after them."""
+    left = {*there, *(row["type"] for row in patched)}
+    gone = {row["type"] for row in patched if row.get("$patch") == "delete"}
+    own = [kind for kind in CONDITIONS if kind in left]
+    others = [kind for kind in (*there, *ADDED_CONDITIONS) if kind in left and kind not in own]
+    return [{"type": kind} for kind in dict.fromkeys((*own, *others)) if kind not in gone]
+
+
 def _conditions(before: dict[str, Json], after: dict[str, Json], *, online: bool) -> list[Json]:
     rows = []
-    for kind in sorted(CONDITIONS | ADDED_CONDITIONS):
+    for kind in (*CONDITIONS, *ADDED_CONDITIONS):
         old, new = before.get(kind), after.get(kind)
         if old == new or (new is None and kind in ADDED_CONDITIONS):
             continue

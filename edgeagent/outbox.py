@@ -85,10 +85,10 @@ class Outbox:
         same = said == self._rows.get(key)
         if same and not events:
             return News.NOTHING
-        known = {_what(event) for event in row.events}
+        known = {event.identity for event in row.events}
         merged = coalesce(row.events, events, now=now)
         self._rows[key] = replace(said, events=merged, sequence=0, sent=False)
-        repeats = same and all(_what(event) in known for event in events)
+        repeats = same and all(event.identity in known for event in events)
         return News.REPEATS if repeats else News.NEW
 
     def seal(self, keys: Iterable[ObjectKey], *, applied: int, now: float) -> list[Row]:
@@ -139,18 +139,17 @@ def coalesce(
 ) -> tuple[ReportedEvent, ...]:
     """Equal Events counted as one; the newest ``MAX_EVENTS`` of the last hour, oldest first."""
     found: dict[tuple[str, ...], ReportedEvent] = {}
-    for event in (*old, *new):
-        before = found.pop(_what(event), None)
-        if before is not None:
-            first, last = min(before.first, event.first), max(before.last, event.last)
-            event = replace(event, first=first, last=last, count=before.count + event.count)
-        found[_what(event)] = replace(event, message=event.message[:MAX_TEXT])
+    for event in (*old, *(replace(one, message=one.message[:MAX_TEXT]) for one in new)):
+        before = found.pop(event.identity, None)
+        found[event.identity] = event if before is None else _counted(before, event)
     recent = [event for event in found.values() if event.last > now - EVENT_SECONDS]
     return tuple(recent[-MAX_EVENTS:])
 
 
-def _what(event: ReportedEvent) -> tuple[str, ...]:
-    return (event.type, event.reason, event.message[:MAX_TEXT], event.field_path)
+def _counted(before: ReportedEvent, event: ReportedEvent) -> ReportedEvent:
+    first, order = min((before.first, before.order), (event.first, event.order))
+    last, count = max(before.last, event.last), before.count + event.count
+    return replace(event, first=first, order=order, last=last, count=count)
 
 
 def smaller(report: Report) -> Iterator[Report]:

@@ -230,8 +230,18 @@ class ReportedEvent:
     count: int = 1
     field_path: str = ""
     """For a container: ``spec.containers{name}``."""
+    order: int = 0
+    """0 to 255: its place among those of its object that came first in the same second."""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The same for everything that is one Event with a count, however its words go on."""
+        message = COMBINED if self.message.startswith(COMBINED) else self.message
+        return (self.type, self.reason, message, self.field_path)
 
 
+COMBINED = "(combined from similar events): "
+"""How the message begins of an Event that stands for many which differ in their words only."""
 MAX_EVENTS = 32
 
 
@@ -264,18 +274,21 @@ class Report:
             "e": [_event_row(event) for event in self.events],
             "s": self.status,
         }
-        return codec.encode(message)
+        orders = bytes(min(event.order, 255) for event in self.events)
+        return codec.encode(message | ({"o": orders} if any(orders) else {}))
 
     @classmethod
     def decode(cls, payload: bytes) -> Report:
         fields = Fields(codec.decode(payload))
+        rows = fields.rows("e", width=7, most=MAX_EVENTS)
+        orders = fields.bytes_or_zeros("o", len(rows))
         return cls(
             key=ObjectKey.parse(fields.text("k", 600)),
             uid=fields.text("u", 64),
             sequence=fields.natural("n"),
             applied=fields.natural("a"),
             status=fields.json("s"),
-            events=tuple(_event(row) for row in fields.rows("e", width=7, most=MAX_EVENTS)),
+            events=tuple(map(_event, rows, orders)),
             finished=fields.flag("f"),
         )
 
@@ -302,7 +315,7 @@ def _event_row(event: ReportedEvent) -> list[Any]:
     return [event.type, event.reason, event.message, event.field_path, *times]
 
 
-def _event(row: list[Any]) -> ReportedEvent:
+def _event(row: list[Any], order: int) -> ReportedEvent:
     texts, numbers = row[:4], row[4:]
     if not all(isinstance(text, str) and len(text) <= 4096 for text in texts):
         raise WireError("bad-field", "an event's text")
@@ -312,7 +325,7 @@ def _event(row: list[Any]) -> ReportedEvent:
     if kind not in ("Normal", "Warning") or not reason:
         raise WireError("bad-field", f"an event of type {kind!r:.40}")
     first, lasted, count = numbers
-    return ReportedEvent(kind, reason, message, first, first + lasted, max(count, 1), path)
+    return ReportedEvent(kind, reason, message, first, first + lasted, max(count, 1), path, order)
 
 
 def _key(row: list[Any]) -> ObjectKey:

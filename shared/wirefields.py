@@ -52,6 +52,10 @@ class Fields:
             raise self._bad(name)
         return value
 
+    def bytes_or_zeros(self, name: str, size: int) -> bytes:
+        """Of a field that a sender of another version may not have."""
+        return bytes(size) if self._message.get(name) is None else self.blob(name, size)
+
     def json(self, name: str) -> dict[str, Any]:
         value = self._message.get(name)
         if not isinstance(value, dict):

@@ -23,6 +23,7 @@ MERGE_KEYS = {
     "ownerReferences": "uid",
 }
 """Lists of objects that a strategic patch merges by key; every other list is replaced."""
+_ORDER = "$setElementOrder/"
 
 IMMUTABLE = (
     *("name", "namespace", "uid", "creationTimestamp", "resourceVersion"),
@@ -78,6 +79,8 @@ def patched(old: Any, patch: Json, kind: PatchType) -> Json:
     if kind == "strategic" and patch.get("$patch") == "replace":
         return {key: copied(value) for key, value in patch.items() if key != "$patch"}
     for key, value in patch.items():
+        if key.startswith(_ORDER):
+            continue
         if key.startswith("$"):
             raise NotImplementedError(f"strategic patch directive {key}")
         if value is None:
@@ -85,7 +88,8 @@ def patched(old: Any, patch: Json, kind: PatchType) -> Json:
         elif isinstance(value, dict):
             result[key] = patched(result.get(key), value, kind)
         elif kind == "strategic" and key in MERGE_KEYS and isinstance(value, list):
-            result[key] = _merged_list(result.get(key) or [], value, MERGE_KEYS[key])
+            merged = _merged_list(result.get(key) or [], value, MERGE_KEYS[key])
+            result[key] = _in_order(merged, patch.get(_ORDER + key), MERGE_KEYS[key])
         else:
             result[key] = copied(value)
     return result
@@ -101,6 +105,12 @@ def _merged_list(old: list[Json], patch: list[Json], by: str) -> list[Json]:
         else:
             result[item[by]] = patched(result.get(item[by]), item, "strategic")
     return list(result.values())
+
+
+def _in_order(items: list[Json], order: list[Json] | None, by: str) -> list[Json]:
+    """What ``order`` names goes first; a server would put the others among them."""
+    places = {item[by]: place for place, item in enumerate(order or ())}
+    return sorted(items, key=lambda item: places.get(item[by], len(places)))
 
 
 def kept(resource: Resource, old: Json, new: Json, subresource: str) -> Json:

@@ -10,13 +10,14 @@ import random
 import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgeagent.outbox import EVENT_SECONDS, MAX_TEXT, News, Outbox, coalesce, smaller
 from shared.errors import StoreBusy
-from shared.messages import MAX_EVENTS, Report, ReportedEvent
+from shared.messages import COMBINED, MAX_EVENTS, Report, ReportedEvent
 from tests.edge_session.conftest import Model
 from tests.edge_session.rig import Device, Hub, a_hub, pod_key, until
 from tests.parts.virtual_time import virtual
@@ -249,6 +250,24 @@ def test_events_are_counted_bounded_and_grow_old() -> None:
     assert not coalesce(kept, (), now=NOW + EVENT_SECONDS)
     long = ReportedEvent("Normal", "Long", "x" * 5000, int(NOW), int(NOW))
     assert len(coalesce((), [long], now=NOW)[0].message) == MAX_TEXT
+
+
+def test_a_repeated_event_keeps_the_place_of_its_beginning() -> None:
+    begun = [replace(event(reason), order=place) for place, reason in enumerate("abc")]
+    again = replace(event("a", at=NOW + 9), order=0)
+    kept = coalesce(begun, [again], now=NOW)
+    assert [(one.reason, one.first, one.order) for one in kept] == [
+        *(("b", NOW, 1), ("c", NOW, 2)),
+        ("a", NOW, 0),
+    ]
+    assert (kept[-1].last, kept[-1].count) == (NOW + 9, 2)
+
+
+def test_similar_events_are_one_with_the_newest_words() -> None:
+    old = replace(event(), message=f"{COMBINED}at 10:01")
+    new = replace(event(at=NOW + 9), message=f"{COMBINED}at 10:02", count=4)
+    (one,) = coalesce([old], [new], now=NOW)
+    assert (one.message, one.count, one.first) == (f"{COMBINED}at 10:02", 5, NOW)
 
 
 def test_another_uid_under_a_key_starts_anew() -> None:

@@ -35,6 +35,34 @@ async def kube(kubernetes: Cluster) -> AsyncIterator[KubeClient]:
     await client.close()
 
 
+async def test_conditions_of_the_node_stand_before_those_of_others(kube: KubeClient) -> None:
+    name = f"patched-{uuid4().hex[:6]}"
+    made = await kube.create(PODS, "default", pod(name, node="nowhere"))
+    others = [{"type": kind, "status": "True"} for kind in ("PodScheduled", "example.com/gate")]
+    made = await kube.patch(
+        *(PODS, "default", name, {"status": {"conditions": others}}),
+        subresource="status",
+        patch_type="strategic",
+    )
+    held, ready = "kubetide.io/UpdateHeld", "ContainersReady"
+    for own, shown in (
+        (("Ready", held, "Initialized"), ["Initialized", "Ready", held]),
+        (("Ready", ready, "Initialized"), ["Initialized", "Ready", ready]),
+    ):
+        rows = [{"type": kind, "status": "True"} for kind in own]
+        report = {"phase": "Running", "observedGeneration": 1, "conditions": rows}
+        made = await kube.patch(
+            *(PODS, "default", name),
+            {"status": status_patch(made["status"], report, online=True)},
+            subresource="status",
+            patch_type="strategic",
+        )
+        kinds = [one["type"] for one in made["status"]["conditions"]]
+        assert kinds == [*shown, "PodScheduled", "example.com/gate"]
+        assert status_patch(made["status"], report, online=True) is None
+    await kube.delete(PODS, "default", name, uid=made["metadata"]["uid"], grace=0)
+
+
 async def test_addresses_are_set_and_then_replaced(kube: KubeClient) -> None:
     name = f"patched-{uuid4().hex[:6]}"
     made = await kube.create(PODS, "default", pod(name, node="nowhere"))

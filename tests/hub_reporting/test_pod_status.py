@@ -52,6 +52,7 @@ reports = st.fixed_dictionaries(
         "conditions": conditions(OWN),
         "qosClass": texts,
         "nominatedNodeName": texts,
+        "observedGeneration": st.integers(1, 3),
     },
 )
 currents = st.tuples(reports, conditions(OWN + FOREIGN)).map(
@@ -92,10 +93,28 @@ def test_the_conditions_of_others_are_left_alone(current: Any, report: Any) -> N
 @given(reports)
 def test_an_equal_status_needs_no_patch(report: Any) -> None:
     current = {**copied(report), "qosClass": "Burstable"}
-    current["conditions"] = [*report.get("conditions", []), {"type": "PodScheduled"}]
+    generation = report.get("observedGeneration")
+    own = [{**row, "observedGeneration": generation} for row in report.get("conditions", [])]
+    current["conditions"] = [*own, {"type": "PodScheduled"}]
     for row in current.get("containerStatuses", []):
         row["lastState"] = {}
     assert status_patch(current, report, online=True) is None
+
+
+def test_conditions_stand_in_a_kubelets_order_with_the_generation_they_were_made_of() -> None:
+    current = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    own = [{"type": kind, "status": "True"} for kind in sorted(OWN)]
+    report = {"phase": "Running", "observedGeneration": 3, "conditions": own}
+    result = after(current, status_patch(current, report, online=True) or {})
+    assert [row["type"] for row in result["conditions"]] == [
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+    ]
+    assert [row.get("observedGeneration") for row in result["conditions"]] == [3, 3, 3, 3, None]
+    assert status_patch(result, report, online=True) is None
 
 
 def test_a_finished_phase_is_never_taken_back() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from cloudhub.events import Events
 from cloudhub.kube.port import EVENTS, PODS, Resource
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Report, ReportedEvent
 from shared.objects import Json
+from shared.tasks import stop
 from shared.topics import Topics
 from simulator.broker_session import Publication
 from simulator.clock import EPOCH
@@ -307,6 +310,60 @@ def test_events_are_written_once_and_counted_up() -> None:
         await world.quiet()
         [event] = await world.kube.list(EVENTS)
         assert event["count"] == 4
+
+    in_world(story)
+
+
+def test_events_of_one_second_are_listed_in_their_order_also_when_some_repeat() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        now = int(EPOCH + asyncio.get_running_loop().time())
+        reasons = ["Pulled", "Created", "Started"]
+        said = [
+            ReportedEvent("Normal", reason, "x", now, now, order=place)
+            for place, reason in enumerate(reasons)
+        ]
+        world.devices[NODE].report(pod_key("web"), uid, RUNNING, events=tuple(said))
+        await world.quiet()
+        pulled_again = replace(said[0], last=now + 5, count=2)
+        said = [*said[1:], pulled_again, ReportedEvent("Warning", "BackOff", "x", now + 1, now + 5)]
+        again = {**RUNNING, "message": "again"}
+        world.devices[NODE].report(pod_key("web"), uid, again, events=tuple(said))
+        await world.quiet()
+        found = sorted(await world.kube.list(EVENTS), key=lambda one: one["metadata"]["name"])
+        assert [one["reason"] for one in found] == [*reasons, "BackOff"]
+        assert [one["count"] for one in found] == [2, 1, 1, 1]
+
+    in_world(story)
+
+
+def test_an_event_that_its_device_has_forgotten_begins_anew() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        now = int(EPOCH + asyncio.get_running_loop().time())
+        for count, later in ((5, 0), (1, 4000)):
+            await world.quiet(later)
+            event = ReportedEvent("Warning", "BackOff", "again", now + later, now + later, count)
+            status = {**RUNNING, "message": str(count)}
+            world.devices[NODE].report(pod_key("web"), uid, status, events=(event,))
+            await world.quiet()
+        found = await world.kube.list(EVENTS)
+        assert [one["count"] for one in found] == [5, 1]
+        assert len({one["metadata"]["name"] for one in found}) == 2
+
+    in_world(story)
+
+
+def test_the_hub_says_the_same_of_a_pod_once_an_hour() -> None:
+    async def story(world: World) -> None:
+        events = Events(world.kube, clock=world.clock)
+        writing = asyncio.create_task(events.run())
+        for wait in (10, 10, 4000, 10):
+            events.warn(pod_key("web"), "uid", NODE, reason="NotSendable", message="too large")
+            await world.quiet(wait)
+        found = await world.kube.list(EVENTS)
+        assert [one["count"] for one in found] == [1, 1]
+        await stop(writing)
 
     in_world(story)
 

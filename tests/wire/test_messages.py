@@ -41,6 +41,7 @@ events = st.builds(
     last=st.just(2**41),
     count=st.integers(1, 1000),
     field_path=st.text(max_size=20),
+    order=st.integers(0, 255),
 )
 
 
