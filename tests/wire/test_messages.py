@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,6 +111,21 @@ def test_a_birth_and_its_death_are_of_one_connection(
     assert not death.online
     assert death.same_connection(birth)
     assert not Session(False, instance, counter + 1).same_connection(birth)
+
+
+def test_a_report_of_an_agent_that_knows_no_order_of_events_is_taken() -> None:
+    said = (
+        ReportedEvent("Normal", "Pulled", "x", 1, 1),
+        ReportedEvent("Normal", "Made", "x", 1, 1),
+    )
+    report = Report(ObjectKey("Pod", "default", "web"), "u", 1, 1, {}, events=said)
+    ordered = replace(report, events=(said[0], replace(said[1], order=1)))
+    assert "o" not in codec.decode(report.encode()), "and costs nothing where there is none"
+    assert Report.decode(report.encode()) == report
+    assert Report.decode(ordered.encode()) == ordered
+    older = codec.decode(ordered.encode())
+    del older["o"]
+    assert Report.decode(codec.encode(older)) == report
 
 
 @given(keys, revisions, json_objects, st.lists(events, max_size=MAX_EVENTS), st.booleans())
