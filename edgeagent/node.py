@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgeagent import VERSION
+from edgeagent import KUBERNETES_VERSION, VERSION
 from edgeagent.device import Device, Readings
 from edgeagent.housekeeping.signals import DISK_PERCENT, EVICTION_MEMORY
 from edgeagent.runtime.port import Runtime, RuntimeInfo
@@ -19,7 +19,7 @@ from shared.clock import Clock
 from shared.errors import KubetideError
 from shared.objects import NO_NAMESPACE, Json, ObjectKey
 
-KUBELET_VERSION = f"v1.34.0-kubetide-{VERSION}"
+KUBELET_VERSION = f"v{KUBERNETES_VERSION}.0-kubetide-{VERSION}"
 MAX_PODS = 110
 LOOK_SECONDS = 10.0
 

@@ -243,7 +243,7 @@ class Acting:
             return
         pod.announced.add(action.container_id)
         path = specs.field_path(pod.pod, action.name)
-        pod.events.record(normal("Killing", _why(action), field_path=path))
+        pod.events.record(normal("Killing", _why(pod.pod, action), field_path=path))
 
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         spec = _spec(pod, action.name)
@@ -303,10 +303,15 @@ def _reason(action: Action, error: KubetideError) -> str:
     return "ContainerCreating"
 
 
-def _why(action: StopContainer) -> str:
+def _why(pod: Json, action: StopContainer) -> str:
     name = action.name
+    spec = specs.container_named(pod, name) or {}
     if action.cause in ("liveness", "startup"):
-        return f"Container {name} failed {action.cause} probe, will be restarted"
+        if specs.is_sidecar(spec):
+            return f"Init container {name} failed {action.cause} probe"
+        again = (spec.get("restartPolicy") or specs.restart_policy(pod)) != "Never"
+        end = ", will be restarted" if again else ""
+        return f"Container {name} failed {action.cause} probe{end}"
     if action.cause in restarting.REPLACED:
         return f"Container {name} definition changed, will be restarted"
     if action.cause == "hook":

@@ -23,8 +23,10 @@ DISRUPTED = "DisruptionTarget"
 
 
 def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[str, Verdict]:
-    containers_ready = _containers_ready(view.pod, statuses, phase)
     stopping = view.facts.stopping
+    # What will be Failed is not ready from then on; what is deleted says how ready it is.
+    decided = "Failed" if stopping is not None and stopping.phase == "Failed" else phase
+    containers_ready = _containers_ready(view.pod, statuses, decided)
     disrupted: dict[str, Verdict] = {}
     if stopping is not None and stopping.disruption:
         disrupted = {DISRUPTED: (True, "TerminationByKubelet", stopping.message)}

@@ -111,8 +111,7 @@ def _is_ready(view: PodView, container: Json, state: Json) -> bool:
     if any(container is one for one in specs.ephemerals(view.pod)):
         return False
     known = view.facts.container(container["name"])
-    stopping = view.facts.stopping is not None
-    return "running" in state and not stopping and known is not None and known.ready
+    return "running" in state and known is not None and known.ready
 
 
 def _resources(known: ContainerFacts, state: Json) -> Json:

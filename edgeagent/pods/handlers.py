@@ -6,10 +6,11 @@ Owns the reading of ``httpGet``, ``tcpSocket``, ``exec`` and ``grpc`` handlers; 
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from edgeagent.pods import dialing
+from edgeagent.pods.expansion import expand
 from shared.objects import Json
 
 
@@ -35,32 +36,46 @@ class Target:
 
 def port_of(target: Target, port: object) -> int:
     """A number, a number as text, or the name of one of the container's ports."""
+    number = _number(target, port)
+    if not 0 < number < 65536:
+        raise BadHandler(f"invalid port number: {number}")
+    return number
+
+
+def _number(target: Target, port: object) -> int:
     if isinstance(port, int):
         return port
-    if isinstance(port, str) and port.isdecimal():
-        return int(port)
     for one in target.spec.get("ports") or ():
         if one.get("name") == port:
             return int(one["containerPort"])
+    if isinstance(port, str) and port.isdecimal():
+        return int(port)
     raise BadHandler(f"couldn't find port: {port}")
 
 
 def url_of(target: Target, http_get: Json) -> str:
+    """The path may have a query; what stands for scheme or host in it counts for nothing."""
     scheme = (http_get.get("scheme") or "HTTP").lower()
     host = http_get.get("host") or target.host
-    path = http_get.get("path") or "/"
-    where = f"[{host}]" if ":" in host else host
-    slash = "" if path.startswith("/") else "/"
-    return f"{scheme}://{where}:{port_of(target, http_get.get('port'))}{slash}{path}"
+    where = dialing.address(host, port_of(target, http_get.get("port")))
+    parts = urlsplit(http_get.get("path") or "/")
+    slash = "" if parts.path.startswith("/") else "/"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{scheme}://{where}{slash}{parts.path}{query}"
 
 
-def headers_of(http_get: Json) -> dict[str, str]:
-    return {one["name"]: one.get("value") or "" for one in http_get.get("httpHeaders") or ()}
+def headers_of(http_get: Json) -> list[tuple[str, str]]:
+    """All of them, in order: a name may be listed more than once."""
+    return [(one["name"], one.get("value") or "") for one in http_get.get("httpHeaders") or ()]
 
 
-async def connect(host: str, port: int) -> None:
-    """Raises OSError when nobody listens."""
-    _, writer = await asyncio.open_connection(host, port)
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
+def probe_command_of(target: Target, handler: Json) -> list[str]:
+    """The command of an exec probe. What it may refer to are the plain values in ``env``."""
+    known = {one["name"]: one.get("value") or "" for one in target.spec.get("env") or ()}
+    return [expand(word, known) for word in handler.get("command") or ()]
+
+
+async def connect(host: str, port: int, *, deadline: float | None = None) -> None:
+    """Raises DialFailed when nobody listens."""
+    async with dialing.dialed(host, port, deadline=deadline):
+        pass

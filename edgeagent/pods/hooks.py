@@ -7,6 +7,7 @@ is the caller's (``acting.py``).
 from __future__ import annotations
 
 from edgeagent.pods import handlers, http_client
+from edgeagent.pods.dialing import DialFailed
 from edgeagent.pods.handlers import BadHandler, Target
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
@@ -39,7 +40,7 @@ class Hooks:
                 await handlers.connect(socket.get("host") or target.host, port)
             elif "sleep" in hook:
                 await self._clock.sleep(float(hook["sleep"].get("seconds") or 0))
-        except (KubetideError, BadHandler, http_client.HttpFailed, OSError) as error:
+        except (KubetideError, BadHandler, http_client.HttpFailed, DialFailed) as error:
             raise HookFailed(str(error)) from error
 
     async def _exec(self, command: list[str], container_id: str) -> None:

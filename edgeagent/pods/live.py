@@ -53,9 +53,9 @@ class LivePod:
         """Containers whose stop, or whose back-off, was told as an Event already."""
         self.reported: tuple[Json, bool] | None = None
         now = Moment(clock.now(), clock.monotonic())
-        self._since = _moment(self.facts.started_at, now)
+        self._since = on_monotonic(self.facts.started_at, now)
         self._stopping = self.facts.stopping
-        self._stopping_since = _moment(self._stopping.at, now) if self._stopping else 0.0
+        self._stopping_since = on_monotonic(self._stopping.at, now) if self._stopping else 0.0
         self._exits: dict[str, float] = {}
 
     def view(self, wanted: Wanted, *, grace: int | None, node: NodeFacts, now: Moment) -> PodView:
@@ -145,7 +145,7 @@ class LivePod:
             if one.state is ContainerState.EXITED
         }
         self._exits = {
-            one: self._exits.get(one) or _moment(finished / _NANO, now)
+            one: self._exits.get(one) or on_monotonic(finished / _NANO, now)
             for one, finished in ended.items()
         }
         there = {one.id for sandbox in self.sandboxes for one in sandbox.containers}
@@ -159,7 +159,7 @@ class LivePod:
                 verdicts.pop(container_id, None)
 
 
-def _moment(wall: float, now: Moment) -> float:
+def on_monotonic(wall: float, now: Moment) -> float:
     """A wall-clock stamp on the monotonic clock; now, for a stamp that cannot be trusted."""
     passed = now.wall - wall if wall > CLOCK_WAS_SET else 0.0
     return now.monotonic - max(passed, 0.0)

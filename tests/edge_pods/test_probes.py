@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-from edgeagent.runtime.port import ExecResult
+from edgeagent.runtime.memory_device import Behaviour
+from edgeagent.runtime.port import ExecResult, RuntimeAway
 from shared.objects import Json
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
@@ -124,3 +126,113 @@ async def test_a_new_agent_keeps_what_the_last_one_knew_about_readiness() -> Non
         await world.passes(60)
         assert all(one["containerStatuses"][0]["ready"] for one in history[count:])
         assert world.container(uid)["restartCount"] == 0
+
+
+@virtual
+async def test_a_check_that_takes_its_time_does_not_move_the_next_one() -> None:
+    async with World() as world:
+        moments: list[float] = []
+
+        def answers() -> ExecResult:
+            moments.append(world.clock.monotonic())
+            return GOOD
+
+        world.exec_results["alive"] = answers
+        world.device.latency["exec_sync"] = 3.0
+        probe = a_probe("alive", periodSeconds=10, timeoutSeconds=5)
+        world.apply(a_pod("web", a_container(livenessProbe=probe)))
+        await world.passes(60)
+        assert [round(b - a, 3) for a, b in pairwise(moments)] == [10.0] * 5
+
+
+@virtual
+async def test_a_check_that_cannot_be_made_decides_nothing_and_is_told() -> None:
+    async with World() as world:
+        probe: Json = {"tcpSocket": {"port": "nowhere"}, "periodSeconds": 10, "failureThreshold": 1}
+        uid = world.apply(a_pod("web", a_container(livenessProbe=probe, readinessProbe=probe)))
+        await world.passes(300)
+        assert world.container(uid)["restartCount"] == 0
+        assert world.container(uid)["ready"] is False
+        words = "probe errored and resulted in unknown state: couldn't find port: nowhere"
+        told = set(world.messages(uid, "Unhealthy"))
+        assert told == {f"Liveness {words}", f"Readiness {words}"}
+
+
+@virtual
+async def test_while_the_runtime_is_away_probes_decide_and_tell_nothing() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", a_container(livenessProbe=a_probe("alive"))))
+        await world.passes(15)
+        world.device.failures["exec_sync"] = [RuntimeAway("gone") for _ in range(20)]
+        await world.passes(300)
+        assert world.container(uid)["restartCount"] == 0
+        assert world.messages(uid, "Unhealthy") == []
+
+
+@virtual
+async def test_readiness_is_probed_until_the_end_and_nothing_else_is() -> None:
+    async with World() as world:
+        ready = [GOOD]
+        world.exec_results.update(ready=lambda: ready[0], alive=lambda: ready[0])
+        world.behaviours["main"] = Behaviour(ignores_stop=True)
+        probes = {
+            "readinessProbe": a_probe("ready", failureThreshold=1),
+            "livenessProbe": a_probe("alive", failureThreshold=1),
+        }
+        uid = world.apply(a_pod("web", a_container(**probes), terminationGracePeriodSeconds=100))
+        await world.passes(15)
+        world.delete(uid, grace=100)
+        await world.passes(15)
+        assert world.condition(uid, "Ready")["status"] == "True"
+        ready[0] = BAD
+        await world.passes(15)
+        assert world.condition(uid, "Ready")["reason"] == "ContainersNotReady"
+        assert "running" in world.container(uid)["state"]
+        assert {*world.messages(uid, "Unhealthy")} == {"Readiness probe failed: not well"}
+        await world.passes(100)
+        assert world.reports.by_uid[uid].finished
+
+
+@virtual
+async def test_a_pod_past_its_deadline_is_not_ready_though_its_containers_still_are() -> None:
+    async with World() as world:
+        world.behaviours["main"] = Behaviour(ignores_stop=True)
+        uid = world.apply(a_pod("web", activeDeadlineSeconds=30))
+        await world.passes(40)
+        assert world.phase(uid) == "Running"
+        assert world.container(uid)["ready"] is True
+        assert world.condition(uid, "Ready")["reason"] == "PodFailed"
+
+
+@virtual
+async def test_what_will_not_be_restarted_is_not_said_to_be() -> None:
+    async with World() as world:
+        world.exec_results["alive"] = lambda: BAD
+        probed = a_container(livenessProbe=a_probe("alive", failureThreshold=1))
+        uid = world.apply(a_pod("web", probed, restartPolicy="Never"))
+        await world.passes(60)
+        assert world.messages(uid, "Killing") == ["Container main failed liveness probe"]
+        side = {**probed, "name": "side", "restartPolicy": "Always"}
+        uid = world.apply(a_pod("other", initContainers=[side]))
+        await world.passes(20)
+        assert world.messages(uid, "Killing")[0] == "Init container side failed liveness probe"
+
+
+@virtual
+async def test_a_clock_that_is_set_later_does_not_shorten_the_initial_delay() -> None:
+    async with World() as world:
+        up = [BAD]
+        world.exec_results["up"] = lambda: up[0]
+        alive = a_probe("alive", initialDelaySeconds=300)
+        container = a_container(
+            startupProbe=a_probe("up", failureThreshold=30), livenessProbe=alive
+        )
+        world.apply(a_pod("web", container))
+        await world.passes(5)
+        world.clock.set_wall(world.clock.now() + 86_400)
+        up[0] = GOOD
+        await world.passes(250)
+        asked = world.device.calls("exec_sync")
+        await world.passes(80)
+        assert len(asked) == 2, "the startup probe alone"
+        assert len(world.device.calls("exec_sync")) > 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgeagent.pods import handlers, http_client
-from edgeagent.pods.checking import Outcome, check
+from edgeagent.pods.checking import Outcome, Result, check
 from edgeagent.pods.handlers import BadHandler, Target
 from edgeagent.pods.http_client import HttpFailed
 from edgeagent.runtime.memory import MemoryRuntime
@@ -23,11 +24,17 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @asynccontextmanager
-async def a_server(answer: Callable[[bytes], bytes | Awaitable[bytes]]) -> AsyncIterator[int]:
+async def a_server(
+    answer: Callable[[bytes], bytes | Awaitable[bytes]],
+    writers: list[asyncio.StreamWriter] | None = None,
+) -> AsyncIterator[int]:
+    """``writers`` gets the connections, for a server that says something before it is asked."""
     tasks: list[asyncio.Task[Any]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.append(asyncio.current_task())  # type: ignore[arg-type]
+        if writers is not None:
+            writers.append(writer)
         try:
             request = await reader.readuntil(b"\r\n\r\n")
             found = answer(request)
@@ -49,10 +56,10 @@ def a_target(port: int) -> Target:
     return Target(spec, "id", ("127.0.0.1",))
 
 
-async def probed(port: int, **fields: object) -> Outcome | None:
+async def probed(port: int | str, **fields: object) -> Outcome | None:
     probe: Json = {"httpGet": {"port": port, **fields}, "timeoutSeconds": 1}
     runtime = MemoryRuntime(MemoryDevice(SystemClock()))
-    return await check(probe, a_target(port), runtime)
+    return await check(probe, a_target(8080), runtime)
 
 
 async def test_any_code_from_200_to_399_is_success() -> None:
@@ -77,17 +84,56 @@ async def test_headers_of_the_probe_are_sent() -> None:
     assert b"\r\nX-Token: 7\r\n" in seen[0]
 
 
-async def test_the_host_header_of_the_probe_wins() -> None:
+async def asked(port_and_more: Json, *headers: tuple[str, str]) -> list[str]:
+    """The lines of the request that a probe with these headers makes."""
     seen: list[bytes] = []
 
     def answer(request: bytes) -> bytes:
         seen.append(request)
         return OK
 
+    listed = [{"name": name, "value": value} for name, value in headers]
     async with a_server(answer) as port:
-        await probed(port, httpHeaders=[{"name": "Host", "value": "example.test"}])
-    assert seen[0].count(b"Host:") == 1
-    assert b"Host: example.test" in seen[0]
+        await probed(port, httpHeaders=listed, **port_and_more)
+    return seen[0].decode().split("\r\n")
+
+
+async def test_the_host_header_of_the_probe_wins() -> None:
+    lines = await asked({}, ("host", "example.test"))
+    assert [line for line in lines if line.lower().startswith("host")] == ["Host: example.test"]
+
+
+async def test_a_header_may_be_sent_more_than_once() -> None:
+    lines = await asked({}, ("X-Tag", "a"), ("x-tag", "b"), ("X-Empty", ""))
+    assert [line for line in lines if line.startswith(("X", "x"))] == [
+        "X-Tag: a",
+        "x-tag: b",
+        "X-Empty: ",
+    ]
+
+
+async def test_default_headers_can_be_replaced_and_left_out() -> None:
+    assert {"User-Agent: kube-probe/1.34", "Accept: */*"} <= set(await asked({}))
+    other = await asked({}, ("user-agent", "mine"), ("accept", "text/plain"))
+    assert {"User-Agent: mine", "Accept: text/plain"} <= set(other)
+    none = await asked({}, ("User-Agent", ""), ("Accept", ""))
+    assert not [line for line in none if line.startswith(("User-Agent", "Accept"))]
+
+
+async def test_headers_of_the_connection_are_not_the_probes_to_set() -> None:
+    lines = await asked({}, ("Connection", "keep-alive"), ("Content-Length", "5"))
+    assert [line for line in lines if line.startswith("Conn")] == ["Connection: close"]
+    assert not [line for line in lines if line.startswith("Content-Length")]
+
+
+async def test_a_path_is_sent_as_a_path_whatever_is_in_it() -> None:
+    for path, sent in (
+        ("/a b?c=d e", "/a%20b?c=d%20e"),
+        ("/a%20b#there", "/a%20b"),
+        ("health", "/health"),
+        ("http://192.0.2.1/elsewhere", "/elsewhere"),
+    ):
+        assert (await asked({"path": path}))[0] == f"GET {sent} HTTP/1.1"
 
 
 async def test_a_redirect_within_the_host_is_followed() -> None:
@@ -97,25 +143,59 @@ async def test_a_redirect_within_the_host_is_followed() -> None:
         return b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 
     async with a_server(answer) as port:
-        assert await probed(port, path="/old") == Outcome(
-            False, "HTTP probe failed with statuscode: 503"
-        )
+        words = "HTTP probe failed with statuscode: 503"
+        assert await probed(port, path="/old") == Outcome(Result.FAILURE, words)
 
 
-async def test_a_redirect_to_another_host_is_a_success_that_is_not_followed() -> None:
-    away = b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n"
-    async with a_server(lambda _: away) as port:
+@pytest.mark.parametrize(
+    "head", ["Content-Length: 9\r\n\r\n%s", "Transfer-Encoding: chunked\r\n\r\n9\r\n%s\r\n0\r\n"]
+)
+async def test_a_redirect_to_another_host_is_a_success_with_a_warning(head: str) -> None:
+    away = "HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n" + head % "elsewhere"
+    async with a_server(lambda _: away.encode()) as port:
+        words = "Probe terminated redirects, Response body: elsewhere"
         outcome = await probed(port)
-        assert outcome is not None
+        assert outcome == Outcome(Result.WARNING, words)
         assert outcome.good
 
 
+async def test_a_host_header_holds_through_a_redirect_that_names_no_host() -> None:
+    seen: list[bytes] = []
+
+    def answer(request: bytes) -> bytes:
+        seen.append(request)
+        target = {1: "/relative", 2: f"http://127.0.0.1:{port}/absolute"}.get(len(seen))
+        if target is None:
+            return OK
+        return f"HTTP/1.1 307 x\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
+
+    async with a_server(answer) as port:
+        await probed(port, httpHeaders=[{"name": "host", "value": "example.test"}])
+    hosts = [re.search(rb"Host: (.*)\r\n", request) for request in seen]
+    found = [host[1].decode() for host in hosts if host]
+    assert found == ["example.test", "example.test", f"127.0.0.1:{port}"]
+
+
 async def test_redirects_without_an_end_fail() -> None:
-    around = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
-    async with a_server(lambda _: around) as port:
+    seen: list[bytes] = []
+
+    def around(request: bytes) -> bytes:
+        seen.append(request)
+        return b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
+
+    async with a_server(around) as port:
+        words = 'Get "/": stopped after 10 redirects'
+        assert await probed(port) == Outcome(Result.FAILURE, words)
+    assert len(seen) == 10
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[::1/", "http:///"])
+async def test_a_redirect_to_what_is_no_place_fails_or_is_not_followed(location: str) -> None:
+    answer = f"HTTP/1.1 301 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+    async with a_server(lambda _: answer) as port:
         outcome = await probed(port)
-        assert outcome is not None
-        assert "stopped after 10 redirects" in outcome.words
+    assert outcome is not None
+    assert outcome.result in (Result.FAILURE, Result.WARNING)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +214,56 @@ async def test_an_answer_without_an_end_fails_in_time() -> None:
         return OK
 
     async with a_server(lambda _: slow()) as port:
-        assert await probed(port) == Outcome(False, "command timed out after 1s")
+        late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        words = f'Get "http://127.0.0.1:{port}/": {late}'
+        assert await probed(port) == Outcome(Result.FAILURE, words)
+
+
+async def test_a_body_without_an_end_fails_in_time() -> None:
+    stalls = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly"
+
+    async def answer() -> bytes:
+        writers[-1].write(stalls)
+        await asyncio.sleep(3)
+        return b""
+
+    writers: list[asyncio.StreamWriter] = []
+    async with a_server(lambda _: answer(), writers) as port:
+        outcome = await probed(port)
+    assert outcome is not None
+    assert outcome.words.endswith("(Client.Timeout or context cancellation while reading body)")
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_an_answer_that_has_no_body_is_not_waited_for(status: str) -> None:
+    async def answer() -> bytes:
+        writers[-1].write(f"HTTP/1.1 {status}\r\n\r\n".encode())
+        await asyncio.sleep(3)
+        return b""
+
+    writers: list[asyncio.StreamWriter] = []
+    async with a_server(lambda _: answer(), writers) as port:
+        outcome = await probed(port)
+    assert outcome is not None
+    assert outcome.good
+
+
+async def test_what_a_server_says_in_advance_is_not_its_answer() -> None:
+    hints = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"
+    )
+    async with a_server(lambda _: hints) as port:
+        words = "HTTP probe failed with statuscode: 500"
+        assert await probed(port) == Outcome(Result.FAILURE, words)
+    async with a_server(lambda _: b"HTTP/1.1 102 Processing\r\n\r\n" * 20) as port:
+        outcome = await probed(port)
+        assert outcome is not None
+        assert not outcome.good
 
 
 async def test_a_line_break_cannot_be_smuggled_into_a_header() -> None:
     with pytest.raises(HttpFailed):
-        await http_client.get("http://127.0.0.1:1/", {"X": "a\r\nY: b"})
+        await http_client.get("http://127.0.0.1:1/", [("X", "a\r\nY: b")])
     async with a_server(lambda _: OK) as port:
         outcome = await probed(port, httpHeaders=[{"name": "X", "value": "a\r\nY: b"}])
         assert outcome is not None
@@ -149,9 +273,15 @@ async def test_a_line_break_cannot_be_smuggled_into_a_header() -> None:
 async def test_a_refused_connection_fails() -> None:
     async with a_server(lambda _: OK) as port:
         pass
-    outcome = await probed(port)
-    assert outcome is not None
-    assert not outcome.good
+    refused = f"dial tcp 127.0.0.1:{port}: connect: connection refused"
+    words = f'Get "http://127.0.0.1:{port}/": {refused}'
+    assert await probed(port) == Outcome(Result.FAILURE, words)
+
+
+async def test_a_port_that_the_container_does_not_have_decides_nothing() -> None:
+    words = "couldn't find port: metrics"
+    assert await probed("metrics") == Outcome(Result.UNKNOWN, words)
+    assert await probed(70000) == Outcome(Result.UNKNOWN, "invalid port number: 70000")
 
 
 def test_ports_are_numbers_or_names_of_the_containers_ports() -> None:
