@@ -54,7 +54,8 @@ async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device
 
 
 def a_probe(**fields: object) -> Json:
-    return {"periodSeconds": 1, "failureThreshold": 1, **fields}
+    """With time enough for a busy machine, where time is not the matter."""
+    return {"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 10, **fields}
 
 
 def runs(script: str) -> Json:
@@ -125,9 +126,11 @@ async def test_an_http_probe_asks_by_named_port_path_and_headers(device: Device)
 async def test_codes_redirects_time_outs_and_ports_that_are_not_there(device: Device) -> None:
     """One server; one container for each way to be probed, since all share the pod's network."""
 
-    def asks(name: str, path: str, **probe: object) -> Json:
-        get: Json = {"path": path, "port": 8080, **probe}
-        return a_script(OBEYS, name, readinessProbe=a_probe(httpGet=get, initialDelaySeconds=1))
+    def asks(name: str, path: str, port: int | str = 8080) -> Json:
+        get = {"path": path, "port": port}
+        seconds = {"timeoutSeconds": 1} if name == "slow" else {}
+        probe = a_probe(httpGet=get, initialDelaySeconds=1, **seconds)
+        return a_script(OBEYS, name, readinessProbe=probe)
 
     uid = device.apply(
         a_script(SERVER, "server"),
@@ -286,7 +289,9 @@ async def test_an_exec_probe_is_its_exit_code_and_says_what_the_command_said(
 async def test_an_exec_probe_that_takes_too_long_fails_and_its_command_is_killed(
     device: Device,
 ) -> None:
-    probe = a_probe(**runs("echo begun > /proc/1/fd/1; sleep 77"), periodSeconds=2)
+    probe = a_probe(
+        **runs("echo begun > /proc/1/fd/1; sleep 77"), periodSeconds=2, timeoutSeconds=1
+    )
     uid = device.apply(a_script(OBEYS, readinessProbe=probe))
     await device.until(lambda: len(told(device, uid, "Unhealthy")) >= 1)
     command = "/bin/sh -c echo begun > /proc/1/fd/1; sleep 77"
@@ -452,14 +457,17 @@ async def test_of_a_pod_that_stops_only_readiness_is_probed(device: Device) -> N
         "readinessProbe": a_probe(**runs("test -e /ready")),
         "livenessProbe": a_probe(**runs("test ! -e /stopping")),
     }
-    stops = "touch /stopping; sleep 3; rm /ready; sleep 3; exit 7"
+    waits = "until [ -e /{} ]; do sleep 0.1; done"
+    stops = f"touch /stopping; {waits.format('drained')}; rm /ready; {waits.format('go')}; exit 7"
     uid = device.apply(a_script(f"touch /ready; trap '{stops}' TERM; sleep 3600 & wait", **probes))
     await device.until(lambda: bool(device.container(uid).get("ready")))
-    device.delete(uid, grace=30)
+    device.delete(uid, grace=60)
     await device.until(lambda: "Killing" in device.reasons(uid))
-    await never(lambda: not device.container(uid)["ready"], seconds=2)
+    await never(lambda: not device.container(uid)["ready"], seconds=2.5)
+    await do(device, uid, "touch /drained")
     await device.until(lambda: condition(device, uid, "Ready")["status"] == "False")
     assert device.runs(uid)
+    await do(device, uid, "touch /go")
     await device.until(lambda: device.finished(uid))
     assert device.ended(uid)["exitCode"] == 7
     assert {*told(device, uid, "Unhealthy")} == {"Readiness probe failed: "}
