@@ -105,8 +105,11 @@ class _Program:
             self._process.wait()
 
 
-def start_kube_apiserver(assets: Path, folder: Path) -> Cluster:
-    """A real kube-apiserver over an empty etcd; returns when it is ready."""
+def start_kube_apiserver(assets: Path, folder: Path, *, accounts: bool = False) -> Cluster:
+    """A real kube-apiserver over an empty etcd; returns when it is ready.
+
+    ``accounts``: pods are given what belongs to their service accounts, which must exist.
+    """
     made = certificates.make(folder / "pki")
     _service_account_keys(made.folder)
     (made.folder / "audit.yaml").write_text(_AUDIT)
@@ -116,6 +119,8 @@ def start_kube_apiserver(assets: Path, folder: Path) -> Cluster:
     etcd = _Program(_etcd(assets, folder, client_port, peer_port=peer_port), folder / "etcd.log")
     minor = _minor(assets)
     arguments = _apiserver(assets, made, tokens, etcd_port=client_port, port=port, minor=minor)
+    if not accounts:
+        arguments.append("--disable-admission-plugins=ServiceAccount")
     server = _Program(arguments, folder / "kube-apiserver.log")
 
     def stop() -> None:
@@ -172,7 +177,6 @@ def _apiserver(
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={made.folder / 'accounts.pub'}",
         f"--service-account-signing-key-file={made.folder / 'accounts.key'}",
-        "--disable-admission-plugins=ServiceAccount",
         *(f"--audit-policy-file={made.folder / 'audit.yaml'}", "--audit-log-mode=blocking"),
         f"--audit-log-path={made.folder / 'audit.log'}",
     ]
