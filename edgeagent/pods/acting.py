@@ -23,13 +23,15 @@ from edgeagent.pods.actions import (
     RemoveSandbox,
     RemoveVolumes,
     ResizeContainer,
+    RunPreStop,
     StartContainer,
     StartSandbox,
     StopContainer,
     StopSandbox,
 )
 from edgeagent.pods.draft import MINIMUM_GRACE
-from edgeagent.pods.errors import PodTrouble
+from edgeagent.pods.errors import ConfigError, PodTrouble
+from edgeagent.pods.handlers import Target
 from edgeagent.pods.hooks import HookFailed, Hooks
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.observing import Observer
@@ -61,6 +63,7 @@ class Acting:
         observer: Observer,
         clock: Clock,
         revision: Callable[[], int],
+        node_ips: Callable[[], tuple[str, ...]],
     ) -> None:
         """``revision`` is that of the list that pods are started by."""
         self._runtime = runtime
@@ -68,6 +71,7 @@ class Acting:
         self._observer = observer
         self._clock = clock
         self._revision = revision
+        self._node_ips = node_ips
         self._hooks = Hooks(runtime, clock)
         self._starting = asyncio.Semaphore(_STARTS_AT_ONCE)
 
@@ -104,6 +108,8 @@ class Acting:
                 )
             case StartContainer():
                 await self._start_container(pod, action)
+            case RunPreStop():
+                await self._pre_stop(pod, action)
             case StopContainer():
                 await self._stop_container(pod, action)
             case ResizeContainer():
@@ -183,6 +189,7 @@ class Acting:
             ips=sandbox.ips,
             record=pod.events.record,
         )
+        config = replace(config, processes_of=_target_of(pod, spec))
         around = self._materials.sandbox(
             pod.pod,
             attempt=sandbox.attempt,
@@ -205,45 +212,52 @@ class Acting:
     async def _post_start(self, pod: LivePod, spec: Json, *, hook: Json, container_id: str) -> None:
         """A container whose hook fails is killed, and goes by its restart policy."""
         try:
-            await self._hooks.run(hook, spec=spec, container_id=container_id, ips=pod.facts.ips)
+            await self._run_hook(pod, hook, spec=spec, container_id=container_id)
         except HookFailed as error:
             path = specs.field_path(pod.pod, spec["name"])
-            pod.events.record(warning("FailedPostStartHook", str(error), field_path=path))
+            words = "PostStartHook failed"
+            pod.events.record(warning("FailedPostStartHook", words, field_path=path))
             pod.unhealthy[container_id] = "hook"
+            raise PodTrouble("PostStartHookError", str(error), event="", delay=0.0) from error
+
+    async def _run_hook(self, pod: LivePod, hook: Json, *, spec: Json, container_id: str) -> None:
+        ips = self._node_ips() if specs.on_host_network(pod.pod) else pod.facts.ips
+        target = Target(spec, container_id, ips)
+        await self._hooks.run(hook, pod=pod.pod, target=target, record=pod.events.record)
 
     async def _stop_container(self, pod: LivePod, action: StopContainer) -> None:
         grace = max(action.deadline - self._clock.monotonic(), 0.0)
-        spec = _spec(pod, action.name)
+        self._announce(pod, action.name, action.container_id, _why(pod, action))
         if action.hook:
-            self._announce(pod, action)
-            await self._pre_stop(pod, spec, container_id=action.container_id, seconds=grace)
+            await self._pre_stop(pod, action)
         left = action.deadline - self._clock.monotonic()
         least = min(MINIMUM_GRACE, grace)
         await self._runtime.stop_container(action.container_id, max(left, least))
         await self._look(pod, _home(pod, action.container_id))
 
-    async def _pre_stop(
-        self, pod: LivePod, spec: Json, *, container_id: str, seconds: float
-    ) -> None:
+    async def _pre_stop(self, pod: LivePod, action: StopContainer | RunPreStop) -> None:
+        """Once for each container, and for no longer than it may take to stop."""
+        spec = _spec(pod, action.name)
         hook = (spec.get("lifecycle") or {}).get("preStop")
+        seconds = action.deadline - self._clock.monotonic()
         if not hook or seconds <= 0:
             return
+        self._announce(pod, action.name, action.container_id, f"Stopping container {action.name}")
         try:
-            await asyncio.wait_for(
-                self._hooks.run(hook, spec=spec, container_id=container_id, ips=pod.facts.ips),
-                seconds,
-            )
+            running = self._run_hook(pod, hook, spec=spec, container_id=action.container_id)
+            await asyncio.wait_for(running, seconds)
         except (HookFailed, TimeoutError) as error:
-            words = str(error) or "PreStopHook did not complete within the grace period"
-            path = specs.field_path(pod.pod, spec["name"])
+            log.info("preStop hook failed", pod_uid=pod.uid, error=str(error) or "out of time")
+            path = specs.field_path(pod.pod, action.name)
+            words = "PreStopHook failed"
             pod.events.record(warning("FailedPreStopHook", words, field_path=path))
+        pod.hooked.add(action.container_id)
 
-    def _announce(self, pod: LivePod, action: StopContainer) -> None:
-        if action.container_id in pod.announced:
-            return
-        pod.announced.add(action.container_id)
-        path = specs.field_path(pod.pod, action.name)
-        pod.events.record(normal("Killing", _why(pod.pod, action), field_path=path))
+    def _announce(self, pod: LivePod, name: str, container_id: str, words: str) -> None:
+        if container_id not in pod.announced:
+            pod.announced.add(container_id)
+            path = specs.field_path(pod.pod, name)
+            pod.events.record(normal("Killing", words, field_path=path))
 
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         spec = _spec(pod, action.name)
@@ -303,25 +317,37 @@ def _reason(action: Action, error: KubetideError) -> str:
     return "ContainerCreating"
 
 
-def _why(pod: Json, action: StopContainer) -> str:
-    name = action.name
-    spec = specs.container_named(pod, name) or {}
-    if action.cause in ("liveness", "startup"):
-        if specs.is_sidecar(spec):
-            return f"Init container {name} failed {action.cause} probe"
-        again = (spec.get("restartPolicy") or specs.restart_policy(pod)) != "Never"
-        end = ", will be restarted" if again else ""
-        return f"Container {name} failed {action.cause} probe{end}"
-    if action.cause in restarting.REPLACED:
-        return f"Container {name} definition changed, will be restarted"
+def _why(pod: LivePod, action: StopContainer) -> str:
+    """In the words of the Event ``Killing``."""
+    name, container = action.name, _spec(pod, action.name)
+    init = any(container is one for one in specs.inits(pod.pod))
+    subject = f"{'Init container' if init else 'Container'} {name}"
     if action.cause == "hook":
         return "FailedPostStartHook"
+    if action.cause == "resize":
+        return f"Container {name} resize requires restart, will be restarted"
+    if action.cause in restarting.REPLACED:
+        return f"{subject} definition changed{'' if init else ', will be restarted'}"
+    if action.cause in restarting.KILLED_BY_PROBE:
+        again = not init and restarting.policy_of(pod.pod, container) != "Never"
+        return f"{subject} failed {action.cause} probe{', will be restarted' if again else ''}"
     return f"Stopping container {name}"
 
 
 def _spec(pod: LivePod, name: str) -> Json:
     """A container that the pod no longer names can still be stopped."""
     return specs.container_named(pod.pod, name) or {"name": name}
+
+
+def _target_of(pod: LivePod, spec: Json) -> str:
+    """Id of the container that an ephemeral container looks into, if it names one."""
+    name = spec.get("targetContainerName")
+    if not name:
+        return ""
+    known = pod.facts.container(name)
+    if known is None or known.ended is not None:
+        raise ConfigError(f"unable to find target container {name}")
+    return known.id
 
 
 def _home(pod: LivePod, container_id: str) -> str:

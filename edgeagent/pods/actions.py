@@ -61,6 +61,20 @@ class StartContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPreStop:
+    """The preStop hook of a sidecar whose pod stops, while its turn to be stopped has not come."""
+
+    name: str
+    container_id: str
+    deadline: float
+    """Monotonic: the hook gets no more time than the pod."""
+
+    @property
+    def slot(self) -> str:
+        return f"prestop/{self.container_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class StopContainer:
     """preStop hook, stop signal, and SIGKILL when the grace is over."""
 
@@ -141,6 +155,7 @@ Action = (
     | StartSandbox
     | EnsureImage
     | StartContainer
+    | RunPreStop
     | StopContainer
     | ResizeContainer
     | RemoveContainer

@@ -35,7 +35,9 @@ class Draft:
         self.actions.append(action)
         return True
 
-    def stop(self, one: Container, *, since: float, grace: float, cause: str) -> None:
+    def stop(
+        self, one: Container, *, since: float, grace: float, cause: str, hook: bool = True
+    ) -> None:
         """Stop a container by ``since + grace``; an earlier end replaces a later one under way."""
         deadline = since + grace
         for current in self.view.live.under_way:
@@ -48,7 +50,7 @@ class Draft:
                 return
         if grace:
             deadline = max(deadline, self.now.monotonic + min(MINIMUM_GRACE, grace))
-        self.act(StopContainer(one.name, one.id, deadline, cause))
+        self.act(StopContainer(one.name, one.id, deadline, cause, hook))
 
     def at(self, monotonic: float) -> None:
         """Look again at this moment, whatever happens before."""

@@ -47,6 +47,7 @@ class LivePod:
         self.startup: dict[str, bool] = {}
         self.readiness: dict[str, bool] = {}
         self.unhealthy: dict[str, str] = {}
+        self.hooked: set[str] = set()
         self.words: dict[str, str] = {}
         """By container id: what it said at its end."""
         self.announced: set[str] = set()
@@ -133,6 +134,7 @@ class LivePod:
             startup=dict(self.startup),
             readiness=dict(self.readiness),
             unhealthy=dict(self.unhealthy),
+            hooked=frozenset(self.hooked),
             cleaned=frozenset(self.cleaned),
             eviction=self.eviction,
         )
@@ -150,6 +152,7 @@ class LivePod:
         }
         there = {one.id for sandbox in self.sandboxes for one in sandbox.containers}
         self.announced = {one for one in self.announced if one.rpartition("/")[2] in there}
+        self.hooked &= there
         self.words = {one: words for one, words in self.words.items() if one in ended}
         self._drop_verdicts(ended)
 

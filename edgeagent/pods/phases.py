@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from edgeagent.pods import specs
 from shared.objects import Json
 
 
 def phase_of(pod: Json, statuses: dict[str, Json], *, terminal: bool) -> str:
-    """``terminal``: everything has ended and nothing will be started again."""
-    policy = specs.restart_policy(pod)
+    """``terminal``: everything has ended and nothing will be started again.
+
+    Before that a pod is never called finished, though all its containers have ended: what they
+    ended with decides nothing while one may start again, or a sidecar still runs.
+    """
     inits = [_init(statuses[one["name"]]) for one in specs.inits(pod) if not specs.is_sidecar(one)]
-    if "failed" in inits and (policy == "Never" or terminal):
-        return "Failed"
-    sidecars = [_sidecar(statuses[one["name"]]) for one in specs.sidecars(pod)]
-    mains = Counter(_main(statuses[one["name"]]) for one in specs.mains(pod))
-    began = any(_began(statuses[one["name"]]) for one in specs.mains(pod))
-    if not terminal and ("pending" in inits or ("pending" in sidecars and not began)):
-        return "Pending"
-    if mains["waiting"]:
-        return "Failed" if terminal else "Pending"
-    if mains["running"] or "running" in sidecars:
-        return "Running"
-    return _ended(policy, mains, terminal=terminal)
-
-
-def _ended(policy: str, mains: Counter[str], *, terminal: bool) -> str:
+    mains = [_main(statuses[one["name"]]) for one in specs.mains(pod)]
     if terminal:
-        return "Failed" if mains["failed"] else "Succeeded"
-    if policy == "Always":
-        return "Running"
-    if not mains["failed"]:
-        return "Succeeded"
-    return "Failed" if policy == "Never" else "Running"
+        succeeded = "failed" not in inits and all(one == "succeeded" for one in mains)
+        return "Succeeded" if succeeded else "Failed"
+    sidecars = [_sidecar(statuses[one["name"]]) for one in specs.sidecars(pod)]
+    began = any(_began(statuses[one["name"]]) for one in specs.mains(pod))
+    initializing = "pending" in inits or ("pending" in sidecars and not began)
+    return "Pending" if initializing or "waiting" in mains else "Running"
 
 
 def _init(status: Json) -> str:
@@ -47,8 +34,7 @@ def _init(status: Json) -> str:
 def _sidecar(status: Json) -> str:
     if "running" in status["state"]:
         return "running" if status["started"] else "pending"
-    never = "waiting" in status["state"] and not status["lastState"]
-    return "pending" if never else "ended"
+    return "ended" if _began(status) else "pending"
 
 
 def _main(status: Json) -> str:

@@ -18,7 +18,7 @@ from edgeagent.pods.absorbing import absorb
 from edgeagent.pods.actions import Action, StopContainer
 from edgeagent.pods.draft import Draft
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.restarting import KILLED_BY_PROBE, REPLACED
+from edgeagent.pods.restarting import KILLED
 from edgeagent.pods.status import current
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
@@ -73,7 +73,7 @@ def _with(view: PodView, facts: PodFacts, now: Moment) -> PodView:
 def _with_causes(facts: PodFacts, actions: list[Action]) -> PodFacts:
     """Why a container is stopped decides later whether it is started again."""
     for action in actions:
-        if isinstance(action, StopContainer) and action.cause in KILLED_BY_PROBE | REPLACED:
+        if isinstance(action, StopContainer) and action.cause in KILLED:
             known = facts.container(action.name)
             if known is not None and known.id == action.container_id:
                 facts = facts.with_container(action.name, replace(known, killed=action.cause))

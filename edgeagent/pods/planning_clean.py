@@ -11,6 +11,7 @@ from edgeagent.pods.actions import (
     Forget,
     RemoveSandbox,
     RemoveVolumes,
+    RunPreStop,
     StopContainer,
     StopSandbox,
 )
@@ -24,7 +25,7 @@ VOLUMES = "volumes"
 def clean(draft: Draft) -> None:
     view = draft.view
     for action in view.live.under_way:
-        if isinstance(action, (EnsureImage, StopContainer)):
+        if isinstance(action, (EnsureImage, RunPreStop, StopContainer)):
             draft.abandon.append(action)
     cleaned = view.live.cleaned
     for sandbox in view.sandboxes:

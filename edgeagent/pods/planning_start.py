@@ -102,7 +102,9 @@ def _tend_running(draft: Draft) -> None:
         cause = _cause_to_stop(draft.view, observed, spec=spec, known=known)
         if cause:
             _stop(draft, observed, cause)
-        elif known.resources != (spec.get("resources") or {}):
+        elif known.resources != (spec.get("resources") or {}) and not specs.runs_once(
+            draft.view.pod, spec
+        ):
             draft.act(ResizeContainer(spec["name"], observed.id))
 
 
@@ -110,6 +112,8 @@ def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: Con
     if observed.state is ContainerState.UNKNOWN:
         return "unknown"
     if known.killed in restarting.REPLACED:
+        return known.killed
+    if specs.runs_once(view.pod, spec):
         return known.killed
     ran_as = observed.annotations.get(IDENTITY_ANNOTATION)
     if ran_as and ran_as != specs.identity(spec):
@@ -150,40 +154,38 @@ def _probe_grace(probe: Json, otherwise: float) -> float:
 def _initialize(draft: Draft) -> bool:
     """Start what is next of the init containers; True when all of them let the others start.
 
-    Sidecars are kept running from their turn on, for as long as the pod runs.
+    Sidecars are kept running from their turn on, for as long as the pod runs. One that fails when
+    a later container has begun already holds up nothing any more.
     """
     view = draft.view
-    initialized = _main_began_here(view)
-    for container in specs.inits(view.pod):
+    inits = specs.inits(view.pod)
+    began = [at for at, one in enumerate(inits) if _began_here(view, one)]
+    passed = len(inits) if _main_began_here(view) else max(began, default=0)
+    for at, container in enumerate(inits):
         if specs.is_sidecar(container):
             running = _tend(draft, container)
-            if not initialized and not (running and running.started):
+            if at >= passed and not (running and running.started):
                 return False
-        elif not initialized and not _succeeded_here(view, container):
+        elif at >= passed and not _succeeded_here(view, container):
             _tend(draft, container)
             return False
     return True
 
 
+def _began_here(view: PodView, container: Json) -> bool:
+    """In the current sandbox: a new one begins from the start."""
+    known, sandbox = view.facts.container(container["name"]), view.sandbox
+    return known is not None and sandbox is not None and known.sandbox == sandbox.id
+
+
 def _main_began_here(view: PodView) -> bool:
-    sandbox = view.sandbox
-    return sandbox is not None and any(
-        known is not None and known.sandbox == sandbox.id
-        for known in (view.facts.container(one["name"]) for one in specs.mains(view.pod))
-    )
+    return any(_began_here(view, one) for one in specs.mains(view.pod))
 
 
 def _succeeded_here(view: PodView, init: Json) -> bool:
-    """In this sandbox: a new sandbox means that the init containers run again."""
     known = view.facts.container(init["name"])
-    sandbox = view.sandbox
-    return (
-        known is not None
-        and sandbox is not None
-        and known.sandbox == sandbox.id
-        and known.ended is not None
-        and known.ended.exit_code == 0
-    )
+    succeeded = known is not None and known.ended is not None and known.ended.exit_code == 0
+    return succeeded and _began_here(view, init)
 
 
 def _run_mains(draft: Draft) -> None:

@@ -1,13 +1,15 @@
 """Planning for a pod that stops as a whole: containers first, sidecars after them in reverse.
 
-Owns the order of stopping and the sharing of the grace period, which is one for the whole pod.
-Called by ``planning.plan`` only, and only after a legitimate cause was recorded in the facts.
+Owns the order of stopping and the sharing of the grace period, which is one for the whole pod:
+preStop hooks run at once, sidecars are stopped in their turn, and when the grace period is over
+whatever still runs is stopped together. Called by ``planning.plan`` only, and only after a
+legitimate cause was recorded in the facts.
 """
 
 from __future__ import annotations
 
 from edgeagent.pods import specs
-from edgeagent.pods.actions import EnsureImage, ResizeContainer, StartContainer
+from edgeagent.pods.actions import EnsureImage, ResizeContainer, RunPreStop, StartContainer
 from edgeagent.pods.draft import Draft
 from edgeagent.pods.view import PodView
 from edgeagent.runtime.port import Container
@@ -19,11 +21,30 @@ def stop(draft: Draft) -> None:
     _give_up_starting(draft)
     stopping = draft.view.facts.stopping
     assert stopping is not None
+    end = draft.view.live.stopping_since + stopping.grace
     running = draft.view.running()
     for one in running:
-        if _is_its_turn(draft.view, one, running):
-            since = draft.view.live.stopping_since
-            draft.stop(one, since=since, grace=stopping.grace, cause="pod")
+        if draft.now.monotonic >= end:
+            _stop(draft, one, grace=stopping.grace)
+            continue
+        draft.at(end)
+        if not _is_its_turn(draft.view, one, running):
+            _run_hook(draft, one, end)
+        elif not draft.busy(f"prestop/{one.id}"):
+            _stop(draft, one, grace=stopping.grace)
+
+
+def _stop(draft: Draft, one: Container, *, grace: int) -> None:
+    hook = one.id not in draft.view.live.hooked and not draft.busy(f"prestop/{one.id}")
+    since = draft.view.live.stopping_since
+    draft.stop(one, since=since, grace=grace, cause="pod", hook=hook)
+
+
+def _run_hook(draft: Draft, one: Container, end: float) -> None:
+    spec = specs.container_named(draft.view.pod, one.name) or {}
+    waits = (spec.get("lifecycle") or {}).get("preStop")
+    if waits and one.id not in draft.view.live.hooked:
+        draft.act(RunPreStop(one.name, one.id, end))
 
 
 def _give_up_starting(draft: Draft) -> None:

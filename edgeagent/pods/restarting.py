@@ -8,7 +8,7 @@ its sandbox (a device that lost power) did not crash and does not wait.
 from __future__ import annotations
 
 from edgeagent.pods import specs
-from edgeagent.pods.facts import ContainerFacts, Termination
+from edgeagent.pods.facts import ContainerFacts
 from edgeagent.pods.view import PodView
 from shared.objects import Json
 
@@ -16,9 +16,11 @@ FIRST_BACKOFF = 10
 MOST_BACKOFF = 300
 GOOD_RUN_SECONDS = 600
 
-KILLED_BY_PROBE = frozenset({"liveness", "startup", "hook"})
+KILLED_BY_PROBE = frozenset({"liveness", "startup"})
 REPLACED = frozenset({"spec", "resize"})
 """Stopped by us in order to be started anew, whatever the policy."""
+KILLED = KILLED_BY_PROBE | REPLACED | {"hook"}
+"""Causes that are remembered: what was to be killed is killed also by the next agent."""
 
 
 def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
@@ -28,24 +30,34 @@ def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
         return False
     if known.killed in REPLACED:
         return True
-    ruled = _by_rule(container, known.ended)
+    if known.killed in KILLED_BY_PROBE and policy_of(pod, container) != "Never":
+        return True
+    return restarts_after(pod, container, known.ended.exit_code)
+
+
+def restarts_after(pod: Json, container: Json, exit_code: int) -> bool:
+    """Whether a container that ended by itself with this exit code is started again."""
+    if specs.is_sidecar(container) and any(one is container for one in specs.inits(pod)):
+        return True
+    ruled = _by_rule(container, exit_code)
     if ruled is not None:
         return ruled
-    policy = container.get("restartPolicy") or specs.restart_policy(pod)
-    if policy == "Never":
-        return False
-    if known.killed in KILLED_BY_PROBE:
+    policy = policy_of(pod, container)
+    if policy == "Always" and not any(one is container for one in specs.inits(pod)):
         return True
-    once = policy == "OnFailure" or any(one is container for one in specs.inits(pod))
-    if once and not specs.is_sidecar(container):
-        return known.ended.exit_code != 0
-    return True
+    return policy != "Never" and exit_code != 0
 
 
-def _by_rule(container: Json, ended: Termination) -> bool | None:
+def policy_of(pod: Json, container: Json) -> str:
+    """The container's own word, else the pod's."""
+    return container.get("restartPolicy") or specs.restart_policy(pod)
+
+
+def _by_rule(container: Json, exit_code: int) -> bool | None:
+    """What the first rule that matches says; None when none does."""
     for rule in container.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
-        listed = ended.exit_code in (codes.get("values") or ())
+        listed = exit_code in (codes.get("values") or ())
         if listed == (codes.get("operator") == "In"):
             return bool(rule.get("action") == "Restart")
     return None

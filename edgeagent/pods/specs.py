@@ -54,6 +54,12 @@ def is_sidecar(init: Json) -> bool:
     return init.get("restartPolicy") == "Always"
 
 
+def runs_once(pod: Json, container: Json) -> bool:
+    """Init containers without the sidecars, and ephemeral ones: a changed spec leaves them be."""
+    regular = any(container is one for one in inits(pod)) and not is_sidecar(container)
+    return regular or any(container is one for one in ephemerals(pod))
+
+
 def every_container(pod: Json) -> Iterator[Json]:
     yield from inits(pod)
     yield from mains(pod)

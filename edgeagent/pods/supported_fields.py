@@ -7,7 +7,7 @@ is never forgotten. ``verdicts.py`` has the words it is written in, ``supported.
 from __future__ import annotations
 
 from edgeagent.pods.supported_volumes import VOLUMES
-from edgeagent.pods.verdicts import Field, idle, must, no, only, told, yes
+from edgeagent.pods.verdicts import Field, idle, must, no, only, yes
 
 _SCHEDULER = "the scheduler's business, done before the pod comes here"
 _WINDOWS = "Linux nodes ignore it"
@@ -99,7 +99,7 @@ TABLE: dict[str, dict[str, Field]] = {
     "Container": _CONTAINER,
     "EphemeralContainer": {
         **_CONTAINER,
-        "targetContainerName": told("text", "its processes are in a namespace of their own here"),
+        "targetContainerName": yes("text", "as far as the runtime has process namespaces"),
         "ports": idle("any", _EPHEMERAL),
         "lifecycle": idle("any", _EPHEMERAL),
         "livenessProbe": idle("any", _EPHEMERAL),
@@ -186,7 +186,11 @@ TABLE: dict[str, dict[str, Field]] = {
         "preStop": yes("Handler"),
         "stopSignal": yes("text"),
     },
-    "Handler": {**_HANDLERS, "sleep": yes("Sleep")},
+    "Handler": {
+        **_HANDLERS,
+        "tcpSocket": yes("TCPSocketAction", "fails, as the API says: hooks have no tcpSocket"),
+        "sleep": yes("Sleep"),
+    },
     "ExecAction": {"command": yes("[text]")},
     "HTTPGetAction": {
         "path": yes("text"),

@@ -88,6 +88,8 @@ class Live:
     readiness: Mapping[str, bool] = field(default_factory=dict)
     unhealthy: Mapping[str, str] = field(default_factory=dict)
     """By container id: what says that it must be killed: ``liveness``, ``startup`` or ``hook``."""
+    hooked: frozenset[str] = frozenset()
+    """By container id: its preStop hook had its turn."""
     cleaned: frozenset[str] = frozenset()
     """Sandboxes whose network was given back."""
     eviction: Eviction | None = None

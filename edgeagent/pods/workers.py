@@ -79,6 +79,7 @@ class Pods:
             observer=self._observer,
             clock=clock,
             revision=lambda: desired.revision,
+            node_ips=lambda: self._node.ips,
         )
         self._pods: dict[str, LivePod] = {}
         self._probers: dict[str, Prober] = {}

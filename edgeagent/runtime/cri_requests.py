@@ -14,7 +14,6 @@ from typing import Any
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import (
     ContainerConfig,
-    ContainerSecurity,
     Device,
     DnsConfig,
     ImageAuth,
@@ -94,7 +93,7 @@ def container_config(config: ContainerConfig, sandbox: SandboxSecurity) -> Any:
         stop_signal=_stop_signal(config.stop_signal),
         linux=cri.LinuxContainerConfig(
             resources=resources(config.resources),
-            security_context=_container_security(config.security, sandbox),
+            security_context=_container_security(config, sandbox),
         ),
     )
 
@@ -172,11 +171,12 @@ def _sandbox_security(security: SandboxSecurity) -> Any:
     )
 
 
-def _container_security(security: ContainerSecurity, sandbox: SandboxSecurity) -> Any:
+def _container_security(config: ContainerConfig, sandbox: SandboxSecurity) -> Any:
+    security = config.security
     masks = _MASKED if security.masked_paths is None else security.masked_paths
     confined = masks and not security.privileged
     return cri.LinuxContainerSecurityContext(
-        namespace_options=_namespaces(sandbox),
+        namespace_options=_namespaces(sandbox, processes_of=config.processes_of),
         privileged=security.privileged,
         run_as_user=_int64(security.run_as_user),
         run_as_username=security.run_as_username,
@@ -199,13 +199,21 @@ def _container_security(security: ContainerSecurity, sandbox: SandboxSecurity) -
     )
 
 
-def _namespaces(security: SandboxSecurity) -> Any:
-    pid = cri.POD if security.share_process_namespace else cri.CONTAINER
+def _namespaces(security: SandboxSecurity, *, processes_of: str = "") -> Any:
     return cri.NamespaceOption(
         network=cri.NODE if security.host_network else cri.POD,
-        pid=cri.NODE if security.host_pid else pid,
+        pid=_processes(security, processes_of),
         ipc=cri.NODE if security.host_ipc else cri.POD,
+        target_id=processes_of,
     )
+
+
+def _processes(security: SandboxSecurity, of: str) -> Any:
+    if of:
+        return cri.TARGET
+    if security.host_pid:
+        return cri.NODE
+    return cri.POD if security.share_process_namespace else cri.CONTAINER
 
 
 def _seccomp(profile: SeccompProfile) -> Any:

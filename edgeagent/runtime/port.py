@@ -1,9 +1,8 @@
 """The container runtime as the agent sees it: one Protocol, three implementations.
 
-Owns the vocabulary (sandbox, container, image) and nothing else. It is the CRI's vocabulary,
-because containerd and CRI-O are the real runtimes; ``runtime/cri.py`` translates to gRPC,
-``runtime/process.py`` runs host processes, ``runtime/memory.py`` is for tests and the simulator.
-The same contract tests run on all three. Invariants every implementation keeps:
+Owns the vocabulary (sandbox, container, image) and nothing else. It is the CRI's: containerd and
+CRI-O are the real runtimes (``runtime/cri.py``); ``runtime/process.py`` runs host processes,
+``runtime/memory.py`` serves tests and the simulator. All keep, and one contract tests:
 
 * Stop and remove are idempotent: what is not there is a success, never an error.
 * Creating is not: the caller looks first (``list_sandboxes``), so that a crashed agent adopts.
@@ -211,6 +210,7 @@ class ContainerConfig:
     resources: Resources = Resources()
     security: ContainerSecurity = ContainerSecurity()
     stop_signal: str = ""
+    processes_of: str = ""  # Id of the container whose process namespace it joins.
 
 
 @dataclass(frozen=True, slots=True)

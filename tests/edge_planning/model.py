@@ -20,6 +20,7 @@ from edgeagent.pods.actions import (
     RemoveSandbox,
     RemoveVolumes,
     ResizeContainer,
+    RunPreStop,
     StartContainer,
     StartSandbox,
     StopContainer,
@@ -49,6 +50,7 @@ class Model:
     images: set[str] = field(default_factory=set)
     troubles: dict[str, Trouble] = field(default_factory=dict)
     unhealthy: dict[str, str] = field(default_factory=dict)
+    hooked: set[str] = field(default_factory=set)
     cleaned: set[str] = field(default_factory=set)
     exits: dict[str, float] = field(default_factory=dict)
     stopping_since: float = 0.0
@@ -137,6 +139,7 @@ class Model:
             stopping_since=self.stopping_since,
             exits=dict(self.exits),
             unhealthy=dict(self.unhealthy),
+            hooked=frozenset(self.hooked),
             cleaned=frozenset(self.cleaned),
             eviction=self.eviction,
         )
@@ -171,6 +174,8 @@ class Model:
                 self._new_sandbox(action.attempt)
             case StartContainer():
                 self._new_container(action)
+            case RunPreStop():
+                self.hooked.add(action.container_id)
             case StopContainer():
                 self.end(action.container_id, 143)
             case ResizeContainer():
@@ -205,6 +210,7 @@ class Model:
         """Only facts and the runtime survive."""
         self.under_way, self.troubles, self.images = [], {}, set()
         self.unhealthy, self.cleaned, self.volumes_ready = {}, set(), False
+        self.hooked = set()
         self.eviction = None
 
     def _ended(self, one: Container, code: int) -> Container:

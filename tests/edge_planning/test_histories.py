@@ -23,6 +23,8 @@ def pods(draw: st.DrawFn) -> Json:
         init: Json = {"name": f"init-{number}", "image": "app:1"}
         if draw(st.booleans()):
             init["restartPolicy"] = "Always"
+            if draw(st.booleans()):
+                init["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
         inits.append(init)
     mains = [
         {"name": f"main-{number}", "image": "app:1"} for number in range(draw(st.integers(1, 3)))

@@ -136,7 +136,7 @@ class Device:
         return reported.status if reported else {}
 
     def container(self, uid: str, name: str = "main") -> Json:
-        groups = ("containerStatuses", "initContainerStatuses")
+        groups = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
         every = [one for group in groups for one in self.status(uid).get(group, ())]
         return next((one for one in every if one["name"] == name), {})
 
@@ -153,6 +153,29 @@ class Device:
     def reasons(self, uid: str) -> list[str]:
         reported = self.reports.by_uid.get(uid)
         return [event.reason for event in reported.events] if reported else []
+
+    def messages(self, uid: str, reason: str) -> list[str]:
+        """Of its Events with that reason."""
+        reported = self.reports.by_uid.get(uid)
+        events = reported.events if reported else []
+        return [event.message for event in events if event.reason == reason]
+
+    def condition(self, uid: str, kind: str) -> Json:
+        """Or empty."""
+        every = self.status(uid).get("conditions", ())
+        return next((one for one in every if one["type"] == kind), {})
+
+    def waits_for(self, uid: str, name: str = "main") -> str:
+        """The reason that a container waits for, or empty."""
+        return str(self.container(uid, name).get("state", {}).get("waiting", {}).get("reason", ""))
+
+    def change(self, uid: str, *containers: Json, **spec: Any) -> None:
+        """As an update of the pod in the API, with the next generation."""
+        pod = self.desired.wanted[uid].pod
+        generation = pod["metadata"].get("generation", 1) + 1
+        changed = {"containers": list(containers)} if containers else {}
+        metadata = {**pod["metadata"], "generation": generation}
+        self.put({"metadata": metadata, "spec": {**pod["spec"], **changed, **spec}})
 
     def log(self, uid: str, name: str = "main", *, attempt: int = 0) -> str:
         pod = self.desired.wanted[uid].pod

@@ -71,6 +71,12 @@ def test_ports_and_dns() -> None:
     assert list(message.dns_config.servers) == ["192.0.2.1"]
 
 
+def test_a_container_can_join_the_processes_of_another() -> None:
+    message = cri_requests.container_config(container(processes_of="c-1"), SandboxSecurity())
+    options = message.linux.security_context.namespace_options
+    assert (options.pid, options.target_id) == (cri.TARGET, "c-1")
+
+
 @pytest.mark.parametrize(
     ("security", "pid", "ipc"),
     [

@@ -1,0 +1,230 @@
+"""postStart and preStop hooks, and what follows when they fail, on a real containerd."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shared.objects import Json
+from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.parts.containerd import Containerd
+
+
+@pytest.fixture
+async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
+    async with a_device(containerd, tmp_path) as one:
+        yield one
+
+
+SERVES = "mkdir /www; httpd -p 8080 -h /www; trap 'exit 7' TERM; sleep 3600 & wait"
+"""Answers every path with 404."""
+
+
+def by_exec(script: str) -> Json:
+    return {"exec": {"command": ["/bin/sh", "-c", script]}}
+
+
+def by_http(path: str = "/absent", port: int | str = 8080, **fields: str) -> Json:
+    return {"httpGet": {"path": path, "port": port, **fields}}
+
+
+def hooked(kind: str, hook: Json, text: str = OBEYS, **fields: object) -> Json:
+    return a_script(text, lifecycle={kind: hook}, **fields)
+
+
+async def test_a_container_is_not_called_running_before_its_post_start_hook_is_over(
+    device: Device,
+) -> None:
+    first = hooked("postStart", by_exec("sleep 2; echo hooked > /proc/1/fd/1"))
+    uid = device.apply(first, a_script(OBEYS, "second"))
+    await device.until(lambda: "Started" in device.reasons(uid))
+    assert device.waits_for(uid) == "ContainerCreating"
+    assert device.waits_for(uid, "second") == "ContainerCreating", "it waits for the hook too"
+    await device.until(lambda: device.runs(uid))
+    assert device.log(uid) == "hooked"
+    await device.until(lambda: device.runs(uid, "second"))
+
+
+async def test_any_answer_is_success_for_an_http_hook(device: Device) -> None:
+    """The request names the container's port, and goes from the device to the pod's address."""
+    ports = [{"name": "web", "containerPort": 8080}]
+    uid = device.apply(hooked("preStop", by_http(port="web"), SERVES, ports=ports))
+    await device.until(lambda: device.runs(uid))
+    device.delete(uid, grace=10)
+    await device.until(lambda: device.finished(uid))
+    assert "FailedPreStopHook" not in device.reasons(uid), "404 is an answer"
+    assert device.ended(uid)["exitCode"] == 7
+
+
+async def test_an_http_hook_that_gets_no_answer_fails(device: Device) -> None:
+    uid = device.apply(hooked("postStart", by_http()), restartPolicy="Never")
+    await device.until(lambda: device.status(uid).get("phase") == "Failed")
+    assert device.messages(uid, "FailedPostStartHook") == ["PostStartHook failed"]
+
+
+async def test_an_https_hook_that_meets_plain_http_is_tried_again_without_tls(
+    device: Device,
+) -> None:
+    uid = device.apply(hooked("preStop", by_http(scheme="HTTPS"), SERVES))
+    await device.until(lambda: device.runs(uid))
+    address = device.status(uid)["podIP"]
+    device.delete(uid, grace=10)
+    await device.until(lambda: device.finished(uid))
+    words = (
+        f"request to HTTPS lifecycle hook {address}:8080 got HTTP response,"
+        " retry with HTTP succeeded"
+    )
+    assert device.messages(uid, "LifecycleHTTPFallback") == [words]
+    assert "FailedPreStopHook" not in device.reasons(uid)
+
+
+async def test_a_failed_post_start_hook_kills_the_container_and_is_told(device: Device) -> None:
+    """What the hook said is in the status, not in the Event: it may be a secret."""
+    hook = by_exec("echo s3cret; exit 3")
+    uid = device.apply(hooked("postStart", hook), restartPolicy="OnFailure")
+    await device.until(lambda: device.container(uid).get("restartCount") == 1)
+    assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 7
+    assert device.messages(uid, "FailedPostStartHook") == ["PostStartHook failed"]
+    assert "FailedPostStartHook" in device.messages(uid, "Killing")
+    shown = [
+        one["state"]["waiting"]
+        for status in device.reports.by_uid[uid].history
+        for one in status["containerStatuses"]
+        if one["state"].get("waiting", {}).get("reason") == "PostStartHookError"
+    ]
+    assert shown
+    for waiting in shown:
+        assert "s3cret" in waiting["message"]
+        assert "exited with 3" in waiting["message"]
+    await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
+
+
+@pytest.mark.parametrize(
+    ("policy", "text", "phase"),
+    [
+        ("Never", OBEYS, "Failed"),
+        ("OnFailure", "trap 'exit 0' TERM; sleep 3600 & wait", "Succeeded"),
+    ],
+)
+async def test_after_a_failed_post_start_hook_the_restart_policy_decides(
+    device: Device, policy: str, text: str, phase: str
+) -> None:
+    uid = device.apply(hooked("postStart", by_exec("exit 3"), text), restartPolicy=policy)
+    await device.until(lambda: device.status(uid).get("phase") == phase)
+    await asyncio.sleep(1)
+    assert device.container(uid)["restartCount"] == 0
+
+
+async def test_a_tcp_socket_is_no_hook(device: Device) -> None:
+    """The API keeps the field, and documents that it fails."""
+    hook = {"tcpSocket": {"port": 8080}}
+    uid = device.apply(hooked("postStart", hook, SERVES), restartPolicy="Never")
+    await device.until(lambda: device.status(uid).get("phase") == "Failed")
+    assert device.messages(uid, "FailedPostStartHook") == ["PostStartHook failed"]
+
+
+async def test_a_failed_pre_stop_hook_is_told_and_the_container_is_stopped(device: Device) -> None:
+    uid = device.apply(hooked("preStop", by_exec("echo s3cret; exit 1")))
+    await device.until(lambda: device.runs(uid))
+    device.delete(uid, grace=10)
+    await device.until(lambda: device.finished(uid))
+    assert device.messages(uid, "FailedPreStopHook") == ["PreStopHook failed"]
+    assert device.ended(uid)["exitCode"] == 7
+
+
+async def test_the_pre_stop_hook_takes_its_time_from_the_grace_period(device: Device) -> None:
+    """What is left of it is for the container itself, and that is killed then."""
+    ignores = "trap '' TERM; sleep 3600"
+    uid = device.apply(hooked("preStop", by_exec("sleep 3"), ignores))
+    await device.until(lambda: device.runs(uid))
+    began = time.monotonic()
+    device.delete(uid, grace=6)
+    await device.until(lambda: device.finished(uid))
+    assert device.ended(uid)["exitCode"] == 137
+    assert 5.5 < time.monotonic() - began < 9
+
+
+async def test_a_pre_stop_hook_beyond_the_grace_period_leaves_two_more_seconds(
+    device: Device,
+) -> None:
+    says = "trap 'sleep 1; exit 9' TERM; while :; do sleep 0.1; done"
+    uid = device.apply(hooked("preStop", by_exec("sleep 60"), says))
+    await device.until(lambda: device.runs(uid))
+    began = time.monotonic()
+    device.delete(uid, grace=3)
+    await device.until(lambda: device.finished(uid))
+    assert device.ended(uid)["exitCode"] == 9, "it had a second after the signal"
+    assert 3.9 < time.monotonic() - began < 7
+    assert device.messages(uid, "FailedPreStopHook") == ["PreStopHook failed"]
+
+
+async def test_a_sleep_holds_up_start_and_stop_for_its_seconds_and_may_be_zero(
+    device: Device,
+) -> None:
+    sleeps = {"sleep": {"seconds": 2}}
+    uid = device.apply(
+        a_script(OBEYS, lifecycle={"postStart": {"sleep": {"seconds": 0}}, "preStop": sleeps})
+    )
+    await device.until(lambda: device.runs(uid))
+    began = time.monotonic()
+    device.delete(uid, grace=30)
+    await device.until(lambda: device.finished(uid))
+    assert device.ended(uid)["exitCode"] == 7
+    assert 2 <= time.monotonic() - began < 6
+    uid = device.apply(hooked("preStop", {"sleep": {"seconds": 0}}))
+    await device.until(lambda: device.runs(uid))
+    device.delete(uid, grace=30)
+    await device.until(lambda: device.finished(uid))
+    assert not {"FailedPreStopHook", "FailedPostStartHook"} & set(device.reasons(uid))
+
+
+async def test_a_pre_stop_hook_runs_before_a_restart_but_not_after_an_end(device: Device) -> None:
+    """Whoever stops the container runs it; a container that ended by itself gets none."""
+    says = by_exec("echo hooked > /v/said")
+    volumes = [{"name": "v", "emptyDir": {}}]
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    probe = {"exec": {"command": ["test", "-e", "/v/ok"]}, "periodSeconds": 1}
+    probe["failureThreshold"] = 1
+    text = f"cat /v/said; touch /v/ok; sleep 1.5; rm /v/ok; {OBEYS}"
+    unhealthy = hooked("preStop", says, text, livenessProbe=probe, **mounts)
+    uid = device.apply(unhealthy, volumes=volumes)
+    await device.until(lambda: device.log(uid, attempt=1) == "hooked")
+    ends = hooked("preStop", says, "[ -e /v/said ] && echo hooked; exit 1", **mounts)
+    uid = device.apply(ends, volumes=volumes)
+    await device.until(lambda: device.container(uid).get("restartCount") == 1)
+    assert device.log(uid, attempt=1) == ""
+
+
+async def test_without_a_grace_period_there_is_no_time_for_a_hook(device: Device) -> None:
+    uid = device.apply(hooked("preStop", by_exec("sleep 60")))
+    await device.until(lambda: device.runs(uid))
+    device.delete(uid, grace=0)
+    await device.until(lambda: device.finished(uid), seconds=5)
+    assert device.ended(uid)["exitCode"] == 137
+    assert "FailedPreStopHook" not in device.reasons(uid)
+
+
+async def test_a_hook_on_the_host_network_asks_the_device(device: Device) -> None:
+    """Its pod has no address of its own there."""
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /hello HTTP/1.1"):
+            asked.set()
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    await device.kill_agent()
+    device.node = replace(device.node, ips=("127.0.0.1",))
+    device.start_agent()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        uid = device.apply(hooked("postStart", by_http("/hello", port)), hostNetwork=True)
+        await device.until(lambda: device.runs(uid))
+    assert asked.is_set()
+    assert "FailedPostStartHook" not in device.reasons(uid)

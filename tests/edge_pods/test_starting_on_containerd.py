@@ -1,0 +1,313 @@
+"""In which order the containers of a pod start, and when they start again, on a real containerd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.objects import Json
+from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.parts import images
+from tests.parts.containerd import Containerd
+
+SHARED = [{"name": "shared", "emptyDir": {}}]
+
+
+@pytest.fixture
+async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
+    async with a_device(containerd, tmp_path) as one:
+        yield one
+
+
+def a_sharer(text: str, name: str = "main", **fields: object) -> Json:
+    """Sees the pod's volume at /v."""
+    return a_script(text, name, volumeMounts=[{"name": "shared", "mountPath": "/v"}], **fields)
+
+
+def a_sidecar(text: str, name: str = "proxy", **fields: object) -> Json:
+    return a_sharer(text, name, restartPolicy="Always", **fields)
+
+
+FIRST_TIME = "[ ! -e /v/{0} ] && touch /v/{0}"
+"""Succeeds once in the life of a pod."""
+
+
+# Init containers
+
+
+async def test_containers_wait_for_the_init_containers(device: Device) -> None:
+    init = a_sharer("until [ -e /v/go ]; do sleep 0.1; done; echo prepared > /v/file", "init")
+    gives = a_sidecar("sleep 1; touch /v/go; sleep 3600", "gives")
+    uid = device.apply(
+        a_sharer(f"cat /v/file; {OBEYS}"), initContainers=[gives, init], volumes=SHARED
+    )
+    await device.until(lambda: device.runs(uid, "init"))
+    assert device.waits_for(uid) == "PodInitializing"
+    assert device.status(uid)["phase"] == "Pending"
+    initialized = device.condition(uid, "Initialized")
+    assert (initialized["status"], initialized["reason"]) == ("False", "ContainersNotInitialized")
+    assert initialized["message"] == "containers with incomplete status: [init]"
+    await device.until(lambda: device.log(uid) == "prepared")
+    await device.until(lambda: device.status(uid)["phase"] == "Running")
+    assert device.condition(uid, "Initialized")["status"] == "True"
+    assert device.container(uid, "init")["ready"] is True
+
+
+async def test_a_failed_init_container_fails_a_pod_that_never_restarts(device: Device) -> None:
+    inits = [a_script("exit 9", "first"), a_script("exit 0", "second")]
+    uid = device.apply(a_script(OBEYS), initContainers=inits, restartPolicy="Never")
+    await device.until(lambda: device.status(uid).get("phase") == "Failed")
+    assert device.ended(uid, "first")["exitCode"] == 9
+    assert device.container(uid, "first")["restartCount"] == 0
+    for name in ("second", "main"):
+        assert device.waits_for(uid, name) == "PodInitializing"
+
+
+@pytest.mark.parametrize("policy", ["Always", "OnFailure"])
+async def test_a_failed_init_container_is_retried_until_it_succeeds(
+    device: Device, policy: str
+) -> None:
+    init = a_sharer(FIRST_TIME.format("tried") + " && exit 1; exit 0", "init")
+    uid = device.apply(a_script(OBEYS), initContainers=[init], restartPolicy=policy, volumes=SHARED)
+    await device.until(lambda: device.runs(uid))
+    assert device.container(uid, "init")["restartCount"] == 1
+    assert device.ended(uid, "init")["reason"] == "Completed"
+    assert device.container(uid)["restartCount"] == 0
+
+
+async def test_init_containers_run_again_in_a_new_sandbox(device: Device) -> None:
+    init = a_sharer("echo again >> /v/runs", "init")
+    uid = device.apply(a_sharer(OBEYS), initContainers=[init], volumes=SHARED)
+    await device.until(lambda: device.runs(uid))
+    (sandbox,) = await device.sandboxes()
+    await device.runtime.stop_sandbox(sandbox.id)
+    await device.until(lambda: device.container(uid).get("restartCount") == 1)
+    await device.until(lambda: device.runs(uid))
+    assert device.container(uid, "init")["restartCount"] == 1
+
+
+async def test_a_changed_image_restarts_no_init_container(device: Device) -> None:
+    init = a_script("trap 'exit 7' TERM; sleep 2 & wait", "init")
+    uid = device.apply(a_script(OBEYS), initContainers=[init])
+    await device.until(lambda: device.runs(uid, "init"))
+    device.change(uid, initContainers=[{**init, "image": images.APP_V1}])
+    await device.until(lambda: device.runs(uid))
+    assert device.container(uid, "init")["restartCount"] == 0
+    assert device.ended(uid, "init")["exitCode"] == 0
+    assert device.status(uid)["observedGeneration"] == 2
+
+
+# Sidecars
+
+
+async def test_sidecars_start_in_their_turn_among_the_init_containers(device: Device) -> None:
+    def says(name: str) -> str:
+        return f"echo {name} >> /v/order"
+
+    inits = [
+        a_sidecar(f"{says('first')}; {OBEYS}", "first"),
+        a_sharer(says("init"), "init"),
+        a_sidecar(f"{says('second')}; {OBEYS}", "second"),
+    ]
+    uid = device.apply(
+        a_sharer(f"{says('main')}; cat /v/order; {OBEYS}"), initContainers=inits, volumes=SHARED
+    )
+    await device.until(lambda: device.log(uid) == "first\ninit\nsecond\nmain")
+    for name in ("first", "second", "main"):
+        await device.until(lambda name=name: device.runs(uid, name))  # type: ignore[misc]
+    assert device.status(uid)["phase"] == "Running"
+
+
+async def test_what_follows_a_sidecar_waits_for_its_startup_probe(device: Device) -> None:
+    probe = {"exec": {"command": ["test", "-e", "/v/up"]}, "periodSeconds": 1}
+    slow = a_sidecar(f"sleep 2; echo up > /v/order; touch /v/up; {OBEYS}", startupProbe=probe)
+    init = a_sharer("echo init >> /v/order", "init")
+    uid = device.apply(
+        a_sharer(f"cat /v/order; {OBEYS}"), initContainers=[slow, init], volumes=SHARED
+    )
+    await device.until(lambda: device.runs(uid, "proxy"))
+    assert device.container(uid, "proxy")["started"] is False
+    assert device.waits_for(uid, "init") == "PodInitializing"
+    await device.until(lambda: device.log(uid) == "up\ninit")
+    await device.until(lambda: device.container(uid, "proxy")["started"])
+
+
+async def test_a_sidecar_that_ends_is_restarted_though_its_pod_never_restarts(
+    device: Device,
+) -> None:
+    once = a_sidecar(FIRST_TIME.format("ran") + f" && exit 0; {OBEYS}")
+    uid = device.apply(
+        a_script(OBEYS), initContainers=[once], restartPolicy="Never", volumes=SHARED
+    )
+    await device.until(lambda: device.container(uid, "proxy").get("restartCount") == 1)
+    await device.until(lambda: device.runs(uid, "proxy") and device.runs(uid))
+    assert device.container(uid)["restartCount"] == 0
+
+
+async def test_a_sidecar_that_started_once_holds_up_nothing_when_it_fails(device: Device) -> None:
+    crashes = a_sidecar("sleep 0.5; exit 1")
+    init = a_script("sleep 3", "init")
+    uid = device.apply(a_script(OBEYS), initContainers=[crashes, init], volumes=SHARED)
+    await device.until(lambda: device.waits_for(uid, "proxy") == "CrashLoopBackOff")
+    assert not device.ended(uid, "init")
+    await device.until(lambda: device.runs(uid), seconds=8)
+    assert device.waits_for(uid, "proxy") == "CrashLoopBackOff"
+    assert device.status(uid)["phase"] == "Running"
+    assert device.condition(uid, "Ready")["message"] == "containers with unready status: [proxy]"
+
+
+async def test_a_sidecar_has_probes_of_its_own(device: Device) -> None:
+    def probe(file: str) -> Json:
+        return {
+            "exec": {"command": ["test", "-e", file]},
+            "periodSeconds": 1,
+            "failureThreshold": 1,
+        }
+
+    text = f"touch /ok; sleep 1.5; rm /ok; {OBEYS}"
+    proxy = a_sidecar(text, livenessProbe=probe("/ok"), readinessProbe=probe("/v/ready"))
+    uid = device.apply(
+        a_sharer(OBEYS), initContainers=[proxy], volumes=SHARED, terminationGracePeriodSeconds=1
+    )
+    await device.until(lambda: device.runs(uid))
+    assert device.condition(uid, "Ready")["message"] == "containers with unready status: [proxy]"
+    await device.until(lambda: device.container(uid, "proxy").get("restartCount") == 1)
+    words = "Init container proxy failed liveness probe"
+    assert words in device.messages(uid, "Killing")
+    assert device.container(uid)["restartCount"] == 0
+
+
+# Restart policies
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "phase"),
+    [
+        ("Never", 0, "Succeeded"),
+        ("Never", 3, "Failed"),
+        ("OnFailure", 0, "Succeeded"),
+        ("OnFailure", 3, "Running"),
+        ("Always", 0, "Running"),
+    ],
+)
+async def test_the_restart_policy_of_a_pod_decides_what_an_exit_code_means(
+    device: Device, policy: str, code: int, phase: str
+) -> None:
+    text = FIRST_TIME.format("ran") + f" && exit {code}; {OBEYS}"
+    uid = device.apply(a_sharer(text), restartPolicy=policy, volumes=SHARED)
+    restarts = int(phase == "Running")
+    await device.until(lambda: device.container(uid).get("restartCount") == restarts)
+    await device.until(lambda: device.status(uid)["phase"] == phase)
+    before = device.container(uid)["lastState" if restarts else "state"]["terminated"]
+    assert (before["exitCode"], before["reason"]) == (code, "Error" if code else "Completed")
+
+
+async def test_a_container_has_a_restart_policy_of_its_own(device: Device) -> None:
+    """The pod goes on while one of its containers does, and ends when none may start again."""
+    text = FIRST_TIME.format("{0}") + " && exit 3; sleep 2"
+    uid = device.apply(
+        a_sharer(text.format("a"), "again", restartPolicy="OnFailure"),
+        a_sharer("exit 4", "never"),
+        restartPolicy="Never",
+        volumes=SHARED,
+    )
+    await device.until(lambda: device.container(uid, "again").get("restartCount") == 1)
+    assert device.status(uid)["phase"] == "Running"
+    await device.until(lambda: device.status(uid)["phase"] == "Failed")
+    assert device.ended(uid, "again")["exitCode"] == 0
+    assert device.container(uid, "never")["restartCount"] == 0
+
+
+async def test_a_rule_restarts_a_container_by_its_exit_code(device: Device) -> None:
+    """The first rule that matches decides, before the policy of the container."""
+
+    def rule(operator: str, *values: int) -> Json:
+        codes = {"operator": operator, "values": list(values)}
+        return {"action": "Restart", "exitCodes": codes}
+
+    text = FIRST_TIME.format("{0}") + " && exit 42; exit 1"
+    uid = device.apply(
+        a_sharer(
+            text.format("a"),
+            "listed",
+            restartPolicy="Never",
+            restartPolicyRules=[rule("In", 42, 43)],
+        ),
+        a_sharer(
+            text.format("b"), "unlisted", restartPolicy="Never", restartPolicyRules=[rule("In", 7)]
+        ),
+        a_sharer(
+            text.format("c"),
+            "all-but",
+            restartPolicy="Never",
+            restartPolicyRules=[rule("NotIn", 1)],
+        ),
+        restartPolicy="Never",
+        volumes=SHARED,
+    )
+    await device.until(lambda: device.status(uid).get("phase") == "Failed")
+    for name, restarts, code in (("listed", 1, 1), ("unlisted", 0, 42), ("all-but", 1, 1)):
+        assert device.container(uid, name)["restartCount"] == restarts
+        assert device.ended(uid, name)["exitCode"] == code
+
+
+async def test_a_second_crash_waits_ten_seconds_and_the_third_twenty(device: Device) -> None:
+    uid = device.apply(a_script("date +%s; exit 3"))
+    await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
+    assert device.container(uid)["restartCount"] == 1, "the first restart does not wait"
+    title = f"{device.desired.wanted[uid].pod['metadata']['name']}_default({uid})"
+    words = "back-off {} restarting failed container=main pod=" + title
+    assert device.container(uid)["state"]["waiting"]["message"] == words.format("10s")
+    event = f"Back-off restarting failed container main in pod {title}"
+    assert device.messages(uid, "BackOff") == [event]
+    await device.until(
+        lambda: (
+            device.container(uid)["restartCount"] == 2
+            and device.waits_for(uid) == "CrashLoopBackOff"
+        )
+    )
+    assert device.container(uid)["state"]["waiting"]["message"] == words.format("20s")
+    second, third = (int(device.log(uid, attempt=attempt)) for attempt in (1, 2))
+    assert 10 <= third - second <= 13
+
+
+# Ephemeral containers
+
+
+async def test_an_ephemeral_container_joins_a_running_pod_once(device: Device) -> None:
+    uid = device.apply(a_script(OBEYS))
+    await device.until(lambda: device.runs(uid))
+    before = device.container(uid)["containerID"]
+    debugs = a_script("echo here; exit 5", "debug")
+    device.change(uid, ephemeralContainers=[debugs])
+    await device.until(lambda: bool(device.ended(uid, "debug")))
+    await asyncio.sleep(1)
+    assert device.log(uid, "debug") == "here"
+    assert device.ended(uid, "debug")["exitCode"] == 5
+    assert device.container(uid, "debug")["restartCount"] == 0, "it is never restarted"
+    assert device.container(uid)["containerID"] == before
+    assert device.status(uid)["phase"] == "Running"
+    assert device.condition(uid, "Ready")["status"] == "True"
+
+
+async def test_an_ephemeral_container_sees_the_processes_of_its_target(device: Device) -> None:
+    uid = device.apply(a_script("echo $0; exec sleep 3611"), a_script(OBEYS, "other"))
+    await device.until(lambda: device.runs(uid) and device.runs(uid, "other"))
+    looks = a_script("tr '\\0' ' ' < /proc/1/cmdline; echo; sleep 3600", "looks")
+    apart = a_script("tr '\\0' ' ' < /proc/1/cmdline | cut -c 1-10; sleep 3600", "apart")
+    device.change(uid, ephemeralContainers=[{**looks, "targetContainerName": "main"}, apart])
+    await device.until(lambda: device.log(uid, "looks").strip() == "sleep 3611")
+    await device.until(lambda: device.log(uid, "apart") == "/bin/sh -c")
+
+
+async def test_an_ephemeral_container_waits_for_a_target_that_does_not_run(device: Device) -> None:
+    uid = device.apply(a_script("sleep 1; exit 1"), a_script(OBEYS, "other"), restartPolicy="Never")
+    await device.until(lambda: bool(device.ended(uid)))
+    debugs = {**a_script(OBEYS, "debug"), "targetContainerName": "main"}
+    device.change(uid, ephemeralContainers=[debugs])
+    await device.until(lambda: device.waits_for(uid, "debug") == "CreateContainerConfigError")
+    message = device.container(uid, "debug")["state"]["waiting"]["message"]
+    assert message == "unable to find target container main"
