@@ -24,7 +24,7 @@ from shared.settings import common_options, config_option, from_environment, run
 
 if TYPE_CHECKING:
     from edgeagent.settings import Settings
-    from edgeagent.store.reading import Snapshot, StoredReport
+    from edgeagent.snapshot import Snapshot, StoredReport
 
 ENVIRONMENT = from_environment("EDGEAGENT")
 TRIM_SECONDS = 600.0
@@ -198,9 +198,11 @@ def release(pod: str, *, namespace: str, data_dir: str) -> None:
 
 
 def _snapshot(data_dir: str) -> Snapshot:
+    """Of the running agent, or else of what was stored last."""
+    from edgeagent.local.telling import ask_snapshot
     from edgeagent.store.reading import read_snapshot
 
-    return read_snapshot(Path(data_dir))
+    return ask_snapshot(Path(data_dir)) or read_snapshot(Path(data_dir))
 
 
 def _report(snapshot: Snapshot, namespace: str, pod: str) -> StoredReport:

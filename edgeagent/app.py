@@ -15,8 +15,8 @@ from typing import Protocol
 
 import structlog
 
-from edgeagent import VERSION
-from edgeagent.commanding import Release
+from edgeagent import VERSION, snapshot
+from edgeagent.commanding import Answers
 from edgeagent.desired import DesiredSet
 from edgeagent.device import Device, Readings, Room
 from edgeagent.housekeeping.keeping import Household, Housekeeping
@@ -90,8 +90,8 @@ class Ports:
     """Runs what blocks on files away from the loop; None = no files to keep house for."""
     ready: Callable[[], None] = lambda: None
     """Called once, when the stored pods are being worked on."""
-    commands: Callable[[Release], AbstractAsyncContextManager[None]] = lambda release: nullcontext()
-    """Takes what people at the device tell the agent, inside the block."""
+    commands: Callable[[Answers], AbstractAsyncContextManager[None]] = lambda answers: nullcontext()
+    """Takes what people at the device tell and ask the agent, inside the block."""
     told: Callable[[str], None] = lambda line: None
     """Called with one line whenever the agent's standing changed."""
 
@@ -172,7 +172,7 @@ class Agent:
         housekeeping = self._make_housekeeping(pods)
         self.standing.update(ready=True)
         self.ports.ready()
-        async with self.ports.commands(pods.release):
+        async with self.ports.commands(Answers(pods.release, lambda: self._snapshot(pods))):
             await run_together(
                 tokens=self.tokens.run(pods),
                 pods=pods.run(),
@@ -185,6 +185,15 @@ class Agent:
                 delivery=self.delivery.run(),
                 session=session.run(),
             )
+
+    def _snapshot(self, pods: Pods) -> Json:
+        return snapshot.taken(
+            self.standing.now,
+            desired=self.desired.desired,
+            rows=self.reports.rows(),
+            facts=pods.facts(),
+            trouble=self.ports.database.trouble,
+        )
 
     def _make_pods(self) -> Pods:
         ports = self.ports

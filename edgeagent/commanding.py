@@ -1,4 +1,4 @@
-"""What people at the device may tell the running agent: a socket in its data folder.
+"""What people at the device may tell and ask the running agent: a socket in its data folder.
 
 One line of JSON in, one out, then the connection is closed; root's alone (0600) and without any
 network. Owns the form and its limits; what a command does is ``app.Agent``'s. The other end is
@@ -12,12 +12,13 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from shared.errors import WireError
-from shared.objects import ObjectKey
+from shared.objects import Json, ObjectKey
 
 log = structlog.get_logger()
 
@@ -26,18 +27,25 @@ LONGEST = 4096
 PATIENCE = 5.0
 """Seconds for one whole exchange."""
 
-Release = Callable[[ObjectKey], Awaitable[str]]
-"""Answers what was on hold for that pod and goes on now; empty for nothing."""
+
+@dataclass(frozen=True)
+class Answers:
+    """Who answers."""
+
+    release: Callable[[ObjectKey], Awaitable[str]]
+    """What was on hold for that pod and goes on now; empty for nothing."""
+    snapshot: Callable[[], Json]
+    """How everything stands, as ``snapshot.taken`` makes it."""
 
 
 @asynccontextmanager
-async def commands(data_dir: Path, release: Release) -> AsyncIterator[None]:
+async def commands(data_dir: Path, answers: Answers) -> AsyncIterator[None]:
     """Answer commands until the end of the block."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                writer.write(await _answer(await reader.readline(), release))
+                writer.write(await _answer(await reader.readline(), answers))
                 await writer.drain()
         except (OSError, ValueError, TimeoutError) as error:
             log.warning("command not answered", error=repr(error))
@@ -73,12 +81,14 @@ async def _listen(
         os.close(folder)
 
 
-async def _answer(line: bytes, release: Release) -> bytes:
+async def _answer(line: bytes, answers: Answers) -> bytes:
     try:
         asked = json.loads(line)
+        if asked == {"tell": "snapshot"}:
+            return json.dumps(answers.snapshot(), separators=(",", ":")).encode() + b"\n"
         key = ObjectKey("Pod", asked["namespace"], asked["release"])
     except (ValueError, TypeError, KeyError, WireError):
         return b'{"error": "not a command"}\n'
-    released = await release(key)
+    released = await answers.release(key)
     log.info("release asked for", pod=str(key), released=released)
     return json.dumps({"released": released}).encode() + b"\n"

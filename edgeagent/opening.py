@@ -66,7 +66,7 @@ async def open_ports(
             room=read_room,
             offload=asyncio.to_thread,
             ready=ready,
-            commands=lambda release: commands(settings.data_dir, release),
+            commands=lambda answers: commands(settings.data_dir, answers),
             told=told,
         )
     finally:

@@ -13,4 +13,5 @@ pytest_plugins = [
     "tests.parts.deployed_mosquitto",
     "tests.parts.kubernetes",
     "tests.parts.registry",
+    "tests.parts.small_disk",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from edgeagent.pods.holding import CONDITION
-from edgeagent.store.reading import Snapshot, StoredReport
+from edgeagent.snapshot import Snapshot, StoredReport
 from shared.clock import CLOCK_WAS_SET
 from shared.objects import Json
 
@@ -27,16 +27,25 @@ def describe(snapshot: Snapshot, *, now: float) -> str:
         ("pods", _pods(snapshot)),
         ("list", _list(snapshot, now=now)),
         ("reports", _reports(snapshot)),
+        *([("disk", _disk(snapshot))] if snapshot.trouble else ()),
         *(("on hold", words) for words in _on_hold(snapshot, now=now)),
     ]
-    if not snapshot.agent_runs:
-        lines.insert(1, ("note", "what follows is what the agent knew when it last ran"))
+    if not snapshot.live:
+        lines.insert(1, ("note", _note(snapshot)))
     return "".join(f"{label + ':':<9} {text}\n" for label, text in lines)
+
+
+def _note(snapshot: Snapshot) -> str:
+    if not snapshot.agent_runs:
+        return "what follows is what the agent knew when it last ran"
+    return "what follows is what the agent stored last"
 
 
 def _agent(snapshot: Snapshot) -> str:
     if not snapshot.agent_runs:
         return "not running; containers that were running go on without it"
+    if not snapshot.live:
+        return "does not answer: it is starting, or cannot write its data folder; see its log"
     said = snapshot.standing
     if said.get("fenced"):
         return f"stopped acting: {said['fenced']}"
@@ -90,8 +99,13 @@ def _list(snapshot: Snapshot, *, now: float) -> str:
 def _reports(snapshot: Snapshot) -> str:
     if not snapshot.waiting:
         return "all delivered to the broker"
-    one = snapshot.waiting == 1
-    return f"{snapshot.waiting} {'waits' if one else 'wait'} for the link, kept on disk"
+    verb = "waits" if snapshot.waiting == 1 else "wait"
+    where = "in memory only" if snapshot.trouble else "on disk"
+    return f"{snapshot.waiting} {verb} for the link, kept {where}"
+
+
+def _disk(snapshot: Snapshot) -> str:
+    return f"{snapshot.trouble}; what is new is forgotten if the agent ends before it can be stored"
 
 
 def _on_hold(snapshot: Snapshot, *, now: float) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Telling the running agent something: the near end of ``edgeagent/commanding.py``."""
+"""Telling and asking the running agent: the near end of ``edgeagent/commanding.py``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ import os
 import socket
 from pathlib import Path
 
-from edgeagent.commanding import LONGEST, PATIENCE, SOCKET
+from edgeagent import snapshot
+from edgeagent.commanding import PATIENCE, SOCKET
+from edgeagent.snapshot import Snapshot
 from shared.errors import SettingsError
+
+LONGEST = 16 << 20
+"""Bytes of an answer that are read at most."""
+
+
+def ask_snapshot(data_dir: Path) -> Snapshot | None:
+    """How the running agent stands; None when none answers, or one of another version."""
+    try:
+        return snapshot.read(_tell(data_dir, {"tell": "snapshot"}))
+    except (SettingsError, KeyError, TypeError, ValueError):
+        return None
 
 
 def release(data_dir: Path, namespace: str, name: str) -> str:

@@ -84,6 +84,8 @@ class Acting:
             await self._act(pod, action)
         except KubetideError as error:
             self._trouble(pod, action, error)
+        except OSError as error:
+            self._trouble(pod, action, TemporaryError(_words(error)))
         except Exception as error:
             log.exception("action failed", pod_uid=pod.uid, action=action.slot)
             self._trouble(pod, action, TemporaryError(f"internal error: {error!r}"))
@@ -332,6 +334,12 @@ def _why(pod: LivePod, action: StopContainer) -> str:
         again = not init and restarting.policy_of(pod.pod, container) != "Never"
         return f"{subject} failed {action.cause} probe{', will be restarted' if again else ''}"
     return f"Stopping container {name}"
+
+
+def _words(error: OSError) -> str:
+    """A full disk has no file to name, where it was already open."""
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}"
 
 
 def _spec(pod: LivePod, name: str) -> Json:

@@ -127,6 +127,11 @@ class Pods:
         facts = [*self._remembered.values(), *(pod.facts for pod in self._pods.values())]
         return [one.pod for one in facts if one.admitted and one.final is None and one.pod]
 
+    def facts(self) -> list[Json]:
+        """What must outlive the agent about each pod, stored or not."""
+        facts = {**self._remembered, **{uid: pod.facts for uid, pod in self._pods.items()}}
+        return [facts[uid].to_json() for uid in sorted(facts)]
+
     # For housekeeping (``held.PodsOfDevice``)
 
     @property

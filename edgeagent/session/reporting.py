@@ -9,7 +9,7 @@ still go out from memory. Only reports about pods that are wanted are taken.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -62,6 +62,10 @@ class Reports:
     def waiting(self) -> int:
         """Reports that the broker does not have yet."""
         return sum(not row.sent for row in self._outbox.rows().values())
+
+    def rows(self) -> Mapping[ObjectKey, Row]:
+        """The newest report of every object."""
+        return self._outbox.rows()
 
     @property
     def were_sent(self) -> bool:

@@ -50,6 +50,8 @@ class Damaged(Exception):
 class Database:
     def __init__(self, folder: Path, *, executor: Executor) -> None:
         self.path = folder / FILE
+        self.trouble = ""
+        """Why the last write failed; empty when it did not."""
         self._executor = executor
         self._lock = -1
         self._restores: list[Restore] = []
@@ -74,7 +76,13 @@ class Database:
 
     async def write(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
         """Run ``work`` in one transaction; durable when this returns."""
-        return await self._executor.run(lambda: self._run(work))
+        try:
+            result = await self._executor.run(lambda: self._run(work))
+        except StoreBusy as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
+        return result
 
     def restore_with(self, restore: Restore) -> None:
         """``restore`` writes a store's memory into an empty file that replaces a damaged one."""

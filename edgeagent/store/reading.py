@@ -1,4 +1,4 @@
-"""The database as the command line reads it: read-only, beside a running agent or without one.
+"""The database as the command line reads it, when no running agent answers: read-only.
 
 Never makes, repairs or locks anything; what cannot be read is ``SettingsError`` with the reason.
 """
@@ -9,41 +9,12 @@ import fcntl
 import json
 import os
 import sqlite3
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeagent.snapshot import Snapshot, StoredReport
 from edgeagent.store.database import FILE
 from shared.errors import SettingsError
 from shared.objects import Json
-
-
-@dataclass(frozen=True)
-class StoredReport:
-    """Newest report about one pod, as it is or will be sent."""
-
-    namespace: str
-    name: str
-    uid: str
-    status: Json
-    sent: bool
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the device knows, at one moment."""
-
-    agent_runs: bool
-    standing: Json
-    revision: int
-    wanted_pods: frozenset[str]
-    """``namespace/name`` of every listed pod."""
-    missing: tuple[str, ...]
-    """Listed objects whose body has not come."""
-    reports: tuple[StoredReport, ...] = field(default=())
-    waiting: int = 0
-    """Reports that the broker does not have yet."""
-    facts: tuple[Json, ...] = ()
-    """What is stored about each pod, as ``pods.facts.PodFacts`` has it."""
 
 
 def read_snapshot(data_dir: Path) -> Snapshot:

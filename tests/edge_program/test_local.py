@@ -11,7 +11,7 @@ import pytest
 from edgeagent.local import logs
 from edgeagent.local.describing import age, describe, state, table, wanted
 from edgeagent.pods.holding import CONDITION
-from edgeagent.store.reading import Snapshot, StoredReport
+from edgeagent.snapshot import Snapshot, StoredReport
 from shared.errors import SettingsError
 
 NOW = 1_780_000_000.0
@@ -37,6 +37,7 @@ HELD = {
 def snapshot(*, runs: bool = True, standing: dict[str, Any] | None = None, **rest: Any) -> Snapshot:
     said = {**SAID, **(standing or {})}
     fields: dict[str, Any] = {"revision": 5, "wanted_pods": frozenset(), "missing": (), **rest}
+    fields.setdefault("live", runs)
     return Snapshot(runs, said, **fields)
 
 
@@ -47,6 +48,7 @@ def test_a_device_that_is_well_says_so_in_plain_words() -> None:
     assert "there (hub-a)" in text
     assert "all delivered" in text
     assert "complete" in text
+    assert "note:" not in text and "disk:" not in text
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,11 @@ def test_a_device_that_is_well_says_so_in_plain_words() -> None:
         ({"standing": {"link": "not connected: no route"}}, "not known while the link is away"),
         ({"standing": {"hub": ""}}, "not there, as far as the broker knows"),
         ({"standing": {"runtime_message": "containerd is away"}}, "containerd is away"),
-        ({"waiting": 3}, "3 wait for the link"),
+        ({"runs": True, "live": False}, "does not answer: it is starting, or cannot write"),
+        ({"waiting": 3}, "3 wait for the link, kept on disk"),
         ({"waiting": 1}, "1 waits for the link"),
+        ({"waiting": 3, "trouble": "disk is full"}, "3 wait for the link, kept in memory only"),
+        ({"trouble": "disk is full"}, "disk:     disk is full; what is new is forgotten if"),
         ({"missing": ("Pod/default/web",)}, "revision 5, Pod default/web has not come yet"),
         ({"missing": ("Pod/a/b", "Secret/a/c")}, "Pod a/b, Secret a/c have not come yet"),
         ({"missing": tuple("abcde")}, "a, b, c and 2 more have not come yet"),

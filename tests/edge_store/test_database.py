@@ -20,7 +20,8 @@ from edgeagent.store.database import FILE, Database
 from edgeagent.store.executor import InlineExecutor
 from edgeagent.store.records import facts
 from shared.errors import SettingsError, StoreBusy
-from tests.edge_store.conftest import SmallDisk, opened, ruin
+from tests.edge_store.conftest import opened, ruin
+from tests.parts.small_disk import SmallDisk
 
 RECORD = {"restarts": 3, "text": "x" * 50}
 
