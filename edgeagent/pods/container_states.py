@@ -32,7 +32,8 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
     }
     if known is not None:
         status["containerID"] = f"{view.node.runtime_name}://{known.id}"
-        status.update(_resources(known, state))
+        given = known.resources if "running" in state else container.get("resources") or {}
+        status.update(_resources(given))
     return status
 
 
@@ -114,12 +115,10 @@ def _is_ready(view: PodView, container: Json, state: Json) -> bool:
     return "running" in state and known is not None and known.ready
 
 
-def _resources(known: ContainerFacts, state: Json) -> Json:
-    """What the container was given, while it runs; nothing when nothing was asked for."""
-    if "running" not in state or not known.resources:
+def _resources(given: Json) -> Json:
+    """What a running container has and another would get; nothing when nothing was asked for."""
+    if not given:
         return {}
-    requests = known.resources.get("requests")
-    resources = {
-        key: known.resources[key] for key in ("limits", "requests") if key in known.resources
-    }
+    requests = given.get("requests")
+    resources = {key: given[key] for key in ("limits", "requests") if key in given}
     return {"resources": resources, **({"allocatedResources": requests} if requests else {})}
