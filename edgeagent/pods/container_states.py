@@ -41,11 +41,11 @@ def _state(view: PodView, container: Json, now: Moment) -> Json:
     known = view.facts.container(container["name"])
     trouble = _trouble(view, container["name"])
     if known is not None and known.ended is None:
-        if f"start/{container['name']}" in view.live.slots and view.facts.stopping is None:
+        if f"start/{container['name']}" in view.live.slots and not view.stops:
             return _not_yet(view)
         return {"running": {"startedAt": stamps.of_nanoseconds(known.started_at)}}
     if known is not None and known.ended is not None:
-        if view.facts.stopping is None and restarting.restarts(view.pod, container, known):
+        if not view.stops and restarting.restarts(view.pod, container, known):
             return _restarting(view, known, now, trouble=trouble)
         return {"terminated": _terminated(view, known.ended)}
     return _waiting(trouble) if trouble else _not_yet(view)

@@ -1,7 +1,8 @@
 """When a pod as a whole stops running, and when it has ended. Pure.
 
 Owns the list of legitimate causes: refused at admission, being deleted, certainly not desired any
-more, evicted, past its deadline, or done by its own restart policy. Nothing else ever stops a pod.
+more, evicted, past its deadline, done by its own restart policy, or never started again on a device
+that shuts down. Nothing else ever stops a pod.
 """
 
 from __future__ import annotations
@@ -29,19 +30,15 @@ def decided(view: PodView, now: Moment) -> PodFacts:
         view = replace(view, facts=facts)
     if facts.final is not None:
         return facts
-    if view.refusal is not None and not _was_taken_up(view):
+    if view.refusal is not None and not view.taken_up:
         return _refused(view, now)
     facts = replace(facts, admitted=facts.admitted or view.wanted is Wanted.RUN)
-    facts = replace(facts, stopping=_stopping(replace(view, facts=facts), now))
-    if facts.stopping is None or _something_lives(view):
+    stopping = _stopping(replace(view, facts=facts), now)
+    facts = replace(facts, stopping=_hurried(stopping, view, now))
+    if facts.stopping is None or something_lives(view):
         return facts
     final = status.final_status(replace(view, facts=facts), now, facts.stopping)
     return replace(facts, final=final)
-
-
-def _was_taken_up(view: PodView) -> bool:
-    """Also by an agent whose facts are lost: what has a sandbox was admitted once."""
-    return view.facts.admitted or bool(view.sandboxes) or view.wanted is not Wanted.RUN
 
 
 def _refused(view: PodView, now: Moment) -> PodFacts:
@@ -70,7 +67,19 @@ def _stopping(view: PodView, now: Moment) -> Stopping | None:
         return Stopping(specs.grace_of(view.pod), now.wall, "Failed")
     if all(_is_done(view, one) for one in specs.mains(view.pod)):
         return Stopping(specs.grace_of(view.pod), now.wall)
+    if view.halted and not restarting.comes_back(view.pod):
+        grace = specs.grace_of(view.pod)
+        words = status.TERMINATED_REASON, status.TERMINATED_MESSAGE
+        return Stopping(grace, now.wall, "Failed", *words, disruption=True)
     return None
+
+
+def _hurried(stopping: Stopping | None, view: PodView, now: Moment) -> Stopping | None:
+    """A stop, whatever for, gets no longer than a device that shuts down has left for it."""
+    most = view.live.shutdown.grace if view.live.shutdown else None
+    if stopping is None or most is None or stopping.grace <= most:
+        return stopping
+    return replace(stopping, grace=most, at=now.wall)
 
 
 def _overdue(view: PodView, now: Moment) -> bool:
@@ -101,7 +110,7 @@ def _main_began(view: PodView) -> bool:
     return any(view.facts.container(one["name"]) for one in specs.mains(view.pod))
 
 
-def _something_lives(view: PodView) -> bool:
+def something_lives(view: PodView) -> bool:
     """Whatever is being started counts: it must be seen and stopped before the end."""
     starting = any(isinstance(one, (StartContainer, StartSandbox)) for one in view.live.under_way)
     return starting or bool(view.running())

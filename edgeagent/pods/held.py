@@ -1,16 +1,17 @@
-"""A pod of this device as housekeeping sees it: a value, and the port to ask for it.
+"""A pod of this device as housekeeping and shutdown see it: a value, and the ports to ask for it.
 
-Owns the words between ``edgeagent.housekeeping`` and the pod machine, which is ``workers.Pods``.
-Housekeeping never stops a pod itself: it says ``evict``, and the planner does the rest.
+Owns the words between ``edgeagent.housekeeping``, ``edgeagent.shutdown`` and the pod machine, which
+is ``workers.Pods``. They never stop a pod themselves: they say ``evict`` or ``shut_down``, and the
+planner does the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgeagent.pods.view import Eviction
+from edgeagent.pods.view import Eviction, Shutdown
 from edgeagent.runtime.port import Container, ContainerState, Sandbox
 from shared.objects import Json
 
@@ -26,6 +27,8 @@ class HeldPod:
     """Being stopped, for whatever cause."""
     ended: bool = False
     """Its last status is stored: what is left of its containers is of no more use to it."""
+    rests: bool = False
+    """Nothing of it runs, nothing is started, and that is stored and reported."""
 
     def containers(self, state: ContainerState) -> list[Container]:
         every = (one for sandbox in self.sandboxes for one in sandbox.containers)
@@ -48,4 +51,23 @@ class PodsOfDevice(Protocol):
 
     def evict(self, uid: str, eviction: Eviction) -> None:
         """Stop this pod for good; one that is not active any more is left alone."""
+        ...
+
+
+ShutdownOf = Callable[[Json], Shutdown]
+"""What a pod has to do while the device shuts down."""
+
+
+class PodsToStop(Protocol):
+    def held(self) -> Sequence[HeldPod]:
+        """Every pod that is worked on."""
+        ...
+
+    @property
+    def looked_through(self) -> bool:
+        """Whether every pod that is remembered is worked on."""
+        ...
+
+    def shut_down(self, shutdown: ShutdownOf | None) -> None:
+        """Each pod does what is said for it; with None all run again."""
         ...

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from edgeagent.pods import restarting, status
 from edgeagent.pods.eventing import EventLog
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning import Plan
-from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Trouble, Wanted
+from edgeagent.pods.podevents import normal
+from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Shutdown, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox
 from shared.clock import CLOCK_WAS_SET, Clock
 from shared.objects import Json
@@ -35,6 +37,9 @@ class LivePod:
         self.pod: Json = self.facts.pod
         self.refusal: Refusal | None = None
         self.eviction: Eviction | None = None
+        self.shutdown: Shutdown | None = None
+        self.rests = False
+        """What ``Plan.rests`` says, once it is stored and reported."""
         self.sandboxes: tuple[Sandbox, ...] = ()
         self.wake = wake
         self.operations = Operations(wake)
@@ -80,6 +85,7 @@ class LivePod:
             self.sandboxes,
             active=facts.admitted and facts.final is None,
             leaving=facts.stopping is not None or self.eviction is not None,
+            rests=self.rests,
             ended=facts.final is not None and self.saved == facts,
         )
 
@@ -100,6 +106,14 @@ class LivePod:
             self._stopping = plan.facts.stopping
             self._stopping_since = now.monotonic
         self.facts = plan.facts
+
+    def take_shutdown(self, shutdown: Shutdown | None) -> None:
+        """A pod that ends says so by itself; one that comes back tells why it stops."""
+        before, self.shutdown = self.shutdown, shutdown
+        begins = _is_turn(shutdown) and not _is_turn(before)
+        active = self.facts.admitted and self.facts.final is None
+        if begins and active and restarting.comes_back(self.pod):
+            self.events.record(normal(status.TERMINATED_REASON, status.TERMINATED_MESSAGE))
 
     def newly_ended(self) -> list[Container]:
         """Containers whose end the facts do not know yet."""
@@ -137,6 +151,7 @@ class LivePod:
             hooked=frozenset(self.hooked),
             cleaned=frozenset(self.cleaned),
             eviction=self.eviction,
+            shutdown=self.shutdown,
         )
 
     def _note_exits(self, now: Moment) -> None:
@@ -160,6 +175,10 @@ class LivePod:
         for container_id in ended:
             for verdicts in (self.startup, self.readiness, self.unhealthy):
                 verdicts.pop(container_id, None)
+
+
+def _is_turn(shutdown: Shutdown | None) -> bool:
+    return shutdown is not None and shutdown.grace is not None
 
 
 def on_monotonic(wall: float, now: Moment) -> float:

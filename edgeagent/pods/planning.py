@@ -19,7 +19,7 @@ from edgeagent.pods.actions import Action, StopContainer
 from edgeagent.pods.draft import Draft
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.restarting import KILLED
-from edgeagent.pods.status import current
+from edgeagent.pods.status import current, waiting_status
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
 
@@ -36,24 +36,32 @@ class Plan:
     """Monotonic moment of the next look; None = only when something happens."""
     status: Json | None = None
     """v1.PodStatus at this moment; None when nothing can be said."""
+    rests: bool = False
+    """Nothing of the pod runs, and nothing will be started while things stand as they do."""
 
 
 def plan(view: PodView, now: Moment) -> Plan:
-    if view.wanted is Wanted.UNKNOWN:
+    if view.wanted is Wanted.UNKNOWN and not view.halted:
         return Plan(view.facts)
+    if view.live.shutdown is not None and not view.taken_up:
+        return Plan(view.facts, status=waiting_status(view), rests=True)
     facts = absorb(view)
     view = replace(view, facts=replace(facts, started_at=facts.started_at or now.wall))
-    view = _with(view, endings.decided(view, now), now)
+    if view.wanted is not Wanted.UNKNOWN:
+        view = _with(view, endings.decided(view, now), now)
     draft = Draft(view, now)
     if view.facts.final is not None:
         planning_clean.clean(draft)
     elif view.facts.stopping is not None:
         planning_stop.stop(draft)
+    elif view.halted:
+        planning_stop.halt(draft)
     else:
         planning_start.start(draft)
     facts, status = _with_status(view, now)
     facts = _with_causes(facts, draft.actions)
-    return Plan(facts, tuple(draft.actions), tuple(draft.abandon), draft.due, status)
+    rests = facts.final is not None or (view.halted and not endings.something_lives(view))
+    return Plan(facts, tuple(draft.actions), tuple(draft.abandon), draft.due, status, rests)
 
 
 def _with_status(view: PodView, now: Moment) -> tuple[PodFacts, Json]:

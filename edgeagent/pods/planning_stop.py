@@ -2,42 +2,66 @@
 
 Owns the order of stopping and the sharing of the grace period, which is one for the whole pod:
 preStop hooks run at once, sidecars are stopped in their turn, and when the grace period is over
-whatever still runs is stopped together. Called by ``planning.plan`` only, and only after a
-legitimate cause was recorded in the facts.
+whatever still runs is stopped together. Called by ``planning.plan`` only: for a pod that
+ends, after a legitimate cause was recorded in the facts, and for one that stops with its device.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from edgeagent.pods import specs
 from edgeagent.pods.actions import EnsureImage, ResizeContainer, RunPreStop, StartContainer
 from edgeagent.pods.draft import Draft
+from edgeagent.pods.restarting import SHUTDOWN
 from edgeagent.pods.view import PodView
 from edgeagent.runtime.port import Container
 
 _STARTING = (EnsureImage, ResizeContainer)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    since: float
+    grace: int
+    cause: str
+
+    @property
+    def end(self) -> float:
+        return self.since + self.grace
+
+
 def stop(draft: Draft) -> None:
-    _give_up_starting(draft)
     stopping = draft.view.facts.stopping
     assert stopping is not None
-    end = draft.view.live.stopping_since + stopping.grace
+    _stop_all(draft, _Stop(draft.view.live.stopping_since, stopping.grace, "pod"))
+
+
+def halt(draft: Draft) -> None:
+    """The device goes down, and the pod runs again at its next boot."""
+    shutdown = draft.view.live.shutdown
+    assert shutdown is not None and shutdown.grace is not None
+    grace = min(specs.grace_of(draft.view.pod), shutdown.grace)
+    _stop_all(draft, _Stop(shutdown.since, grace, SHUTDOWN))
+
+
+def _stop_all(draft: Draft, stop: _Stop) -> None:
+    _give_up_starting(draft)
     running = draft.view.running()
     for one in running:
-        if draft.now.monotonic >= end:
-            _stop(draft, one, grace=stopping.grace)
+        if draft.now.monotonic >= stop.end:
+            _stop(draft, one, stop)
             continue
-        draft.at(end)
+        draft.at(stop.end)
         if not _is_its_turn(draft.view, one, running):
-            _run_hook(draft, one, end)
+            _run_hook(draft, one, stop.end)
         elif not draft.busy(f"prestop/{one.id}"):
-            _stop(draft, one, grace=stopping.grace)
+            _stop(draft, one, stop)
 
 
-def _stop(draft: Draft, one: Container, *, grace: int) -> None:
+def _stop(draft: Draft, one: Container, stop: _Stop) -> None:
     hook = one.id not in draft.view.live.hooked and not draft.busy(f"prestop/{one.id}")
-    since = draft.view.live.stopping_since
-    draft.stop(one, since=since, grace=grace, cause="pod", hook=hook)
+    draft.stop(one, since=stop.since, grace=stop.grace, cause=stop.cause, hook=hook)
 
 
 def _run_hook(draft: Draft, one: Container, end: float) -> None:

@@ -19,7 +19,9 @@ GOOD_RUN_SECONDS = 600
 KILLED_BY_PROBE = frozenset({"liveness", "startup"})
 REPLACED = frozenset({"spec", "resize"})
 """Stopped by us in order to be started anew, whatever the policy."""
-KILLED = KILLED_BY_PROBE | REPLACED | {"hook"}
+SHUTDOWN = "shutdown"
+"""Stopped because the device shuts down: it runs again at the next boot."""
+KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN}
 """Causes that are remembered: what was to be killed is killed also by the next agent."""
 
 
@@ -30,7 +32,8 @@ def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
         return False
     if known.killed in REPLACED:
         return True
-    if known.killed in KILLED_BY_PROBE and policy_of(pod, container) != "Never":
+    not_its_own = known.killed in KILLED_BY_PROBE or known.killed == SHUTDOWN
+    if not_its_own and policy_of(pod, container) != "Never":
         return True
     return restarts_after(pod, container, known.ended.exit_code)
 
@@ -46,6 +49,11 @@ def restarts_after(pod: Json, container: Json, exit_code: int) -> bool:
     if policy == "Always" and not any(one is container for one in specs.inits(pod)):
         return True
     return policy != "Never" and exit_code != 0
+
+
+def comes_back(pod: Json) -> bool:
+    """Whether something of the pod is started again after a boot."""
+    return any(policy_of(pod, one) != "Never" for one in specs.mains(pod))
 
 
 def policy_of(pod: Json, container: Json) -> str:
@@ -67,7 +75,7 @@ def delay_after(view: PodView, known: ContainerFacts) -> int:
     """Seconds between the end of the container and its next start."""
     sandbox = view.sandbox
     lost_with_sandbox = sandbox is None or sandbox.id != known.sandbox
-    if lost_with_sandbox or known.killed in REPLACED or _ran_well(known):
+    if lost_with_sandbox or known.killed in REPLACED | {SHUTDOWN} or _ran_well(known):
         return 0
     return known.backoff
 
@@ -76,7 +84,7 @@ def next_backoff(known: ContainerFacts, *, same_sandbox: bool) -> int:
     """The back-off of the container that follows ``known``: what its own end will wait for."""
     if known.killed in REPLACED:
         return 0
-    if not same_sandbox:
+    if not same_sandbox or known.killed == SHUTDOWN:
         return known.backoff
     if known.backoff == 0 or _ran_well(known):
         return FIRST_BACKOFF

@@ -17,6 +17,9 @@ from edgeagent.pods.resources import qos_class
 from edgeagent.pods.view import Moment, PodView
 from shared.objects import Json
 
+TERMINATED_REASON = "Terminated"
+TERMINATED_MESSAGE = "Pod was terminated in response to imminent node shutdown."
+
 
 def current(view: PodView, now: Moment) -> tuple[Json, dict[str, Condition]]:
     """The status now, and its conditions for the facts."""
@@ -32,6 +35,16 @@ def final_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
 def refused_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
     """Of a pod that was never admitted: it has no containers and no conditions."""
     return {**_head(view, now, stopping), "phase": "Failed"}
+
+
+def waiting_status(view: PodView) -> Json:
+    """Of a pod that came while the device shuts down: it waits for the next boot."""
+    return {
+        "phase": "Pending",
+        "reason": "NodeShutdown",
+        "message": "Pod waits for the next boot: the node is shutting down",
+        "qosClass": qos_class(view.pod),
+    }
 
 
 def _status(
@@ -70,6 +83,8 @@ def _head(view: PodView, now: Moment, stopping: Stopping | None) -> Json:
         head["observedGeneration"] = generation
     if stopping and stopping.reason:
         head.update(reason=stopping.reason, message=stopping.message)
+    elif view.halted and stopping is None:
+        head.update(reason=TERMINATED_REASON, message=TERMINATED_MESSAGE)
     return head
 
 

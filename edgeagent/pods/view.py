@@ -65,6 +65,16 @@ class Eviction:
 
 
 @dataclass(frozen=True, slots=True)
+class Shutdown:
+    """The device is shutting down; decided by ``edgeagent.shutdown``."""
+
+    grace: int | None = None
+    """Seconds that the pod has to stop; None = its turn has not come, and it runs."""
+    since: float = 0.0
+    """When its turn came, monotonic."""
+
+
+@dataclass(frozen=True, slots=True)
 class Live:
     """What this process knows beyond facts and observations. Moments are monotonic seconds."""
 
@@ -93,6 +103,7 @@ class Live:
     cleaned: frozenset[str] = frozenset()
     """Sandboxes whose network was given back."""
     eviction: Eviction | None = None
+    shutdown: Shutdown | None = None
 
     @property
     def slots(self) -> frozenset[str]:
@@ -118,6 +129,21 @@ class PodView:
         ready = [one for one in self.sandboxes if one.state is SandboxState.READY]
         occupied = [one for one in ready if any(map(is_running, one.containers))]
         return next(iter(occupied or ready), None)
+
+    @property
+    def halted(self) -> bool:
+        """Whether it is this pod's turn to stop with its device."""
+        shutdown = self.live.shutdown
+        return shutdown is not None and shutdown.grace is not None
+
+    @property
+    def stops(self) -> bool:
+        return self.facts.stopping is not None or self.halted
+
+    @property
+    def taken_up(self) -> bool:
+        """Also by an agent whose facts are lost: what has a sandbox was admitted once."""
+        return self.facts.admitted or bool(self.sandboxes) or self.wanted is not Wanted.RUN
 
     def containers(self) -> list[Container]:
         return [one for sandbox in self.sandboxes for one in sandbox.containers]

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -21,9 +20,10 @@ from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import made_under, pod_of, recovered
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.held import HeldPod
+from edgeagent.pods.held import HeldPod, ShutdownOf
 from edgeagent.pods.last_words import last_words
 from edgeagent.pods.live import LivePod
+from edgeagent.pods.mentions import mentions
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning import Plan
@@ -87,6 +87,7 @@ class Pods:
         self._workers = KeyedWorkers(self._work, clock=clock, name="pod")
         self._recovered = False
         self._fenced = False
+        self._shutdown: ShutdownOf | None = None
 
     async def run(self) -> None:
         self._remembered = recovered(await self._store.load_all())
@@ -100,7 +101,7 @@ class Pods:
         """The desired set changed in these keys."""
         named = frozenset(keys)
         for uid, wanted in self._desired.pods().items():
-            if wanted.key in named or _mentions(wanted.pod, wanted.key.namespace, named):
+            if wanted.key in named or mentions(wanted.pod, wanted.key.namespace, named):
                 self.refresh(uid)
         for uid in self._pods:
             if uid not in self._desired.pods():
@@ -149,6 +150,18 @@ class Pods:
         if pod is not None and pod.eviction is None and pod.held().active:
             pod.eviction = eviction
             self._wake(uid)
+
+    # For the shutdown of the device (``held.PodsToStop``)
+
+    @property
+    def looked_through(self) -> bool:
+        return self._recovered and not self._remembered
+
+    def shut_down(self, shutdown: ShutdownOf | None) -> None:
+        self._shutdown = shutdown
+        for pod in self._pods.values():
+            pod.rests = False
+        self._wake_all()
 
     async def release(self, key: ObjectKey) -> str:
         """Let go on what is on hold for this pod; answers what that is, empty for nothing."""
@@ -219,11 +232,13 @@ class Pods:
             self._drop(uid)
             return None
         await self._hear_out(pod)
+        pod.take_shutdown(self._shutdown(pod.pod) if self._shutdown else None)
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
         _tell(pod, plan)
         pod.take(plan, now)
         await self._carry_out(pod, plan, wanted)
+        pod.rests = plan.rests
         if prober := self._probers.get(uid):
             prober.follow(self._node.ips)
         return self._delay(pod, plan)
@@ -292,7 +307,8 @@ class Pods:
 
     async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:
         """Facts first: an action may rely on them after a crash."""
-        if plan.facts != pod.saved and wanted is not Wanted.UNKNOWN:
+        decided = plan.facts.admitted or plan.facts.stopping is not None
+        if plan.facts != pod.saved and decided and wanted is not Wanted.UNKNOWN:
             await self._save(pod, plan.facts)
         for action in plan.abandon:
             pod.operations.abandon(action)
@@ -375,26 +391,3 @@ def _has_let_go(pod: LivePod) -> bool:
     return all(
         one.id in pod.cleaned or one.state is SandboxState.NOT_READY for one in pod.sandboxes
     )
-
-
-def _mentions(pod: Json, namespace: str, keys: frozenset[ObjectKey]) -> bool:
-    """Whether the pod may need one of the objects; rather once too often.
-
-    Which PersistentVolume a claim stands for is not in the pod; Services count only at a start.
-    """
-    if any(key.kind == "PersistentVolume" for key in keys) and specs.has_claims(pod):
-        return True
-    named = [key for key in keys if key.kind not in ("Pod", "Service")]
-    names = {key.name for key in named if key.namespace == namespace}
-    return bool(names) and not names.isdisjoint(_texts(pod["spec"]))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)

@@ -29,7 +29,7 @@ from edgeagent.pods.actions import (
 from edgeagent.pods.containers import HASH
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.planning import Plan
-from edgeagent.pods.view import Eviction, Live, Moment, PodView, Trouble, Wanted
+from edgeagent.pods.view import Eviction, Live, Moment, PodView, Shutdown, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
 
@@ -55,6 +55,7 @@ class Model:
     exits: dict[str, float] = field(default_factory=dict)
     stopping_since: float = 0.0
     eviction: Eviction | None = None
+    shutdown: Shutdown | None = None
     forgotten: bool = False
     ids: int = 0
     starts: list[str] = field(default_factory=list)
@@ -89,9 +90,12 @@ class Model:
                 self._judge_start(action, view, plan)
             if isinstance(action, StartSandbox):
                 assert plan.facts.stopping is None and plan.facts.final is None
-                assert view.sandbox is None
+                assert view.sandbox is None and not view.halted
             if isinstance(action, RemoveVolumes):
                 assert all(one.id in self.cleaned for one in self.sandboxes), "volumes in use"
+        if plan.rests and plan.facts.final is None:
+            begun = [one for one in plan.actions if isinstance(one, (StartContainer, StartSandbox))]
+            assert not begun and (not view.running() or not view.halted)
         if plan.facts.final is not None and view.facts.final is None:
             starting = [one for one in kept if isinstance(one, (StartContainer, StartSandbox))]
             assert not starting and not self.running(), "ended, but something lives"
@@ -99,6 +103,7 @@ class Model:
             assert plan.facts.final is not None or view.facts.stopping.gone  # type: ignore[union-attr]
 
     def _judge_start(self, action: StartContainer, view: PodView, plan: Plan) -> None:
+        assert not view.halted, "started on a device that shuts down"
         assert plan.facts.stopping is None and plan.facts.final is None
         alive = [one for one in view.running() if one.name == action.name]
         assert not alive, f"{action} while {alive} runs"
@@ -109,6 +114,8 @@ class Model:
         """The whole list of legitimate causes."""
         if plan.facts.stopping is not None:
             return self.wanted is not Wanted.RUN or self._is_over(plan)
+        if action.cause == "shutdown":
+            return self.view().halted or bool(self._known_killed(action))
         container = next(one for one in self.containers() if one.id == action.container_id)
         known = plan.facts.container(action.name)
         spec = specs.container_named(self.pod, action.name) or {}
@@ -122,6 +129,10 @@ class Model:
             or home.state is SandboxState.NOT_READY
             or (current is not None and current.id != home.id)
         )
+
+    def _known_killed(self, action: StopContainer) -> str:
+        known = self.facts.container(action.name)
+        return known.killed if known is not None and known.id == action.container_id else ""
 
     def _is_over(self, plan: Plan) -> bool:
         stopping = plan.facts.stopping
@@ -142,6 +153,7 @@ class Model:
             hooked=frozenset(self.hooked),
             cleaned=frozenset(self.cleaned),
             eviction=self.eviction,
+            shutdown=self.shutdown,
         )
         newest_first = tuple(sorted(self.sandboxes, key=lambda one: -one.attempt))
         return PodView(
@@ -205,6 +217,11 @@ class Model:
     def pause_dies(self) -> None:
         """The sandbox is not ready any more, its containers go on."""
         self.sandboxes = [replace(one, state=SandboxState.NOT_READY) for one in self.sandboxes]
+
+    def boot(self) -> None:
+        self.lose_sandboxes()
+        self.shutdown = None
+        self.new_agent()
 
     def new_agent(self) -> None:
         """Only facts and the runtime survive."""

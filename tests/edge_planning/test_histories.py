@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeagent.pods.view import Eviction, Wanted
+from edgeagent.pods.restarting import SHUTDOWN, comes_back
+from edgeagent.pods.view import Eviction, Shutdown, Wanted
 from shared.objects import Json
 from tests.edge_planning.model import Model
 
@@ -57,6 +58,9 @@ HAPPENINGS = st.one_of(
     st.tuples(st.just("new image"), st.integers(0, 9)),
     st.tuples(st.just("delete"), st.sampled_from([0, 5, 60])),
     st.tuples(st.just("evict"), st.just(0)),
+    st.tuples(st.just("shutdown"), st.just(0)),
+    st.tuples(st.just("its turn"), st.sampled_from([0, 1, 9])),
+    st.tuples(st.just("shutdown cancelled"), st.just(0)),
     st.tuples(st.just("gone"), st.just(0)),
     st.tuples(st.just("unknown"), st.just(0)),
     st.tuples(st.just("wanted again"), st.just(0)),
@@ -80,8 +84,13 @@ def happen(model: Model, what: str, number: int) -> None:
         case "time":
             model.now += number
         case "reboot":
-            model.lose_sandboxes()
-            model.new_agent()
+            model.boot()
+        case "shutdown" if model.shutdown is None:
+            model.shutdown = Shutdown()
+        case "its turn" if model.shutdown == Shutdown():
+            model.shutdown = Shutdown(number, model.now)
+        case "shutdown cancelled":
+            model.shutdown = None
         case "pause dies":
             model.pause_dies()
         case "new agent":
@@ -124,6 +133,7 @@ def test_a_wanted_pod_settles(pod: Json, history: list[tuple[str, int]]) -> None
             continue
         model.look()
         happen(model, what, number)
+    model.shutdown = None
     for _ in range(ENOUGH_STEPS):
         model.now += 301
         model.look()
@@ -143,6 +153,59 @@ def test_a_wanted_pod_settles(pod: Json, history: list[tuple[str, int]]) -> None
         assert names & mains or policy != "Always"
     else:
         assert not names
+
+
+@settings(max_examples=200, deadline=None)
+@given(pods(), st.lists(HAPPENINGS, max_size=30), st.sampled_from([0, 1, 9]))
+def test_a_device_that_shuts_down_brings_every_pod_to_rest(
+    pod: Json, history: list[tuple[str, int]], grace: int
+) -> None:
+    """Whatever went before; what comes back runs after the boot, what does not has failed."""
+    model = Model(pod)
+    for what, number in history:
+        if what not in ("delete", "gone", "evict"):
+            model.look()
+            happen(model, what, number)
+    model.wanted, model.shutdown = Wanted.RUN, Shutdown(grace, model.now)
+    ended_before = model.look().facts.final is not None
+    starts = list(model.starts)
+    for _ in range(ENOUGH_STEPS):
+        if model.look().rests:
+            break
+        for action in list(model.under_way):
+            model.finish(action)
+    else:
+        raise AssertionError(f"never rests: {model.under_way}")
+    assert not model.running()
+    created = len(model.starts) - len(starts)
+    assert created <= len(pod["spec"]["containers"]) + 3, "only what was being started"
+    if model.facts.final is None and model.facts.admitted:
+        assert comes_back(pod)
+        stopped = {
+            name: one for name, one in model.facts.containers.items() if one.killed == SHUTDOWN
+        }
+        model.boot()
+        _settle(model)
+        assert model.facts.final is not None or model.running()
+        for name, one in stopped.items():
+            again = model.facts.container(name)
+            assert again is not None
+            assert model.facts.final is not None or again.attempt == one.attempt + 1, name
+    elif not comes_back(pod) and not ended_before and model.facts.stopping:
+        assert model.facts.stopping.reason in ("", "Terminated", "DeadlineExceeded")
+
+
+def _settle(model: Model) -> None:
+    for _ in range(ENOUGH_STEPS):
+        model.now += 61
+        model.look()
+        for one in model.running():
+            if _is_regular_init(model.pod, one.name):
+                model.end(one.id, 0)
+        if not model.under_way and model.running():
+            return
+        for action in list(model.under_way):
+            model.finish(action)
 
 
 def _is_regular_init(pod: Json, name: str) -> bool:

@@ -1,0 +1,32 @@
+"""Which objects a pod may be made of, by the names in its spec. Pure; rather once too often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from edgeagent.pods import specs
+from shared.objects import Json, ObjectKey
+
+
+def mentions(pod: Json, namespace: str, keys: frozenset[ObjectKey]) -> bool:
+    """Whether the pod may need one of the objects.
+
+    Which PersistentVolume a claim stands for is not in the pod; Services count only at a start.
+    """
+    if any(key.kind == "PersistentVolume" for key in keys) and specs.has_claims(pod):
+        return True
+    named = [key for key in keys if key.kind not in ("Pod", "Service")]
+    names = {key.name for key in named if key.namespace == namespace}
+    return bool(names) and not names.isdisjoint(_texts(pod["spec"]))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
