@@ -66,6 +66,22 @@ def cli() -> None:
     metavar="[DAYS ]HH:MM-HH:MM",
     help="When pods that hold their updates may be updated, in the device's local time.",
 )
+@click.option(
+    "--shutdown-grace-period",
+    type=click.IntRange(0),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a shutdown of the device waits for its pods to stop; 0 = not at all.",
+)
+@click.option(
+    "--shutdown-grace-period-critical-pods",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="The part of it for pods of a system priority, which stop after the others.",
+)
 def run(**options: Any) -> int:
     """Run the agent."""
     settings = settings_from(options)

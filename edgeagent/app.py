@@ -20,6 +20,7 @@ from edgeagent.commanding import Answers
 from edgeagent.desired import DesiredSet
 from edgeagent.device import Device, Readings, Room
 from edgeagent.housekeeping.keeping import Household, Housekeeping
+from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.node import NodeReporter
 from edgeagent.nodefacts import node_facts
 from edgeagent.pods.nodefacts import NodeFacts
@@ -36,6 +37,9 @@ from edgeagent.session.delivery import Delivery
 from edgeagent.session.rejecting import Rejections
 from edgeagent.session.reporting import Reports
 from edgeagent.settings import Settings
+from edgeagent.shutdown.opening import Connect
+from edgeagent.shutdown.planning import Shares
+from edgeagent.shutdown.stopping import Neighbours, NodeShutdown
 from edgeagent.standing import Standing, StandingKeeper
 from edgeagent.store import records
 from edgeagent.store.database import Database
@@ -92,6 +96,8 @@ class Ports:
     """Called once, when the stored pods are being worked on."""
     commands: Callable[[Answers], AbstractAsyncContextManager[None]] = lambda answers: nullcontext()
     """Takes what people at the device tell and ask the agent, inside the block."""
+    logind: Connect | None = None
+    """Connects to what announces shutdowns of the device; None = nothing does."""
     told: Callable[[str], None] = lambda line: None
     """Called with one line whenever the agent's standing changed."""
 
@@ -170,6 +176,8 @@ class Agent:
         for told in (self.tokens.changed, self.reports.changed, pods.changed, refusing.changed):
             self.desired.subscribe(told)
         housekeeping = self._make_housekeeping(pods)
+        node = self._make_node(pods, housekeeping)
+        shutdown = self._make_shutdown(pods, node)
         self.standing.update(ready=True)
         self.ports.ready()
         async with self.ports.commands(Answers(pods.release, lambda: self._snapshot(pods))):
@@ -179,7 +187,8 @@ class Agent:
                 fencing=_fence(session, pods),
                 reports=self.reports.run(),
                 refusing=refusing.run(),
-                node=self._make_node(pods, housekeeping).run(),
+                node=node.run(),
+                shutdown=shutdown.run(),
                 housekeeping=housekeeping.run(),
                 standing=self.standing.run(),
                 delivery=self.delivery.run(),
@@ -234,6 +243,23 @@ class Agent:
             judge=housekeeping.judge,
             changed=changed,
         )
+
+    def _make_shutdown(self, pods: Pods, node: NodeReporter) -> NodeShutdown:
+        settings, clock = self.settings, self.ports.clock
+        critical = settings.shutdown_grace_critical
+        shutdown = NodeShutdown(
+            Shares(regular=settings.shutdown_grace - critical, critical=critical),
+            self.ports.logind,
+            Neighbours(
+                pods=pods,
+                events=NodeEvents(settings.node, self.reports, clock),
+                tell=node.report,
+                deliver=self.reports.deliver,
+                clock=clock,
+            ),
+        )
+        node.shutting_down = lambda: shutdown.shutting_down
+        return shutdown
 
     def _make_housekeeping(self, pods: Pods) -> Housekeeping:
         return Housekeeping(

@@ -2,7 +2,8 @@
 
 ``node_status`` is pure. ``NodeReporter`` looks every few seconds and says only what changed, so an
 idle device sends nothing; no times are in it, the hub stamps what it writes. Ready is the hub's to
-say; a device whose runtime cannot be used says so with a Ready condition of its own.
+say; a device that shuts down, or whose runtime cannot be used, says so with a Ready condition of
+its own.
 """
 
 from __future__ import annotations
@@ -105,6 +106,10 @@ def _condition(kind: str, under: bool) -> Json:
     return {"type": kind, "status": status, "reason": reason, "message": message}
 
 
+def _not_ready(reason: str, message: str) -> Json:
+    return {"type": "Ready", "status": "False", "reason": reason, "message": message}
+
+
 class NodeReporter:
     def __init__(
         self,
@@ -122,6 +127,7 @@ class NodeReporter:
         """``judge`` says which pressures the device is under, by their condition; ``changed`` is
         told when they, the runtime or an address of the device are other ones.
         """
+        self.shutting_down: Callable[[], bool] = lambda: False
         self._node = node
         self._key = ObjectKey("Node", NO_NAMESPACE, node)
         self._device = device
@@ -137,9 +143,13 @@ class NodeReporter:
 
     async def run(self) -> None:
         while True:
-            status = await self.status()
-            await self._reports.put(self._key, uid="", status=status, within=1.0)
+            await self.report()
             await self._clock.sleep(LOOK_SECONDS)
+
+    async def report(self) -> None:
+        status = await self.status()
+        within = 0.0 if self.shutting_down() else 1.0
+        await self._reports.put(self._key, uid="", status=status, within=within)
 
     async def status(self) -> Json:
         trouble = await self._runtime_trouble()
@@ -152,15 +162,10 @@ class NodeReporter:
             node=self._node,
             runtime=f"{self._info.name}://{self._info.version}" if self._info.name else "",
         )
-        if trouble:
-            status["conditions"].append(
-                {
-                    "type": "Ready",
-                    "status": "False",
-                    "reason": "RuntimeNotReady",
-                    "message": trouble,
-                }
-            )
+        if self.shutting_down():
+            status["conditions"].append(_not_ready("KubeletNotReady", "node is shutting down"))
+        elif trouble:
+            status["conditions"].append(_not_ready("RuntimeNotReady", trouble))
         return status
 
     async def _runtime_trouble(self) -> str:

@@ -20,6 +20,7 @@ from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.opening import open_runtime
 from edgeagent.settings import Settings
+from edgeagent.shutdown.logind import connected
 from edgeagent.store.database import Database
 from edgeagent.store.executor import ThreadExecutor
 from shared.clock import SystemClock
@@ -68,6 +69,7 @@ async def open_ports(
             ready=ready,
             commands=lambda answers: commands(settings.data_dir, answers),
             told=told,
+            logind=connected,
         )
     finally:
         await images.close()

@@ -45,6 +45,10 @@ class Settings:
     windows: tuple[Window, ...] = ()
     """When pods on hold may be updated."""
     log_level: str = "info"
+    shutdown_grace: int = 30
+    """Seconds that a shutdown of the device waits for pods; 0 = not at all."""
+    shutdown_grace_critical: int = 10
+    """The part of it for pods of a system priority, which stop after the others."""
 
 
 def settings_from(options: Mapping[str, Any]) -> Settings:
@@ -61,7 +65,19 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
         cluster_domain=_domain(options["cluster_domain"]),
         windows=tuple(map(parse_window, options["maintenance_window"])),
         log_level=options["log_level"],
+        **_shutdown(options),
     )
+
+
+def _shutdown(options: Mapping[str, Any]) -> dict[str, int]:
+    total = options["shutdown_grace_period"]
+    critical = options["shutdown_grace_period_critical_pods"]
+    if total and critical > total:
+        raise SettingsError(
+            f"shutdown-grace-period-critical-pods: {critical} is more than shutdown-grace-period"
+            f" ({total}), of which it is a part: make it smaller or that one larger"
+        )
+    return {"shutdown_grace": total, "shutdown_grace_critical": min(critical, total)}
 
 
 def _node_name(given: str | None) -> str:

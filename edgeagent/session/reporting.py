@@ -29,6 +29,7 @@ log = structlog.get_logger()
 MARK_SECONDS = 5.0
 """How long "sent" may wait to be stored; a crash before it sends that report once more."""
 RETRY_SECONDS = 5.0
+DELIVERY_LOOK_SECONDS = 0.02
 REPEAT_SECONDS = 10.0
 """How long an Event that only happened once more may wait."""
 
@@ -50,6 +51,7 @@ class Reports:
         self._drafted = asyncio.Event()
         self._sealed = asyncio.Event()
         self._sending: dict[ObjectKey, int] = {}
+        self._linked = False
 
     async def load(self) -> None:
         """Before anything is put. Drafts that an older process left are due at once."""
@@ -172,10 +174,22 @@ class Reports:
             log.error("reports not stored, sent from memory", error=str(error), reports=len(keys))
             self._store_soon(keys)
 
+    async def deliver(self, *, within: float) -> bool:
+        """Store and send all there is to say; whether every report was acknowledged in that time.
+
+        Without a connection nothing is waited for: what is stored is sent by the next agent.
+        """
+        ends = self._clock.monotonic() + within
+        await self.flush()
+        while self._outbox.waiting() and self._linked and self._clock.monotonic() < ends:
+            await self._clock.sleep(DELIVERY_LOOK_SECONDS)
+        return not self._outbox.waiting()
+
     # -- sending
 
     async def send(self, connection: Connection) -> None:
         """As long as the connection."""
+        self._linked = True
         refused: dict[ObjectKey, int] = {}
         self._sending = {}
         tasks: set[asyncio.Task[None]] = set()
@@ -193,6 +207,7 @@ class Reports:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
         finally:
+            self._linked = False
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
