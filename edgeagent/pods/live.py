@@ -84,7 +84,9 @@ class LivePod:
             self.pod,
             self.sandboxes,
             active=facts.admitted and facts.final is None,
-            leaving=facts.stopping is not None or self.eviction is not None,
+            leaving=facts.stopping is not None
+            or self.eviction is not None
+            or _is_turn(self.shutdown),
             rests=self.rests,
             ended=facts.final is not None and self.saved == facts,
         )

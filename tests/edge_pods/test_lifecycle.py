@@ -131,6 +131,22 @@ async def test_a_changed_image_restarts_that_container_only() -> None:
 
 
 @virtual
+async def test_a_job_whose_image_changes_is_never_called_done() -> None:
+    """The container that makes way ends with code 0, and the pull of the next one takes long."""
+    async with World() as world:
+        world.behaviours["main"] = Behaviour(stop_code=0)
+        uid = world.apply(a_pod(restartPolicy="OnFailure"))
+        await world.passes(5)
+        world.materials.pull_seconds = 60.0
+        world.apply(a_pod("web", a_container(image="app:2"), restartPolicy="OnFailure"))
+        await world.passes(30)
+        assert world.running() == []
+        assert world.phase(uid) == "Running"
+        await world.passes(60)
+        assert world.running() == ["main"]
+
+
+@virtual
 async def test_cpu_and_memory_are_resized_in_place() -> None:
     async with World() as world:
         uid = world.apply(a_pod("web", a_container(resources={"limits": {"cpu": "1"}})))
