@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgeagent.shutdown.logind import LogindAway, connected
+from tests.edge_shutdown.going_down import until
 from tests.parts.logind import Login1, PrivateBus
-
-
-async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_lock_delays_the_shutdown_until_it_is_released(
