@@ -55,3 +55,14 @@ def test_what_it_starts_is_a_command_that_the_agent_has() -> None:
     command = cli.commands[words[4]]
     assert words[5] in {name for option in command.params for name in option.opts}
     assert len(words) == 7
+
+
+def test_it_stops_before_logind_and_the_runtime_and_may_talk_to_the_bus() -> None:
+    """The order of stopping is the reverse of ``After``; none of them has to be there."""
+    lines = [line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line]
+    words = {key: set(value.split()) for key, value in reversed(lines) if key not in ("After",)}
+    after = {word for key, value in lines if key == "After" for word in value.split()}
+    assert {"dbus.service", "systemd-logind.service", "containerd.service", "crio.service"} <= after
+    assert (words["Wants"], words.get("Requires")) == ({"local-fs.target"}, None)
+    assert "AF_UNIX" in words["RestrictAddressFamilies"]
+    assert not {"PrivateNetwork", "PrivateUsers", "DynamicUser", "User"} & words.keys()

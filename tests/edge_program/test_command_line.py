@@ -129,6 +129,14 @@ def test_a_second_agent_on_the_same_data_is_one_clear_line(program: Program) -> 
         (("run", "--mqtt=mqtt://b", "--runtime=process", "--root=a/#"), "root: 'a/#'"),
         (("run", "--mqtt=mqtt://b", "--runtime=process", "--node-ip=me"), "node-ip: 'me'"),
         (("run", "--mqtt=mqtt://b", "--runtime=process", "--log-dir=x"), "log-dir: 'x'"),
+        (
+            ("run", "--mqtt=mqtt://b", "--runtime=process", "--shutdown-grace-period=5"),
+            "shutdown-grace-period-critical-pods: 10 is more than shutdown-grace-period (5)",
+        ),
+        (
+            ("run", "--mqtt=mqtt://b", "--runtime=process", "--shutdown-grace-period=30s"),
+            "'--shutdown-grace-period': '30s' is not a valid integer",
+        ),
         (("logs", "web"), "has no agent.db: no agent has run with it yet"),
         (("status",), "has no agent.db: no agent has run with it yet"),
     ],

@@ -85,6 +85,47 @@ async def test_what_was_reported_offline_is_sent_after_a_restart(tmp_path: Path)
 
 
 @virtual
+async def test_before_a_shutdown_everything_is_acknowledged_without_its_patience(
+    tmp_path: Path,
+) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web", "db") as (hub, device):
+        await device.report("web", within=60.0, phase="Running")
+        await device.report("db", within=60.0, phase="Failed")
+        began = model.clock.monotonic()
+        assert await device.reports.deliver(within=5.0)
+        assert model.clock.monotonic() - began < 1.0
+        await asyncio.sleep(0.1)
+        assert (hub.newest("web"), hub.newest("db")) == ({"phase": "Running"}, {"phase": "Failed"})
+
+
+@virtual
+async def test_a_shutdown_waits_for_no_link_that_is_not_there(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web") as (_, device):
+        model.ways[-1].cut()
+        model.ways[-1].reachable = False
+        await until(lambda: not device.connected)
+        await device.report("web", within=60.0, phase="Running")
+        began = model.clock.monotonic()
+        assert not await device.reports.deliver(within=5.0)
+        assert model.clock.monotonic() == began
+    async with a_hub(model.link()) as hub, model.device().running():
+        await until(lambda: hub.newest("web") == {"phase": "Running"})
+
+
+@virtual
+async def test_a_shutdown_waits_for_a_dead_link_as_long_as_it_can(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with running(model, "web") as (_, device):
+        model.ways[-1].sever()
+        await device.report("web", phase="Running")
+        began = model.clock.monotonic()
+        assert not await device.reports.deliver(within=5.0)
+        assert 5.0 <= model.clock.monotonic() - began < 5.1
+
+
+@virtual
 async def test_what_the_broker_has_is_not_sent_again_after_a_restart(tmp_path: Path) -> None:
     model = Model(tmp_path)
     async with running(model, "web") as (hub, device):
