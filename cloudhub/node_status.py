@@ -28,6 +28,8 @@ INFO_FIELDS = (
 )
 ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
 MOST_IMAGES = 50
+FEATURES = ("supplementalGroupsPolicy",)
+HANDLER_FEATURES = ("recursiveReadOnlyMounts", "userNamespaces")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?)(m|k|[KMGTPE]i|[MGTPE])?")
 _SUFFIX = {"m": Decimal("0.001"), "": Decimal(1), "k": Decimal(1000)}
 _SUFFIX |= {letter: Decimal(1000) ** power for power, letter in enumerate("MGTPE", 2)}
@@ -55,6 +57,8 @@ def accepted(report: Json) -> Json:
         "nodeInfo": _info,
         "images": _images,
         "conditions": _conditions,
+        "features": lambda value: _flags(value, FEATURES),
+        "runtimeHandlers": _handlers,
     }
     parts = {name: check(report.get(name)) for name, check in checks.items()}
     return {name: part for name, part in parts.items() if part}
@@ -88,10 +92,25 @@ def _info(value: Any) -> Json:
 def _images(value: Any) -> list[Json]:
     images = []
     for row in _rows(value, 10_000)[:MOST_IMAGES]:
-        names = [name for name in row.get("names") or () if _text(name, 512)][:5]
+        listed = row.get("names")
+        named = listed if isinstance(listed, list) else ()
+        names = [name for name in named if _text(name, 512)][:5]
         if names and type(row.get("sizeBytes")) is int and 0 <= row["sizeBytes"] < 2**60:
             images.append({"names": names, "sizeBytes": row["sizeBytes"]})
     return images
+
+
+def _flags(value: Any, names: tuple[str, ...]) -> Json:
+    found = value if isinstance(value, dict) else {}
+    return {name: found[name] for name in names if isinstance(found.get(name), bool)}
+
+
+def _handlers(value: Any) -> list[Json]:
+    return [
+        {"name": row["name"], "features": _flags(row.get("features"), HANDLER_FEATURES)}
+        for row in _rows(value, 64)
+        if row.get("name") == "" or _text(row.get("name"), 253)
+    ]
 
 
 def _conditions(value: Any) -> list[Json]:
@@ -220,6 +239,10 @@ def status_patch(current: Json, report: Json, ready: Ready | None, *, now: str) 
         patch["addresses"] = [*report["addresses"], {"$patch": "replace"}]
     if "images" in report and report["images"] != (current.get("images") or []):
         patch["images"] = report["images"]
+    known = report.get("nodeInfo", {}).get("containerRuntimeVersion")
+    for part in ("features", "runtimeHandlers"):
+        if report.get(part) != current.get(part) and (part in report or known):
+            patch[part] = report.get(part)
     if conditions := _changed_conditions(current, report, ready, now):
         patch["conditions"] = conditions
     return {"status": patch} if patch else None
@@ -251,7 +274,10 @@ def kept_of(node: Json) -> Json:
     """The parts of a Node object that are compared with: what the hub remembers of it."""
     metadata, status = node["metadata"], node.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    parts = ("capacity", "allocatable", "addresses", "nodeInfo", "images", "conditions")
+    parts = (
+        *("capacity", "allocatable", "addresses", "nodeInfo", "images", "conditions"),
+        *("features", "runtimeHandlers"),
+    )
     return {
         "metadata": {
             "name": metadata["name"],

@@ -77,7 +77,9 @@ def search_path() -> str:
 class Containerd:
     """One containerd process over one folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "containerd") -> None:
+        """``program`` may be another one than the system's, with its own tools beside it."""
+        self._program = program
         self.root = Path(tempfile.mkdtemp(prefix="ktc-"))
         self.socket = self.root / "containerd.sock"
         self.address = f"unix://{self.socket}"
@@ -96,10 +98,10 @@ class Containerd:
         """Returns when it answers; it dies with the test run, whatever ends that."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "containerd", "--config", self._settings],
+                ["setpriv", "--pdeathsig", "KILL", self._program, "--config", self._settings],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PATH": search_path()},
+                env=self._environment(),
             )
         deadline = time.monotonic() + 30
         while not self._answers():
@@ -120,7 +122,9 @@ class Containerd:
 
     def ctr(self, *arguments: str) -> str:
         command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, env=self._environment()
+        ).stdout
 
     def import_images(self, archive: Path) -> None:
         self.ctr("images", "import", str(archive))
@@ -182,7 +186,14 @@ class Containerd:
 
     def _answers(self) -> bool:
         command = ["ctr", "--address", str(self.socket), "--timeout", "1s", "version"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        done = subprocess.run(command, capture_output=True, check=False, env=self._environment())
+        return done.returncode == 0
+
+    def _environment(self) -> dict[str, str]:
+        """Shims and ``ctr`` come from where the program is, and only then from the system."""
+        folder = os.path.dirname(self._program)
+        path = os.pathsep.join([folder, search_path()]) if folder else search_path()
+        return {**os.environ, "PATH": path}
 
     def remove_pods(self) -> None:
         """In a thread: the caller may be in a loop of its own."""

@@ -30,7 +30,8 @@ from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.pods.workers import Pods
 from edgeagent.refusing import Refusing
-from edgeagent.runtime.port import Runtime, RuntimeInfo
+from edgeagent.runtime.abilities import RuntimeInfo
+from edgeagent.runtime.port import Runtime
 from edgeagent.session.asking import Asking
 from edgeagent.session.connection import AgentSession, Parts, Who
 from edgeagent.session.delivery import Delivery

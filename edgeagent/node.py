@@ -13,7 +13,8 @@ from collections.abc import Callable
 from edgeagent import KUBERNETES_VERSION, VERSION
 from edgeagent.device import Device, Readings
 from edgeagent.housekeeping.signals import DISK_PERCENT, EVICTION_MEMORY
-from edgeagent.runtime.port import Runtime, RuntimeInfo
+from edgeagent.runtime.abilities import Handler, RuntimeInfo
+from edgeagent.runtime.port import Runtime
 from edgeagent.session.reporting import Reports
 from edgeagent.standing import StandingKeeper
 from shared.clock import Clock
@@ -26,7 +27,12 @@ LOOK_SECONDS = 10.0
 
 
 def node_status(
-    device: Device, readings: Readings, pressures: dict[str, bool], *, node: str, runtime: str
+    device: Device,
+    readings: Readings,
+    pressures: dict[str, bool],
+    *,
+    node: str,
+    runtime: RuntimeInfo,
 ) -> Json:
     """A Node's status without what only the hub knows."""
     return {
@@ -44,12 +50,33 @@ def node_status(
             "osImage": device.os_image,
             "operatingSystem": "linux",
             "architecture": device.architecture,
-            "containerRuntimeVersion": runtime,
+            "containerRuntimeVersion": f"{runtime.name}://{runtime.version}"
+            if runtime.name
+            else "",
             "kubeletVersion": KUBELET_VERSION,
             "kubeProxyVersion": "",
         },
         "conditions": [_condition(kind, under) for kind, under in pressures.items()],
+        **_features(runtime),
     }
+
+
+def _features(runtime: RuntimeInfo) -> Json:
+    """What the runtime says that it can; an old one says nothing of it."""
+    found: Json = {}
+    if runtime.strict_groups is not None:
+        found["features"] = {"supplementalGroupsPolicy": runtime.strict_groups}
+    if runtime.lists_handlers:
+        found["runtimeHandlers"] = [_handler(one) for one in runtime.handlers]
+    return found
+
+
+def _handler(handler: Handler) -> Json:
+    features = {
+        "recursiveReadOnlyMounts": handler.recursive_readonly,
+        "userNamespaces": handler.user_namespaces,
+    }
+    return {"name": handler.name, "features": features}
 
 
 def _capacity(device: Device) -> Json:
@@ -160,7 +187,7 @@ class NodeReporter:
         status = node_status(
             *(self._device, readings, pressures),
             node=self._node,
-            runtime=f"{self._info.name}://{self._info.version}" if self._info.name else "",
+            runtime=self._info,
         )
         if self.shutting_down():
             status["conditions"].append(_not_ready("KubeletNotReady", "node is shutting down"))

@@ -8,7 +8,8 @@ from pathlib import Path
 from edgeagent.device import Device, Readings
 from edgeagent.node import allocatable_amounts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.runtime.port import DnsConfig, RuntimeInfo
+from edgeagent.runtime.abilities import RuntimeInfo
+from edgeagent.runtime.port import DnsConfig
 from edgeagent.settings import Settings
 
 RESOLV_CONF = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
@@ -40,7 +41,7 @@ def node_facts(
         cluster_dns=settings.cluster_dns,
         cluster_domain=settings.cluster_domain,
         host_dns=read_resolv_conf(),
-        strict_groups=runtime.strict_groups,
+        strict_groups=bool(runtime.strict_groups),
         apparmor=device.apparmor,
         selinux=device.selinux,
         pressures=pressures,

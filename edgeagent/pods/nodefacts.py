@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.port import DnsConfig
 
 
@@ -26,7 +27,7 @@ class NodeFacts:
     """Bytes of the device; the OOM score is a share of it."""
     runtime_name: str = "containerd"
     """Scheme of ``containerID``."""
-    handlers: tuple[str, ...] = ("",)
+    handlers: tuple[Handler, ...] = (Handler(),)
     """RuntimeClass handlers that the runtime has."""
     cgroup_driver: str = "cgroupfs"
     cgroup_version: int = 1
@@ -34,8 +35,6 @@ class NodeFacts:
     cluster_domain: str = "cluster.local"
     host_dns: DnsConfig = field(default_factory=DnsConfig)
     """The device's own resolv.conf."""
-    recursive_readonly: bool = False
-    """Whether the runtime can mount recursively read-only."""
     strict_groups: bool = False
     """Whether the runtime knows supplementalGroupsPolicy Strict."""
     apparmor: bool = False
@@ -44,3 +43,6 @@ class NodeFacts:
     """Give RuntimeDefault to containers that name no seccomp profile."""
     pressures: tuple[str, ...] = ()
     """Node conditions that say the device is short of something."""
+
+    def handler(self, name: str) -> Handler | None:
+        return next((one for one in self.handlers if one.name == name), None)

@@ -128,6 +128,6 @@ def _is_privileged(container: Json) -> bool:
 def _handler(pod: Json, node: NodeFacts) -> str:
     """RuntimeClass objects stay in the cluster: the class is the handler of the same name."""
     name = pod["spec"].get("runtimeClassName") or ""
-    if name not in node.handlers:
+    if node.handler(name) is None:
         raise SandboxConfigError(f'failed to get sandbox runtime: RuntimeClass "{name}" not found')
     return str(name)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from edgeagent.runtime import cri_answers, cri_requests
+from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.cri_channel import (
     CHANGE_SECONDS,
     PULL_SECONDS,
@@ -40,7 +41,6 @@ from edgeagent.runtime.port import (
     Image,
     ImageAuth,
     Resources,
-    RuntimeInfo,
     Sandbox,
     SandboxConfig,
 )

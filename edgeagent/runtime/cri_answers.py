@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from edgeagent.runtime.abilities import Handler, RuntimeInfo
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import (
     LABEL_CONTAINER_NAME,
@@ -20,7 +21,6 @@ from edgeagent.runtime.port import (
     ContainerStats,
     FilesystemUsage,
     Image,
-    RuntimeInfo,
     Sandbox,
     SandboxState,
 )
@@ -105,16 +105,32 @@ def filesystem(message: Any) -> FilesystemUsage:
 
 
 def runtime_info(version: Any, status: Any, *, driver: str, has_events: bool) -> RuntimeInfo:
-    named = tuple(sorted({handler.name for handler in status.runtime_handlers}))
+    listed_handlers = tuple(
+        sorted(map(_handler, status.runtime_handlers), key=lambda one: one.name)
+    )
     return RuntimeInfo(
         name=version.runtime_name,
         version=version.runtime_version,
         has_events=has_events,
-        handlers=named or _configured_handlers(status),
+        handlers=listed_handlers or _configured_handlers(status),
+        lists_handlers=bool(listed_handlers),
         cgroup_driver=driver or _configured_driver(status),
-        strict_groups=status.features.supplemental_groups_policy,
+        strict_groups=_strict_groups(status),
         sandbox_image=_sandbox_image(status),
     )
+
+
+def _handler(message: Any) -> Handler:
+    return Handler(
+        message.name,
+        recursive_readonly=message.features.recursive_read_only_mounts,
+        user_namespaces=message.features.user_namespaces,
+    )
+
+
+def _strict_groups(status: Any) -> bool | None:
+    known = status.HasField("features")
+    return bool(status.features.supplemental_groups_policy) if known else None
 
 
 def network_ready(status: Any) -> tuple[bool, str]:
@@ -191,8 +207,8 @@ def _sandbox_image(status: Any) -> str:
     return named if isinstance(named, str) else ""
 
 
-def _configured_handlers(status: Any) -> tuple[str, ...]:
-    return ("", *sorted(_configured(status)))
+def _configured_handlers(status: Any) -> tuple[Handler, ...]:
+    return (Handler(), *map(Handler, sorted(_configured(status))))
 
 
 def _configured_driver(status: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.memory_device import SIGKILLED, Call, MemoryDevice, Pod, Process
 from edgeagent.runtime.port import (
     LABEL_CONTAINER_NAME,
@@ -26,7 +27,6 @@ from edgeagent.runtime.port import (
     RegistryUnreachable,
     Resources,
     RuntimeAway,
-    RuntimeInfo,
     Sandbox,
     SandboxConfig,
     SandboxState,

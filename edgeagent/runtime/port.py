@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from edgeagent.runtime.abilities import RuntimeInfo
 from shared.errors import PermanentError, TemporaryError
 
 LABEL_POD_NAME = "io.kubernetes.pod.name"
@@ -55,22 +56,6 @@ class ContainerState(enum.Enum):
     RUNNING = "running"
     EXITED = "exited"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeInfo:
-    """Name and version of the runtime, and what it can do beyond the minimum."""
-
-    name: str
-    version: str
-    has_events: bool = False
-    handlers: tuple[str, ...] = ("",)
-    """RuntimeClass handlers; the empty name is the default one."""
-    cgroup_driver: str = "cgroupfs"
-    strict_groups: bool = False
-    """Whether it knows supplementalGroupsPolicy Strict."""
-    sandbox_image: str = ""
-    """Where the runtime tells it instead of pinning it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from typing import Any
 import structlog
 
 from edgeagent.runtime import process_shim
+from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.looking import Looks, differing, looks
 from edgeagent.runtime.port import (
     Container,
@@ -41,7 +42,6 @@ from edgeagent.runtime.port import (
     ImageAuth,
     InvalidImageName,
     Resources,
-    RuntimeInfo,
     Sandbox,
     SandboxConfig,
     SandboxState,

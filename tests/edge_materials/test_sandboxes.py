@@ -11,6 +11,7 @@ import pytest
 from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.sandboxes import sandbox_config
+from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.port import PortMapping, SandboxConfig
 from tests.edge_materials.making import NODE, UID, container, pod
 
@@ -103,7 +104,7 @@ def test_sysctls_may_be_written_with_slashes() -> None:
 
 
 def test_a_runtime_class_is_the_handler_of_its_name() -> None:
-    node = replace(NODE, handlers=("", "kata"))
+    node = replace(NODE, handlers=(Handler(), Handler("kata")))
     found, _ = sandbox_config(pod(runtimeClassName="kata"), node, attempt=0, paths=PATHS)
     assert found.runtime_handler == "kata"
     with pytest.raises(SandboxConfigError, match='RuntimeClass "kata" not found'):

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from edgeagent.pods import security
+from edgeagent.pods.admission import SAFE_SYSCTLS
 from edgeagent.pods.errors import ConfigError, SandboxConfigError
+from edgeagent.runtime.abilities import Handler
 from shared.errors import KubetideError
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Answers, Device, a_device, a_pod
 from tests.parts import images
-from tests.parts.containerd import Containerd
+from tests.parts.containerd import OTHER, Containerd
 
 STATUS = "sed -n 's/^\\(CapEff\\|CapBnd\\|NoNewPrivs\\|Seccomp\\):\\s*/\\1=/p' /proc/self/status"
 DEFAULT_CAPABILITIES = 0xA80425FB
@@ -94,6 +96,18 @@ async def test_groups_of_the_image_are_merged_by_default(device: Device) -> None
     spec = {"securityContext": {**context, "supplementalGroupsPolicy": "Merge"}}
     found = await device.output("id -G", spec=spec, image=images.NAMED_USER)
     assert sorted(found[0].split()) == sorted(["2000", "4000", "5678"])
+
+
+async def test_strict_groups_are_those_of_the_pod_where_the_runtime_knows_it(
+    device: Device,
+) -> None:
+    if not (await device.runtime.info()).strict_groups:
+        pytest.skip(f"needs containerd 2: {OTHER} can name one")
+    context = {"runAsUser": 1234, "runAsGroup": 2000, "supplementalGroups": [4000]}
+    spec = {"securityContext": {**context, "supplementalGroupsPolicy": "Strict"}}
+    device.materials.node_changed(replace(NODE, strict_groups=True))
+    assert device.materials.refusal(a_pod("", spec=spec)) is None
+    assert await device.output("id -G", spec=spec, image=images.NAMED_USER) == ["2000 4000"]
 
 
 # What it may do
@@ -201,19 +215,30 @@ async def test_without_apparmor_only_profiles_that_need_none_run(device: Device)
 
 
 async def test_safe_sysctls_are_set_in_the_pod_only(device: Device) -> None:
-    sysctls = [
-        {"name": "net.ipv4.ip_local_port_range", "value": "40000 40010"},
-        {"name": "net/ipv4/ip_unprivileged_port_start", "value": "80"},
-        {"name": "kernel.shm_rmid_forced", "value": "1"},
-    ]
-    files = ("net/ipv4/ip_local_port_range", "net/ipv4/ip_unprivileged_port_start")
+    """All of them; a name may have slashes for dots."""
+    values = {
+        "kernel.shm_rmid_forced": "1",
+        "net.ipv4.ip_local_port_range": "40000 40010",
+        "net.ipv4.ip_local_reserved_ports": "8080",
+        "net.ipv4.ip_unprivileged_port_start": "80",
+        "net.ipv4.ping_group_range": "0 7",
+        "net.ipv4.tcp_fin_timeout": "17",
+        "net.ipv4.tcp_keepalive_intvl": "18",
+        "net.ipv4.tcp_keepalive_probes": "7",
+        "net.ipv4.tcp_keepalive_time": "70",
+        "net.ipv4.tcp_rmem": "4096 7000 70000",
+        "net.ipv4.tcp_syncookies": "0",
+        "net.ipv4.tcp_wmem": "4096 7000 70000",
+    }
+    assert values.keys() == SAFE_SYSCTLS
+    files = [one.replace(".", "/") for one in values]
     before = [Path("/proc/sys", one).read_text() for one in files]
-    script = f"cd /proc/sys; for one in {' '.join(files)} kernel/shm_rmid_forced; do " + (
-        "echo $(cat $one); done"
-    )
+    script = f"cd /proc/sys; for one in {' '.join(files)}; do echo $(cat $one); done"
+    sysctls = [{"name": name, "value": value} for name, value in values.items()]
+    sysctls[-1]["name"] = files[-1]
     spec = {"securityContext": {"sysctls": sysctls}}
     assert device.materials.refusal(a_pod(script, spec=spec)) is None
-    assert await device.output(script, spec=spec) == ["40000 40010", "80", "1"]
+    assert await device.output(script, spec=spec) == list(values.values())
     assert [Path("/proc/sys", one).read_text() for one in files] == before
 
 
@@ -231,7 +256,7 @@ async def test_namespaces_are_the_pods_own_unless_the_hosts_are_asked_for(device
 
 
 async def test_a_runtime_class_is_the_handler_of_its_name(device: Device) -> None:
-    device.materials.node_changed(replace(NODE, handlers=("", "runc")))
+    device.materials.node_changed(replace(NODE, handlers=(Handler(), Handler("runc"))))
     assert await device.output("echo ran", spec={"runtimeClassName": "runc"}) == ["ran"]
     with pytest.raises(SandboxConfigError, match='RuntimeClass "kata" not found') as raised:
         await device.start(a_pod("", spec={"runtimeClassName": "kata"}))

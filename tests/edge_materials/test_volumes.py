@@ -6,18 +6,20 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgeagent.pods.errors import ConfigError, MountError
+from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Volumes, memory_size
 from edgeagent.pods.volumes.mounts import mounts
 from edgeagent.pods.volumes.removing import StillMounted, remove
+from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.port import Mount
 from shared.errors import PermanentError
 from shared.objects import Json
@@ -317,13 +319,15 @@ async def test_folders_of_pods_that_nobody_knows_are_found(device: Device) -> No
 # Mounts
 
 
-def mounted(device: Device, one: Json, whole: Json, **environment: str) -> list[Mount]:
+def mounted(
+    device: Device, one: Json, whole: Json, *, node: NodeFacts = NODE, **environment: str
+) -> list[Mount]:
     return mounts(
         whole,
         one,
         volumes=device.volumes.located(whole),
         environment=environment,
-        node=NODE,
+        node=node,
         paths=device.paths,
     )
 
@@ -392,7 +396,28 @@ async def test_a_volume_that_is_not_declared_cannot_be_mounted(device: Device) -
 async def test_recursive_read_only_needs_the_runtime(device: Device) -> None:
     found = await one_mount(device, readOnly=True, recursiveReadOnly="IfPossible")
     assert not found.recursive_readonly
-    with pytest.raises(ConfigError, match="not supported by the runtime"):
+    asks = (
+        'failed to resolve recursive read-only mode: volume "v" requested recursive read-only mode'
+    )
+    with pytest.raises(ConfigError, match=f"^{asks}, but it is not supported by the runtime$"):
         await one_mount(device, readOnly=True, recursiveReadOnly="Enabled")
-    with pytest.raises(ConfigError, match="needs readOnly"):
+    with pytest.raises(ConfigError, match=f"^{asks}, but it is not read-only$"):
         await one_mount(device, recursiveReadOnly="Enabled")
+    both = {"readOnly": True, "mountPropagation": "HostToContainer"}
+    with pytest.raises(ConfigError, match=f'^{asks}, but it is not compatible with propagation "H'):
+        await one_mount(device, recursiveReadOnly="IfPossible", **both)
+
+
+async def test_recursive_read_only_is_what_the_handler_of_the_pod_can(device: Device) -> None:
+    node = replace(NODE, handlers=(Handler(), Handler("able", recursive_readonly=True)))
+    for name, able in (("able", True), ("", False), ("other", False)):
+        whole = pod(
+            container(volumeMounts=[{"name": "v", "mountPath": "/m", "readOnly": True}]),
+            volumes=VOLUMES[:1],
+            runtimeClassName=name,
+        )
+        one = whole["spec"]["containers"][0]
+        one["volumeMounts"][0]["recursiveReadOnly"] = "IfPossible"
+        await device.volumes.prepare(whole, device.objects, node)
+        (found,) = mounted(device, one, whole, node=node)
+        assert found.recursive_readonly is able

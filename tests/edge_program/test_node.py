@@ -12,7 +12,8 @@ from edgeagent.device import Device, Readings, read_device, read_now, read_room
 from edgeagent.housekeeping.signals import met, rooms_of
 from edgeagent.node import node_status
 from edgeagent.nodefacts import node_facts, parse_resolv_conf
-from edgeagent.runtime.port import DnsConfig, RuntimeInfo
+from edgeagent.runtime.abilities import Handler, RuntimeInfo
+from edgeagent.runtime.port import DnsConfig
 from edgeagent.settings import Settings
 from shared.link import Broker
 from shared.topics import Topics
@@ -35,8 +36,20 @@ WELL = Readings(addresses=("10.0.0.5", "fd00::5"))
 CALM = {"MemoryPressure": False, "DiskPressure": False, "PIDPressure": False}
 
 
-def status(readings: Readings = WELL, pressures: dict[str, bool] = CALM) -> dict[str, Any]:
-    return node_status(DEVICE, readings, pressures, node="edge-1", runtime="containerd://1.6.20")
+OLD = RuntimeInfo("containerd", "1.6.20")
+ABLE = RuntimeInfo(
+    "containerd",
+    "2.1.0",
+    handlers=(Handler("", recursive_readonly=True, user_namespaces=True), Handler("kata")),
+    lists_handlers=True,
+    strict_groups=True,
+)
+
+
+def status(
+    readings: Readings = WELL, pressures: dict[str, bool] = CALM, runtime: RuntimeInfo = OLD
+) -> dict[str, Any]:
+    return node_status(DEVICE, readings, pressures, node="edge-1", runtime=runtime)
 
 
 def test_resources_are_what_kubernetes_expects() -> None:
@@ -53,8 +66,20 @@ def test_resources_are_what_kubernetes_expects() -> None:
     assert int(said["allocatable"]["ephemeral-storage"]) == 90 * GIB
 
 
+def test_what_the_runtime_can_is_there_when_it_says_so() -> None:
+    assert not {"features", "runtimeHandlers"} & status().keys()
+    said = status(runtime=ABLE)
+    assert said["nodeInfo"]["containerRuntimeVersion"] == "containerd://2.1.0"
+    assert said["features"] == {"supplementalGroupsPolicy": True}
+    able = {"recursiveReadOnlyMounts": True, "userNamespaces": True}
+    assert said["runtimeHandlers"] == [
+        {"name": "", "features": able},
+        {"name": "kata", "features": dict.fromkeys(able, False)},
+    ]
+
+
 def test_the_hub_accepts_every_field_of_it() -> None:
-    said = status()
+    said = status(runtime=ABLE)
     said["nodeInfo"].pop("kubeProxyVersion")  # Empty: the hub leaves it out.
     assert accepted(said) == said
 
@@ -132,13 +157,14 @@ def test_the_pods_layer_learns_the_same(tmp_path: Path) -> None:
         "process",
         cluster_dns=("10.96.0.10",),
     )
+    handlers = (Handler(), Handler("kata"))
     info = RuntimeInfo(
-        "cri-o", "1.30", handlers=("", "kata"), cgroup_driver="systemd", strict_groups=True
+        "cri-o", "1.30", handlers=handlers, cgroup_driver="systemd", strict_groups=True
     )
     facts = node_facts(settings, DEVICE, WELL, info)
     assert (facts.name, facts.ips) == ("edge-1", WELL.addresses)
     assert (facts.runtime_name, facts.handlers, facts.cgroup_driver) == (
-        *("cri-o", ("", "kata")),
+        *("cri-o", handlers),
         "systemd",
     )
     assert facts.allocatable["cpu"] == 4

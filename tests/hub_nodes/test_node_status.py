@@ -37,9 +37,15 @@ REPORT: Json = {
     "nodeInfo": {
         "kubeletVersion": "v1.33.0-kubetide.0.1.0",
         "architecture": "arm64",
+        "containerRuntimeVersion": "containerd://2.1.0",
         "operatingSystem": "linux",
     },
     "images": [{"names": ["docker.io/library/busybox:1"], "sizeBytes": 4000000}],
+    "features": {"supplementalGroupsPolicy": True},
+    "runtimeHandlers": [
+        {"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}},
+        {"name": "kata", "features": {}},
+    ],
     "conditions": [
         {"type": "Ready", "status": "True", "reason": "RuntimeReady", "message": "ok"},
         {"type": "DiskPressure", "status": "False", "reason": "Enough", "message": "12 GiB free"},
@@ -62,7 +68,8 @@ def condition(status: Json, kind: str) -> Json:
 def test_a_report_is_written_whole_and_then_not_again() -> None:
     status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
     assert status["capacity"] == REPORT["capacity"]
-    assert status["images"] == REPORT["images"]
+    for part in ("images", "features", "runtimeHandlers"):
+        assert status[part] == REPORT[part]
     assert condition(status, "Ready")["reason"] == "AgentConnected"
     assert condition(status, "DiskPressure")["lastTransitionTime"] == NOW
     assert status_patch(status, accepted(REPORT), READY, now=LATER) is None
@@ -86,6 +93,30 @@ def test_what_a_device_no_longer_has_is_removed_but_not_what_others_added() -> N
     current = {"capacity": {"cpu": "4", "hugepages-2Mi": "0", "example.com/dongle": "2"}}
     patch = status_patch(current, {"capacity": {"cpu": "4"}}, None, now=NOW)
     assert patch == {"status": {"capacity": {"hugepages-2Mi": None}}}
+
+
+def test_what_a_runtime_no_longer_says_is_removed() -> None:
+    status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
+    older = {k: v for k, v in REPORT.items() if k not in ("features", "runtimeHandlers")}
+    patch = status_patch(status, accepted(older), READY, now=LATER)
+    assert patch == {"status": {"features": None, "runtimeHandlers": None}}
+    assert not {"features", "runtimeHandlers"} & written(status, patch).keys()
+    assert status_patch(status, {}, None, now=LATER) is None, "nothing is known while it is away"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"images": [{"names": True, "sizeBytes": 1}]},
+        {"features": {"supplementalGroupsPolicy": "yes", "more": True}},
+        {"features": ["supplementalGroupsPolicy"]},
+        {"runtimeHandlers": [{"name": 7}, {"features": {}}, "runc"]},
+        {"runtimeHandlers": {"runc": {}}},
+        {"runtimeHandlers": [{"name": "n" * 254}]},
+    ],
+)
+def test_features_of_another_form_are_left_out(said: Json) -> None:
+    assert accepted(said) == {}
 
 
 def test_two_addresses_of_one_type_survive() -> None:
@@ -208,7 +239,12 @@ junk = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(["type", "status", "names", "cpu", "reason", "sizeBytes", "address"]),
+            st.sampled_from(
+                [
+                    *("type", "status", "names", "cpu", "reason", "sizeBytes", "address"),
+                    *("name", "features", "userNamespaces", "supplementalGroupsPolicy"),
+                ]
+            ),
             inner,
             max_size=4,
         )
@@ -220,7 +256,10 @@ junk = st.recursive(
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["capacity", "allocatable", "addresses", "nodeInfo", "images", "conditions"]
+            [
+                *("capacity", "allocatable", "addresses", "nodeInfo", "images", "conditions"),
+                *("features", "runtimeHandlers"),
+            ]
         ),
         junk,
     )

@@ -1,7 +1,12 @@
-"""The private containerd of ``devcluster`` as fixtures, with the test images in it."""
+"""The private containerd of ``devcluster`` as fixtures, with the test images in it.
+
+``KUBETIDE_TEST_CONTAINERD`` names the binary of another version, with its shim and ``ctr`` beside
+it: for what only newer ones can. Tests that need such a one are skipped without it.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +16,8 @@ import pytest
 from devcluster.containerd import PACKAGES, PROGRAMS, Containerd
 from tests.parts import images
 from tests.parts.missing import need, need_root
+
+OTHER = "KUBETIDE_TEST_CONTAINERD"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +30,7 @@ def new_containerd(archive: Path) -> Containerd:
     """Started, with the test images; the caller closes it."""
     need_root("containerd")
     need("containerd", *PROGRAMS, packages=PACKAGES)
-    private = Containerd()
+    private = Containerd(os.environ.get(OTHER, "containerd"))
     try:
         private.start()
         private.import_images(archive)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edgeagent.runtime import cri_answers
+from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.looking import differing, looks
 from edgeagent.runtime.port import ContainerState, SandboxState
@@ -90,13 +91,21 @@ def test_an_images_user_is_a_number_a_name_or_not_given(fields: dict[str, Any], 
 
 def test_a_new_runtime_lists_its_handlers_and_driver_and_what_it_can() -> None:
     status = cri.StatusResponse(
-        runtime_handlers=[cri.RuntimeHandler(name=""), cri.RuntimeHandler(name="kata")],
+        runtime_handlers=[
+            cri.RuntimeHandler(name="kata"),
+            cri.RuntimeHandler(
+                features=cri.RuntimeHandlerFeatures(
+                    recursive_read_only_mounts=True, user_namespaces=True
+                )
+            ),
+        ],
         features=cri.RuntimeFeatures(supplemental_groups_policy=True),
     )
     version = cri.VersionResponse(runtime_name="containerd", runtime_version="2.1")
     info = cri_answers.runtime_info(version, status, driver="systemd", has_events=True)
-    assert (info.handlers, info.cgroup_driver, info.has_events) == (("", "kata"), "systemd", True)
-    assert info.strict_groups
+    able = Handler(recursive_readonly=True, user_namespaces=True)
+    assert (info.handlers, info.lists_handlers) == ((able, Handler("kata")), True)
+    assert (info.cgroup_driver, info.has_events, info.strict_groups) == ("systemd", True, True)
 
 
 @pytest.mark.parametrize("systemd", [True, False])
@@ -109,8 +118,8 @@ def test_an_old_containerd_shows_them_in_its_configuration(systemd: bool) -> Non
         driver="",
         has_events=False,
     )
-    assert info.handlers == ("", "crun", "runc")
-    assert not info.strict_groups
+    assert info.handlers == (Handler(), Handler("crun"), Handler("runc"))
+    assert (info.lists_handlers, info.strict_groups) == (False, None)
     assert info.cgroup_driver == ("systemd" if systemd else "cgroupfs")
 
 
@@ -118,7 +127,7 @@ def test_an_old_containerd_shows_them_in_its_configuration(systemd: bool) -> Non
 def test_a_strange_configuration_means_the_defaults(config: str) -> None:
     status = cri.StatusResponse(info={"config": config})
     info = cri_answers.runtime_info(cri.VersionResponse(), status, driver="", has_events=False)
-    assert (info.handlers, info.cgroup_driver) == (("",), "cgroupfs")
+    assert (info.handlers, info.cgroup_driver) == ((Handler(),), "cgroupfs")
 
 
 def test_a_network_that_is_not_ready_says_why() -> None:

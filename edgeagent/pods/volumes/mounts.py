@@ -40,7 +40,7 @@ def mounts(
         path = _sub_path(wanted, environment)
         at = paths.subpath(specs.uid_of(pod), volume.name, container=container["name"], index=index)
         source = _exposed(volume, path, at=at, container=container) if path else volume.path
-        made.append(_mount(wanted, volume, source=source, node=node))
+        made.append(_mount(pod, wanted, volume, source=source, node=node))
     return made
 
 
@@ -58,7 +58,7 @@ def devices(container: Json, volumes: Mapping[str, Volume]) -> list[Device]:
     return made
 
 
-def _mount(wanted: Json, volume: Volume, *, source: str, node: NodeFacts) -> Mount:
+def _mount(pod: Json, wanted: Json, volume: Volume, *, source: str, node: NodeFacts) -> Mount:
     path = str(wanted["mountPath"])
     return Mount(
         host_path=source,
@@ -66,7 +66,7 @@ def _mount(wanted: Json, volume: Volume, *, source: str, node: NodeFacts) -> Mou
         readonly=bool(wanted.get("readOnly")) or volume.readonly,
         propagation=wanted.get("mountPropagation") or "None",
         selinux_relabel=node.selinux and volume.kind != "hostPath",
-        recursive_readonly=_recursive_readonly(wanted, node),
+        recursive_readonly=_recursive_readonly(pod, wanted, node),
     )
 
 
@@ -99,17 +99,23 @@ def _exposed(volume: Volume, path: str, *, at: Path, container: Json) -> str:
         ) from error
 
 
-def _recursive_readonly(wanted: Json, node: NodeFacts) -> bool:
+def _recursive_readonly(pod: Json, wanted: Json, node: NodeFacts) -> bool:
     mode = wanted.get("recursiveReadOnly") or "Disabled"
     if mode == "Disabled":
         return False
-    if not wanted.get("readOnly") or wanted.get("mountPropagation") not in (None, "None"):
-        raise ConfigError(
-            "failed to resolve recursive read-only mode: it needs readOnly and no propagation"
-        )
-    if mode == "Enabled" and not node.recursive_readonly:
+    handler = node.handler(pod["spec"].get("runtimeClassName") or "")
+    able = handler is not None and handler.recursive_readonly
+    propagation = wanted.get("mountPropagation") or "None"
+    wrong = ""
+    if not wanted.get("readOnly"):
+        wrong = "it is not read-only"
+    elif propagation != "None":
+        wrong = f'it is not compatible with propagation "{propagation}"'
+    elif mode == "Enabled" and not able:
+        wrong = "it is not supported by the runtime"
+    if wrong:
         raise ConfigError(
             f'failed to resolve recursive read-only mode: volume "{wanted["name"]}" requested'
-            " recursive read-only mode, but it is not supported by the runtime"
+            f" recursive read-only mode, but {wrong}"
         )
-    return node.recursive_readonly
+    return able
