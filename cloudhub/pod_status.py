@@ -79,10 +79,10 @@ def _field(name: str, value: Any, *, new: bool) -> Any:
 
 
 def _observed(conditions: dict[str, Json], generation: Any) -> dict[str, Json]:
-    """As on a kubelet: each condition was made of the generation that the whole status is of."""
+    """As on a kubelet: of the generation that the whole status is of; a resize says its own."""
     if not isinstance(generation, int):
         return conditions
-    return {kind: {**row, "observedGeneration": generation} for kind, row in conditions.items()}
+    return {kind: {"observedGeneration": generation, **row} for kind, row in conditions.items()}
 
 
 def _order(there: dict[str, Json], patched: list[Json]) -> list[Json]:

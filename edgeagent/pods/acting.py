@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import structlog
 
-from edgeagent.pods import restarting, specs
+from edgeagent.pods import resizing, restarting, specs
 from edgeagent.pods.actions import (
     Action,
     EnsureImage,
@@ -264,6 +264,7 @@ class Acting:
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         spec = _spec(pod, action.name)
         resources = self._materials.resources(pod.pod, spec)
+        await self._check_usage(pod, action, resources.memory_limit_bytes)
         await self._materials.limit_pod(pod.pod, only_wider=True)
         await self._runtime.update_resources(action.container_id, resources)
         await self._materials.limit_pod(pod.pod)
@@ -271,6 +272,20 @@ class Acting:
         if known is not None and known.id == action.container_id:
             resized = replace(known, resources=spec.get("resources") or {})
             pod.facts = pod.facts.with_container(action.name, resized)
+
+    async def _check_usage(self, pod: LivePod, action: ResizeContainer, limit: int) -> None:
+        """A kernel would kill for memory what uses more than a limit that became lower."""
+        known = pod.facts.container(action.name)
+        before = {"name": action.name, "resources": known.resources if known else {}}
+        had = self._materials.resources(pod.pod, before).memory_limit_bytes
+        if not limit or 0 < had <= limit:
+            return
+        for one in await self._runtime.stats():
+            if one.container_id == action.container_id and one.memory_usage_bytes > limit:
+                raise TemporaryError(
+                    f'attempting to set container "{action.name}" memory limit ({limit})'
+                    f" below current usage ({one.memory_usage_bytes})"
+                )
 
     async def _look(self, pod: LivePod, sandbox_id: str) -> None:
         if sandbox_id:
@@ -307,6 +322,8 @@ class Acting:
         elif isinstance(action, StartSandbox):
             words = f"Failed to create pod sandbox: {error}"
             pod.events.record(warning("FailedCreatePodSandBox", words))
+        elif isinstance(action, ResizeContainer):
+            pod.events.record(resizing.failed(pod.pod, str(error)))
         elif isinstance(action, StartContainer):
             pod.events.record(warning("Failed", f"Error: {error}", field_path=path))
 

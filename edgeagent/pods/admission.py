@@ -127,7 +127,7 @@ def _security(pod: Json, node: NodeFacts) -> Refusal | None:
 def _room(pod: Json, others: list[Json], node: NodeFacts) -> Refusal | None:
     room = node.allocatable
     if "pods" in room and len(others) + 1 > room["pods"]:
-        return _out_of("pods", Fraction(1), Fraction(len(others)), capacity=room["pods"])
+        return out_of("pods", Fraction(1), Fraction(len(others)), capacity=room["pods"])
     used: Counter[str] = Counter()
     for other in others:
         for name, amount in resources.pod_total(other).items():
@@ -135,13 +135,13 @@ def _room(pod: Json, others: list[Json], node: NodeFacts) -> Refusal | None:
     for name, amount in resources.pod_total(pod).items():
         taken = Fraction(used[name])
         if name in room and amount > 0 and amount + taken > room[name]:
-            return _out_of(name, amount, taken, capacity=room[name])
+            return out_of(name, amount, taken, capacity=room[name])
         if name not in room and name not in _LIMITED and amount > 0:
-            return _out_of(name, amount, taken, capacity=Fraction(0))
+            return out_of(name, amount, taken, capacity=Fraction(0))
     return None
 
 
-def _out_of(name: str, requested: Fraction, used: Fraction, *, capacity: Fraction) -> Refusal:
+def out_of(name: str, requested: Fraction, used: Fraction, *, capacity: Fraction) -> Refusal:
     """cpu in thousandths, as a kubelet counts it."""
     shown = quantities.milli if name == "cpu" else quantities.whole
     words = (

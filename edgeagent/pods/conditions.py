@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeagent.pods import holding, specs, stamps
-from edgeagent.pods.facts import Condition
+from edgeagent.pods import holding, resizing, specs, stamps
+from edgeagent.pods.facts import Condition, PodFacts
+from edgeagent.pods.resizing import IN_PROGRESS, PENDING
 from edgeagent.pods.view import Moment, PodView
 from shared.objects import Json
 
@@ -36,6 +37,7 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
         held = {holding.CONDITION: (True, holding.reason(on_hold), holding.message(on_hold))}
     return {
         **disrupted,
+        **_resize(view),
         **held,
         "PodReadyToStartContainers": (_has_network(view, phase), "", ""),
         "Initialized": _initialized(view.pod, statuses, phase),
@@ -56,9 +58,28 @@ def tracked(
     return after
 
 
-def as_json(found: Mapping[str, Verdict], times: Mapping[str, Condition]) -> list[Json]:
+def _resize(view: PodView) -> dict[str, Verdict]:
+    """Of a pod that stops, nobody asks any more."""
+    facts = view.facts
+    if facts.stopping is not None:
+        return {}
+    found: dict[str, Verdict] = {}
+    if facts.resize is not None:
+        found[PENDING] = (True, facts.resize.reason, facts.resize.message)
+    if facts.resizing:
+        why = resizing.trouble(view)
+        found[IN_PROGRESS] = (True, "Error" if why else "", why)
+    return found
+
+
+def as_json(
+    found: Mapping[str, Verdict], times: Mapping[str, Condition], facts: PodFacts
+) -> list[Json]:
+    """Conditions of a resize name the generation that asked for it; the others get the pod's."""
+    generations = {PENDING: facts.resize.generation if facts.resize else 0}
+    generations[IN_PROGRESS] = facts.resizing
     listed = []
-    for name in (DISRUPTED, *_ORDER, holding.CONDITION):
+    for name in (DISRUPTED, PENDING, IN_PROGRESS, *_ORDER, holding.CONDITION):
         if name not in found:
             continue
         status, reason, message = found[name]
@@ -72,6 +93,8 @@ def as_json(found: Mapping[str, Verdict], times: Mapping[str, Condition]) -> lis
             condition["reason"] = reason
         if message:
             condition["message"] = message
+        if generation := generations.get(name):
+            condition["observedGeneration"] = generation
         listed.append(condition)
     return listed
 

@@ -33,7 +33,7 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
     if known is not None:
         status["containerID"] = f"{view.node.runtime_name}://{known.id}"
         given = known.resources if "running" in state else container.get("resources") or {}
-        status.update(_resources(given))
+        status.update(_resources(container, given))
     return status
 
 
@@ -115,10 +115,13 @@ def _is_ready(view: PodView, container: Json, state: Json) -> bool:
     return "running" in state and known is not None and known.ready
 
 
-def _resources(given: Json) -> Json:
-    """What a running container has and another would get; nothing when nothing was asked for."""
+def _resources(container: Json, given: Json) -> Json:
+    """What a running container has and another would get, and what it was granted.
+
+    They differ while a resize is carried out; nothing when nothing was asked for.
+    """
     if not given:
         return {}
-    requests = given.get("requests")
     resources = {key: given[key] for key in ("limits", "requests") if key in given}
-    return {"resources": resources, **({"allocatedResources": requests} if requests else {})}
+    granted = (container.get("resources") or {}).get("requests")
+    return {"resources": resources, **({"allocatedResources": granted} if granted else {})}

@@ -78,6 +78,17 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingResize:
+    """Resources that the pod asks for and does not have: see ``resizing.py``."""
+
+    reason: str
+    """Deferred or Infeasible."""
+    message: str
+    generation: int
+    """Of the spec that asks for them."""
+
+
+@dataclass(frozen=True, slots=True)
 class PodFacts:
     pod: Json = field(default_factory=dict)
     """The pod as last desired: what is needed to stop it well when it is gone from there."""
@@ -93,6 +104,9 @@ class PodFacts:
     """The last status: set when everything has ended, and nothing is started ever after."""
     on_hold: str = ""
     """What is asked for the pod and not done: see ``holding.py``."""
+    resize: PendingResize | None = None
+    resizing: int = 0
+    """Generation of the resize that was granted and has not reached all containers; 0 = none."""
     released: bool = False
     """Somebody at the device allowed what is on hold."""
 
@@ -116,6 +130,8 @@ class PodFacts:
         facts["ips"] = tuple(record["ips"])
         if record["stopping"] is not None:
             facts["stopping"] = Stopping(**_known(Stopping, record["stopping"]))
+        if record.get("resize") is not None:
+            facts["resize"] = PendingResize(**_known(PendingResize, record["resize"]))
         return cls(**facts)
 
 

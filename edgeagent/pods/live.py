@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from edgeagent.pods import restarting, status
+from edgeagent.pods import resizing, restarting, specs, status
 from edgeagent.pods.eventing import EventLog
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod
@@ -17,8 +17,9 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning import Plan
 from edgeagent.pods.podevents import normal
+from edgeagent.pods.ports import Materials
 from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Shutdown, Trouble, Wanted
-from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox
+from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.clock import CLOCK_WAS_SET, Clock
 from shared.objects import Json
 
@@ -91,14 +92,40 @@ class LivePod:
             ended=facts.final is not None and self.saved == facts,
         )
 
-    def take_body(self, body: Json, *, refusal: Callable[[Json], Refusal | None]) -> None:
-        """The pod as it is desired now."""
+    @property
+    def has_let_go(self) -> bool:
+        """Nothing is held that a new pod of the same name could need: host ports, above all."""
+        if not specs.has_host_ports(self.pod):
+            return True
+        return all(
+            one.id in self.cleaned or one.state is SandboxState.NOT_READY for one in self.sandboxes
+        )
+
+    def take_body(self, body: Json, materials: Materials) -> None:
+        """The pod as it is desired now, with as much of its resources as the device can give."""
+        if self.pod and self.facts.admitted and (self.facts.resize or body != self.pod):
+            body = self._granted(body, materials)
         if body == self.pod:
             return
         self.pod = body
         self.facts = replace(self.facts, pod=body)
         self.volumes_stale = True
-        self.refusal = None if self.facts.admitted else refusal(body)
+        self.refusal = None if self.facts.admitted else materials.refusal(body)
+
+    def _granted(self, body: Json, materials: Materials) -> Json:
+        if not resizing.differs(self.pod, body):
+            self.facts = replace(self.facts, resize=None)
+            return body
+        allocated = resizing.with_resources_of(self.pod, body)
+        if self.facts.stopping is not None or self.facts.final is not None:
+            return allocated
+        refused = materials.resize_refusal(self.pod, body)
+        before = self.facts.resize
+        self.facts, event = resizing.decided(self.facts, body, refused)
+        after = self.facts.resize
+        if not (before and after and replace(before, message=after.message) == after):
+            self.events.record(event)
+        return body if refused is None else allocated
 
     def take(self, plan: Plan, now: Moment) -> None:
         """The facts of a plan become the pod's; a stop that was decided just now begins now."""

@@ -19,6 +19,7 @@ from edgeagent.pods import (
     envfiles,
     hosts,
     naming,
+    resizing,
     resources,
     servicevars,
     specs,
@@ -79,6 +80,9 @@ class PodMaterials:
         metadata = pod.get("metadata")
         own = metadata.get("uid") if isinstance(metadata, dict) else None
         return admission.refusal(pod, self._beside(own), self._node)
+
+    def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:
+        return resizing.refusal(allocated, asked, self._beside(specs.uid_of(asked)), self._node)
 
     def _beside(self, uid: str | None) -> list[Json]:
         return [one for one in self._others() if specs.uid_of(one) != uid]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgeagent.pods import endings, planning_clean, planning_start, planning_stop
+from edgeagent.pods import endings, planning_clean, planning_start, planning_stop, resizing
 from edgeagent.pods.absorbing import absorb
 from edgeagent.pods.actions import Action, StopContainer
 from edgeagent.pods.draft import Draft
@@ -58,6 +58,7 @@ def plan(view: PodView, now: Moment) -> Plan:
         planning_stop.halt(draft)
     else:
         planning_start.start(draft)
+    view = replace(view, facts=resizing.settled(view))
     facts, status = _with_status(view, now)
     facts = _with_causes(facts, draft.actions)
     rests = facts.final is not None or (view.halted and not endings.something_lives(view))

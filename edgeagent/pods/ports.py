@@ -82,6 +82,10 @@ class Materials(Protocol):
         """Why this pod can never run here."""
         ...
 
+    def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:
+        """Why a pod that runs cannot have the resources that it asks for anew."""
+        ...
+
     async def prepare(self, pod: Json) -> None:
         """Make every volume; what is there stays."""
         ...

@@ -63,7 +63,7 @@ def _status(
     status = {
         **_head(view, now, stopping),
         "phase": phase,
-        "conditions": as_json(found, times),
+        "conditions": as_json(found, times, view.facts),
         **_addresses(view),
         "containerStatuses": mains,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgeagent.pods import specs
+from edgeagent.pods import resizing, specs
 from edgeagent.pods.endings import EVICTED_REASON
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.podevents import PodEvent, normal, warning
@@ -22,6 +22,8 @@ def decisions(pod: Json, before: PodFacts, after: PodFacts) -> Iterator[PodEvent
     if stopping and before.stopping is None and stopping.reason and after.admitted:
         kind = warning if stopping.reason == EVICTED_REASON else normal
         yield kind(stopping.reason, stopping.message)
+    if before.resizing and not after.resizing and stopping is None:
+        yield resizing.completed(pod)
     if after.final is not None and before.final is None and not after.admitted:
         reason, message = after.final.get("reason", ""), after.final.get("message", "")
         if reason:

@@ -15,7 +15,13 @@ from dataclasses import replace
 
 import structlog
 
-from edgeagent.pods import holding, planning, reporting, specs, telling
+from edgeagent.pods import (
+    holding,
+    planning,
+    reporting,
+    resizing,
+    telling,
+)
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import made_under, pod_of, recovered
@@ -31,7 +37,7 @@ from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
 from edgeagent.pods.probing import Prober
 from edgeagent.pods.view import Eviction, Moment, Wanted
-from edgeagent.runtime.port import Runtime, RuntimeAway, SandboxState
+from edgeagent.runtime.port import Runtime, RuntimeAway
 from edgeagent.windows import Window, is_open, next_look
 from shared.backoff import Backoff
 from shared.clock import Clock
@@ -236,7 +242,10 @@ class Pods:
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
         _tell(pod, plan)
+        gave_back = resizing.gave_back(pod.facts, plan.facts)
         pod.take(plan, now)
+        if gave_back:
+            self._ask_again_for_resizes()
         await self._carry_out(pod, plan, wanted)
         pod.rests = plan.rests
         if prober := self._probers.get(uid):
@@ -248,8 +257,15 @@ class Pods:
         now = self._clock.monotonic()
         due = None if plan.due is None else max(plan.due - now, 0.0)
         opens = next_look(self._windows, self._clock.now()) if pod.facts.on_hold else None
-        looks = (due, opens, UNSTORED_SECONDS if pod.unstored else None)
+        unstored = UNSTORED_SECONDS if pod.unstored else None
+        looks = (due, opens, unstored, resizing.RETRY_SECONDS if pod.facts.resize else None)
         return min((one for one in looks if one is not None), default=None)
+
+    def _ask_again_for_resizes(self) -> None:
+        """In the order in which they may have what there is now."""
+        waiting = [one for one in self._pods.values() if one.facts.resize is not None]
+        for pod in sorted(waiting, key=lambda one: resizing.precedence(one.facts)):
+            self._wake(pod.uid)
 
     async def _hear_out(self, pod: LivePod) -> None:
         """What containers that ended left to say, before anything is concluded from their end."""
@@ -278,7 +294,7 @@ class Pods:
             asked = Wanted.RUN if desired.grace is None else Wanted.DELETE
             held = self._holds(pod, desired.pod, asked)
             if not held or not pod.pod:
-                pod.take_body(desired.pod, refusal=self._materials.refusal)
+                pod.take_body(desired.pod, self._materials)
             return (Wanted.RUN, None) if held else (asked, desired.grace)
         if not pod.pod and pod.sandboxes:
             pod.pod = pod_of(pod.sandboxes)
@@ -332,7 +348,7 @@ class Pods:
             pod.saved, pod.unstored = facts, False
 
     async def _report(self, pod: LivePod, status: Json, *, deleting: bool) -> None:
-        finished = deleting and pod.facts.final is not None and _has_let_go(pod)
+        finished = deleting and pod.facts.final is not None and pod.has_let_go
         before, events = pod.reported, pod.events.pending()
         if not pod.events.has_news and before == (status, finished):
             return
@@ -382,12 +398,3 @@ def _tell(pod: LivePod, plan: Plan) -> None:
         if container_id not in pod.announced:
             pod.announced.add(container_id)
             pod.events.record(event)
-
-
-def _has_let_go(pod: LivePod) -> bool:
-    """Nothing is held that a new pod of the same name could need: host ports, above all."""
-    if not specs.has_host_ports(pod.pod):
-        return True
-    return all(
-        one.id in pod.cleaned or one.state is SandboxState.NOT_READY for one in pod.sandboxes
-    )

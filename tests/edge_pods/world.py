@@ -127,6 +127,7 @@ class PlainMaterials:
     def __init__(self, device: MemoryDevice) -> None:
         self.device = device
         self.refused: Refusal | None = None
+        self.resize_refused: Refusal | None = None
         self.failures: dict[str, KubetideError] = {}
         self.calls: list[str] = []
         self.pull_seconds = 0.0
@@ -134,6 +135,9 @@ class PlainMaterials:
 
     def refusal(self, pod: Json) -> Refusal | None:
         return self.refused
+
+    def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:
+        return self.resize_refused
 
     async def prepare(self, pod: Json) -> None:
         self._called("prepare", pod)
@@ -187,7 +191,7 @@ class PlainMaterials:
         return self.services_awaited
 
     def resources(self, pod: Json, container: Json) -> Resources:
-        return Resources(memory_limit_bytes=1)
+        return Resources(memory_limit_bytes=2**20)
 
     async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:
         """Nothing here has cgroups."""

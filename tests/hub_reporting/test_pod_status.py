@@ -117,6 +117,20 @@ def test_conditions_stand_in_a_kubelets_order_with_the_generation_they_were_made
     assert status_patch(result, report, online=True) is None
 
 
+def test_a_resize_says_itself_which_generation_asked_for_it() -> None:
+    rows = [
+        {"type": "PodResizeInProgress", "status": "True", "observedGeneration": 2},
+        {"type": "Ready", "status": "True"},
+    ]
+    report = {"phase": "Running", "observedGeneration": 3, "conditions": rows}
+    current = {"phase": "Running", "conditions": []}
+    result = after(current, status_patch(current, report, online=True) or {})
+    assert [row["observedGeneration"] for row in result["conditions"]] == [2, 3]
+    over = {**report, "conditions": rows[1:]}
+    result = after(result, status_patch(result, over, online=True) or {})
+    assert [row["type"] for row in result["conditions"]] == ["Ready"]
+
+
 def test_a_finished_phase_is_never_taken_back() -> None:
     assert status_patch({"phase": "Failed"}, {"phase": "Running"}, online=True) is None
     assert status_patch({"phase": "Failed"}, {"phase": "Succeeded"}, online=True) is not None

@@ -1,0 +1,171 @@
+"""In-place resize: how much of what a pod asks for anew the device grants it. Pure.
+
+A pod goes by the resources that were allocated to it: those of the body in its facts. A body that
+asks for others gets them if there is room; if not, the pod goes on with what it has, and says so
+(condition PodResizePending: Deferred is asked again, Infeasible can never be). What is allocated
+but not yet so in every container is in progress. The words are a kubelet's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+
+from edgeagent.pods import admission, quantities, resources, specs
+from edgeagent.pods.facts import PendingResize, PodFacts
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.podevents import PodEvent, normal, warning
+from edgeagent.pods.view import PodView, Refusal
+from shared.objects import Json
+
+PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+DEFERRED, INFEASIBLE = "Deferred", "Infeasible"
+_RESIZABLE = ("cpu", "memory")
+RETRY_SECONDS = 180.0
+"""What is deferred is asked again so often; at once when something is given back."""
+
+
+def resizable(pod: Json) -> list[Json]:
+    return [*specs.mains(pod), *specs.sidecars(pod)]
+
+
+def differs(allocated: Json, asked: Json) -> bool:
+    """Whether a container that both have asks for other resources."""
+    before = {one["name"]: one.get("resources") or {} for one in resizable(allocated)}
+    return any(
+        before.get(one["name"], asked_for) != asked_for
+        for one in resizable(asked)
+        for asked_for in (one.get("resources") or {},)
+    )
+
+
+def with_resources_of(allocated: Json, asked: Json) -> Json:
+    """``asked`` in everything but the resources."""
+    before = {one["name"]: one.get("resources") for one in resizable(allocated)}
+
+    def kept(container: Json) -> Json:
+        if container["name"] not in before:
+            return container
+        others = {name: part for name, part in container.items() if name != "resources"}
+        had = before[container["name"]]
+        return others if had is None else {**others, "resources": had}
+
+    spec = {**asked["spec"], "containers": [kept(one) for one in specs.mains(asked)]}
+    if inits := specs.inits(asked):
+        spec["initContainers"] = [kept(one) for one in inits]
+    return {**asked, "spec": spec}
+
+
+def refusal(
+    allocated: Json, asked: Json, others: Iterable[Json], node: NodeFacts
+) -> Refusal | None:
+    """Why the pod cannot have what it asks for, now or ever. Nobody is refused asking for less."""
+    had, wants = resources.pod_total(allocated), resources.pod_total(asked)
+    more = [
+        name
+        for name in _RESIZABLE
+        if name in node.allocatable and wants.get(name, Fraction(0)) > had.get(name, Fraction(0))
+    ]
+    for name in more:
+        if wants[name] > node.allocatable[name]:
+            return Refusal(INFEASIBLE, _too_much(name, wants[name], node.allocatable[name]))
+    used: Counter[str] = Counter()
+    for other in others:
+        used.update(resources.pod_total(other))
+    for name in more:
+        taken, room = Fraction(used[name]), node.allocatable[name]
+        if wants[name] + taken > room:
+            message = admission.out_of(name, wants[name], taken, capacity=room).message
+            return Refusal(DEFERRED, message)
+    return None
+
+
+def _too_much(name: str, requested: Fraction, capacity: Fraction) -> str:
+    shown = quantities.milli if name == "cpu" else quantities.whole
+    return (
+        f"Node didn't have enough capacity: {name}, requested: {shown(requested)},"
+        f" capacity: {shown(capacity)}"
+    )
+
+
+def decided(facts: PodFacts, asked: Json, refused: Refusal | None) -> tuple[PodFacts, PodEvent]:
+    """The facts after a resize was granted or refused, and the Event that says so."""
+    generation = int(asked["metadata"].get("generation") or 0)
+    if refused is None:
+        return replace(facts, resize=None, resizing=max(generation, 1)), normal(
+            "ResizeStarted", _words("started", asked)
+        )
+    pending = PendingResize(refused.reason, refused.message, generation)
+    words = _words(refused.reason, asked, error=refused.message)
+    if facts.resize is not None and facts.resize.reason != refused.reason:
+        # For this condition, another reason is a transition.
+        kept = {name: one for name, one in facts.conditions.items() if name != PENDING}
+        facts = replace(facts, conditions=kept)
+    return replace(facts, resize=pending), warning(f"Resize{refused.reason}", words)
+
+
+def completed(pod: Json) -> PodEvent:
+    return normal("ResizeCompleted", _words("completed", pod))
+
+
+def failed(pod: Json, error: str) -> PodEvent:
+    return warning("ResizeError", _words("error", pod, error=error))
+
+
+def settled(view: PodView) -> PodFacts:
+    """The facts, without a resize that has reached every container."""
+    facts = view.facts
+    if not facts.resizing or _in_progress(view):
+        return facts
+    return replace(facts, resizing=0)
+
+
+def _in_progress(view: PodView) -> bool:
+    for spec in resizable(view.pod):
+        known = view.facts.container(spec["name"])
+        if known is None:
+            continue
+        if known.ended is not None and known.killed == "resize":
+            return True
+        if known.ended is None and known.resources != (spec.get("resources") or {}):
+            return True
+    return False
+
+
+def trouble(view: PodView) -> str:
+    """Why the resize that is in progress does not go on; empty when nothing is in its way."""
+    troubles = view.live.troubles
+    return next((troubles[slot].message for slot in troubles if slot.startswith("resize/")), "")
+
+
+def gave_back(before: PodFacts, after: PodFacts) -> bool:
+    """Whether a pod may have left room to others: it has ended, or has another size."""
+    ended = after.final is not None and before.final is None
+    return ended or (before.resizing != 0 and not after.resizing)
+
+
+def precedence(facts: PodFacts) -> tuple[int, int, int]:
+    """Of two pods that wait, the lower goes first: by priority, class, and how long it waits."""
+    pod = facts.pod
+    waits = facts.conditions.get(PENDING)
+    quality = 0 if resources.qos_class(pod) == "Guaranteed" else 1
+    return -(pod["spec"].get("priority") or 0), quality, waits.since if waits else 0
+
+
+def _words(what: str, pod: Json, *, error: str = "") -> str:
+    def listed(containers: list[Json]) -> list[Json]:
+        return [
+            {"name": one["name"], "resources": one.get("resources") or {}} for one in containers
+        ]
+
+    summary: Json = {}
+    if inits := specs.inits(pod):
+        summary["initContainers"] = listed(inits)
+    summary["containers"] = listed(specs.mains(pod))
+    summary["generation"] = pod["metadata"].get("generation") or 0
+    if error:
+        summary["error"] = error
+    return f"Pod resize {what}: {json.dumps(summary, separators=(',', ':'))}"
