@@ -8,7 +8,7 @@ nothing is short: ``noticed`` is called with every look at the device, and measu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -21,9 +21,10 @@ from edgeagent.housekeeping.usage import PodUse
 from edgeagent.pods.held import HeldPod, PodsOfDevice
 from edgeagent.pods.podevents import warning
 from edgeagent.pods.view import Eviction
-from edgeagent.runtime.port import ContainerState, Runtime
+from edgeagent.runtime.port import Container, ContainerState, Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError
+from shared.objects import Json
 
 log = structlog.get_logger()
 
@@ -43,14 +44,17 @@ class Evictor:
         measuring: Measuring,
         images: ImageCollector,
         rooms: Callable[[], Rooms],
+        remove_files: Callable[[Json, Container], Awaitable[None]],
         events: NodeEvents,
         clock: Clock,
     ) -> None:
+        """``remove_files`` takes away what a container that goes has on the disk."""
         self._runtime = runtime
         self._pods = pods
         self._measuring = measuring
         self._images = images
         self._rooms = rooms
+        self._remove_files = remove_files
         self._events = events
         self._clock = clock
         self._short = asyncio.Event()
@@ -114,6 +118,7 @@ class Evictor:
         """What nobody misses: containers of pods that have ended, then unused images."""
         for pod in self._pods.held():
             for one in pod.containers(ContainerState.EXITED) if pod.ended else ():
+                await self._remove_files(pod.pod, one)
                 await self._runtime.remove_container(one.id)
         await self._images.free_all()
 

@@ -20,13 +20,15 @@ from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.rotating import LogRotation
 from edgeagent.housekeeping.signals import Pressures, met, rooms_of
+from edgeagent.pods import leftovers
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import normal
 from edgeagent.pods.ports import Reports
 from edgeagent.pods.volumes.making import Offload
-from edgeagent.runtime.port import Runtime
+from edgeagent.runtime.port import Container, Runtime
 from shared.clock import Clock
+from shared.objects import Json
 
 _TRANSITIONS = {
     "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
@@ -74,9 +76,15 @@ class Housekeeping:
             measuring=Measuring(house.runtime, house.paths, house.offload),
             images=self._images,
             rooms=lambda: rooms_of(house.look(), self._images.room()),
+            remove_files=self._remove_files,
             events=self._events,
             clock=house.clock,
         )
+
+    async def _remove_files(self, pod: Json, container: Container) -> None:
+        if self._house.offload is not None:
+            paths = self._house.paths
+            await self._house.offload(lambda: leftovers.remove_files(paths, pod, container))
 
     def judge(self, readings: Readings) -> dict[str, bool]:
         """Which pressures the device is under; if it is short of something, acting begins."""

@@ -40,7 +40,7 @@ from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.sandboxes import LIST_REVISION
 from edgeagent.pods.view import Trouble
-from edgeagent.runtime.port import Runtime, RuntimeAway
+from edgeagent.runtime.port import Container, Runtime, RuntimeAway
 from shared.clock import Clock
 from shared.errors import KubetideError, TemporaryError
 from shared.objects import Json
@@ -122,8 +122,7 @@ class Acting:
     async def _clean(self, pod: LivePod, action: Action) -> None:
         match action:
             case RemoveContainer():
-                await self._runtime.remove_container(action.container_id)
-                await self._look(pod, _home(pod, action.container_id))
+                await self._remove_container(pod, action.container_id)
             case StopSandbox():
                 await self._runtime.stop_sandbox(action.sandbox_id)
                 pod.cleaned.add(action.sandbox_id)
@@ -136,6 +135,14 @@ class Acting:
                 await self._materials.remove(pod.pod)
                 pod.volumes_ready = False
                 pod.cleaned.add(VOLUMES)
+
+    async def _remove_container(self, pod: LivePod, container_id: str) -> None:
+        """Files first: as long as the container is there, a crash repeats this."""
+        for one in _containers(pod):
+            if one.id == container_id:
+                await self._materials.remove_files(pod.pod, one)
+        await self._runtime.remove_container(container_id)
+        await self._look(pod, _home(pod, container_id))
 
     async def _start_sandbox(self, pod: LivePod, action: StartSandbox) -> None:
         if pod.sandboxes:
@@ -373,6 +380,10 @@ def _target_of(pod: LivePod, spec: Json) -> str:
     if known is None or known.ended is not None:
         raise ConfigError(f"unable to find target container {name}")
     return known.id
+
+
+def _containers(pod: LivePod) -> list[Container]:
+    return [one for sandbox in pod.sandboxes for one in sandbox.containers]
 
 
 def _home(pod: LivePod, container_id: str) -> str:

@@ -18,6 +18,7 @@ from edgeagent.pods import (
     cgroups,
     envfiles,
     hosts,
+    leftovers,
     naming,
     resizing,
     resources,
@@ -39,7 +40,14 @@ from edgeagent.pods.view import Refusal
 from edgeagent.pods.volumes import subpaths
 from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private
 from edgeagent.pods.volumes.mounts import devices, mounts
-from edgeagent.runtime.port import ContainerConfig, Image, Mount, Resources, SandboxConfig
+from edgeagent.runtime.port import (
+    Container,
+    ContainerConfig,
+    Image,
+    Mount,
+    Resources,
+    SandboxConfig,
+)
 from shared.objects import Json
 
 NODE_HOSTS = Path("/etc/hosts")
@@ -108,6 +116,9 @@ class PodMaterials:
     async def remove_logs(self, pod: Json) -> None:
         folder = self._paths.log_directory(pod)
         await self._offload(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+    async def remove_files(self, pod: Json, container: Container) -> None:
+        await self._offload(lambda: leftovers.remove_files(self._paths, pod, container))
 
     async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
         uid = specs.uid_of(pod)

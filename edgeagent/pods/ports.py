@@ -11,7 +11,7 @@ from typing import Protocol
 
 from edgeagent.pods.podevents import Record
 from edgeagent.pods.view import Refusal
-from edgeagent.runtime.port import ContainerConfig, Image, Resources, SandboxConfig
+from edgeagent.runtime.port import Container, ContainerConfig, Image, Resources, SandboxConfig
 from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
 
@@ -99,6 +99,10 @@ class Materials(Protocol):
         ...
 
     async def remove_logs(self, pod: Json) -> None: ...
+
+    async def remove_files(self, pod: Json, container: Container) -> None:
+        """Log and last words of a container that is being removed."""
+        ...
 
     async def image(self, pod: Json, container: Json, record: Record) -> Image:
         """By the pull policy; tells its own Events."""

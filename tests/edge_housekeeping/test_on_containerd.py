@@ -49,6 +49,7 @@ class House:
             measuring=self.measuring,
             images=self.images,
             rooms=dict,
+            remove_files=device.materials.remove_files,
             events=self.told,  # type: ignore[arg-type]
             clock=SystemClock(),
         )

@@ -67,7 +67,7 @@ class Device:
         self.pods = self._new_pods()
 
     def _new_pods(self) -> Pods:
-        materials = PodMaterials(
+        self.materials = PodMaterials(
             paths=self.paths,
             volumes=Volumes(self.paths, self._clock),
             images=self._images,
@@ -79,7 +79,7 @@ class Device:
         return Pods(
             runtime=self.runtime,
             desired=self.desired,
-            materials=materials,
+            materials=self.materials,
             facts=self.facts,
             reports=self.reports,
             clock=self._clock,

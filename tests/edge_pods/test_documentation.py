@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "pod-behaviour.md").read_text()
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "| shown by |" not in line]
 NAMED = re.compile(r"`([a-z_0-9]+/test_[a-z_0-9]+\.py)::(test_[a-z_0-9]+)`")
-ON_REAL_PARTS = re.compile(r"_on_containerd\.py|runtime_contract/|e2e/")
+ON_REAL_PARTS = re.compile(r"_on_containerd\.py|::test_on_containerd_|runtime_contract/|e2e/")
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2:60])

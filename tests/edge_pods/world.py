@@ -151,6 +151,9 @@ class PlainMaterials:
     async def remove_logs(self, pod: Json) -> None:
         self._called("remove_logs", pod)
 
+    async def remove_files(self, pod: Json, container: Container) -> None:
+        self._called("remove_files", pod)
+
     async def image(self, pod: Json, container: Json, record: Record) -> Image:
         self._called("image", pod)
         if self.pull_seconds:

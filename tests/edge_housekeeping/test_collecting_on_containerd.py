@@ -1,0 +1,161 @@
+"""Dead containers, sandboxes and what a crash left behind are collected, on a real containerd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from edgeagent.housekeeping.orphans import Orphans
+from edgeagent.pods.leftovers import remove_files
+from edgeagent.pods.paths import PodPaths
+from edgeagent.runtime.port import Container, ContainerState, SandboxState
+from shared.objects import ObjectKey
+from tests.edge_housekeeping.household import Hands, a_pod
+from tests.edge_housekeeping.test_orphans import Listed
+from tests.edge_materials.making import secret
+from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.parts import images
+from tests.parts.containerd import Containerd
+
+
+@pytest.fixture
+async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
+    async with a_device(containerd, tmp_path) as one:
+        yield one
+
+
+async def test_of_each_container_the_newest_and_the_one_before_it_are_kept_with_their_logs(
+    device: Device,
+) -> None:
+    uid = device.apply(a_script(f"echo said; echo so > /dev/termination-log; {OBEYS}"))
+    await device.until(lambda: device.runs(uid))
+    pod = device.desired.wanted[uid].pod
+    for attempt in range(1, 4):
+        image = images.APP_V1 if attempt % 2 else images.BUSYBOX
+        changed = {**pod["spec"]["containers"][0], "image": image}
+        device.put({**pod, "spec": {**pod["spec"], "containers": [changed]}})
+        await device.until(
+            lambda attempt=attempt: device.container(uid)["restartCount"] == attempt  # type: ignore[misc]
+        )
+        await device.until(lambda: device.runs(uid))
+        _rotated(device, uid, attempt)
+    await _until_attempts(device, {2, 3})
+    logs = device.paths.log_directory(pod) / "main"
+    assert {one.name.partition(".")[0] for one in logs.iterdir()} == {"2", "3"}
+    assert device.log(uid, attempt=2) == device.log(uid, attempt=3) == "said"
+    said = device.paths.termination_log(uid, "main", attempt=3).parent
+    assert {one.name for one in said.iterdir()} == {"termination-2", "termination-3"}
+    assert device.container(uid)["lastState"]["terminated"]["message"] == "so\n"
+
+
+def _rotated(device: Device, uid: str, attempt: int) -> None:
+    """As if the log of this attempt had been large once."""
+    logs = device.paths.log_directory(device.desired.wanted[uid].pod) / "main"
+    (logs / f"{attempt}.log.20260101-000000.gz").write_bytes(b"")
+
+
+async def _until_attempts(device: Device, wanted: set[int]) -> None:
+    for _ in range(100):
+        boxes = await device.sandboxes()
+        found = {one.attempt for box in boxes for one in box.containers}
+        if found == wanted:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"still there: {found}")
+
+
+def test_only_files_of_that_attempt_go(tmp_path: Path) -> None:
+    paths, pod = PodPaths(tmp_path / "data", tmp_path / "logs"), a_pod()
+    logs = paths.log_directory(pod) / "main"
+    logs.mkdir(parents=True)
+    for name in ("1.log", "1.log.20260101-000000", "10.log", "11.log.20260101-000000.gz", "x"):
+        (logs / name).touch()
+    (logs / "1.log.link").symlink_to(logs / "10.log")
+    one = Container("c", "s", "main", 1, ContainerState.EXITED, "", "", 0)
+    for _ in range(2):
+        remove_files(paths, pod, one)
+        left = {found.name for found in logs.iterdir()}
+        assert left == {"10.log", "11.log.20260101-000000.gz", "x"}
+
+
+async def test_dead_sandboxes_of_a_running_pod_go(device: Device) -> None:
+    uid = device.apply(a_script(OBEYS))
+    await device.until(lambda: device.runs(uid))
+    for attempt in range(1, 4):
+        (ready,) = [one for one in await device.sandboxes() if one.state is SandboxState.READY]
+        await device.runtime.stop_sandbox(ready.id)
+        await device.until(
+            lambda attempt=attempt: device.container(uid)["restartCount"] == attempt  # type: ignore[misc]
+        )
+        await device.until(lambda: device.runs(uid))
+    for _ in range(100):
+        if len(boxes := await device.sandboxes()) <= 2:
+            break
+        await asyncio.sleep(0.1)
+    states = sorted(one.state.name for one in boxes)
+    assert states == ["NOT_READY", "READY"], "the dead one has the container before, for its log"
+
+
+async def test_a_finished_pod_keeps_its_logs_and_gives_back_everything_else(
+    device: Device,
+) -> None:
+    mount = [{"name": "m", "mountPath": "/m"}]
+    uid = device.apply(
+        a_script("echo done", volumeMounts=mount),
+        volumes=[{"name": "m", "emptyDir": {"medium": "Memory"}}],
+        restartPolicy="Never",
+    )
+    await device.until(lambda: device.status(uid).get("phase") == "Succeeded")
+    await device.until(lambda: not device.paths.volume(uid, "m").exists())
+    (box,) = await device.sandboxes()
+    assert box.state is SandboxState.NOT_READY
+    assert device.log(uid) == "done"
+    device.drop(uid)
+    await device.until(lambda: uid not in device.facts.records)
+    assert await device.sandboxes() == []
+    assert not any(device.paths.logs.iterdir())
+
+
+async def test_volumes_of_every_kind_that_a_crash_left_mounted_are_cleaned_up(
+    device: Device,
+) -> None:
+    """The agent dies, its database is lost, and somebody takes the pod off the runtime."""
+    login = secret("login", word="pw")
+    device.desired.objects[ObjectKey.of("Secret", login)] = login
+    volumes = [
+        {"name": "disk", "emptyDir": {}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "login", "secret": {"secretName": "login"}},
+    ]
+    mounts = [
+        {"name": "disk", "mountPath": "/disk", "subPath": "part"},
+        {"name": "memory", "mountPath": "/memory"},
+        {"name": "login", "mountPath": "/login"},
+    ]
+    uid = device.apply(a_script(OBEYS, volumeMounts=mounts), volumes=volumes)
+    await device.until(lambda: device.runs(uid))
+    folder = device.paths.pod(uid)
+    assert str(folder) in Path("/proc/self/mountinfo").read_text()
+    await device.kill_agent()
+    device.facts.records.clear()
+    pod = device.desired.wanted.pop(uid).pod
+    for box in await device.sandboxes():
+        await device.runtime.stop_sandbox(box.id)
+        await device.runtime.remove_sandbox(box.id)
+    device.start_agent()
+    await device.until(lambda: device.pods.adopted)
+    orphans = Orphans(
+        device.runtime,
+        pods=device.pods,
+        desired=Listed(),
+        clock=Hands(),
+        paths=device.paths,
+        offload=asyncio.to_thread,
+    )
+    assert await orphans.clean()
+    assert not folder.exists()
+    assert not device.paths.log_directory(pod).exists()
+    assert str(folder) not in Path("/proc/self/mountinfo").read_text()
