@@ -35,6 +35,7 @@ def node_facts(
         allocatable={name: Fraction(amount) for name, amount in allocatable_amounts(device)},
         memory_capacity=device.memory,
         runtime_name=runtime.name,
+        runtime_version=runtime.version,
         handlers=runtime.handlers,
         cgroup_driver=runtime.cgroup_driver,
         cgroup_version=device.cgroup_version,

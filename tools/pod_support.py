@@ -49,6 +49,10 @@ SHOWN_BY = {
     "Place": (f"{_MATERIALS}/test_admission.py",),
     "ReadinessGate": (_PODS,),
     "Volume": (f"{_MATERIALS}/test_volumes.py", f"{_HOUSE}/test_on_containerd.py"),
+    "ImageVolume": (
+        f"{_PODS}/test_image_volumes_on_containerd.py",
+        f"{_MATERIALS}/test_admission.py",
+    ),
     "Claims": (f"{_MATERIALS}/test_claims.py", f"{_MATERIALS}/test_claims_on_containerd.py"),
     "Files": (f"{_MATERIALS}/test_volume_contents.py",),
     "Images": (f"{_MATERIALS}/test_images.py", f"{_MATERIALS}/test_references.py"),

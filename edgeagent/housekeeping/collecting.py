@@ -99,7 +99,7 @@ class ImageCollector:
         The runtime itself says which image a name means. Raises when it cannot be asked.
         """
         bodies = [*self._bodies(), *(one.pod for one in self._pods.held() if not one.ended)]
-        names = {one.get("image") or "" for pod in bodies for one in specs.every_container(pod)}
+        names = {name for pod in bodies for name in specs.images(pod)}
         names.add((await self._runtime.info()).sandbox_image)
         found = [await self._look_up(name) for name in sorted(names - {""})]
         return frozenset(one.id for one in found if one is not None)

@@ -14,6 +14,7 @@ from edgeagent.pods import nodeaffinity, quantities, resources, security, specs
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.supported import unsupported
 from edgeagent.pods.view import Refusal
+from edgeagent.runtime.abilities import no_image_volume
 from shared.objects import Json
 
 SAFE_SYSCTLS = frozenset(
@@ -46,6 +47,7 @@ def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | Non
         or _operating_system(pod)
         or _sysctls(pod)
         or _security(pod, node)
+        or _image_volumes(pod, node)
         or _room(pod, kept, node)
         or _place(pod, node)
         or _ports(pod, kept)
@@ -121,6 +123,22 @@ def _security(pod: Json, node: NodeFacts) -> Refusal | None:
     ):
         words = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
         return Refusal("AppArmor", words)
+    return None
+
+
+def _image_volumes(pod: Json, node: NodeFacts) -> Refusal | None:
+    """An old runtime would leave them out, or mount the whole image for a folder of it."""
+    runtime = node.runtime_name, node.runtime_version
+    images = specs.image_volumes(pod)
+    if images and (words := no_image_volume(*runtime)):
+        return Refusal("UnsupportedPodField", f"volume {min(images)}: {words}")
+    for one in specs.every_container(pod):
+        for mount in one.get("volumeMounts") or ():
+            folder = mount.get("subPath") or mount.get("subPathExpr")
+            words = no_image_volume(*runtime, folder=bool(folder))
+            if mount["name"] in images and words:
+                where = f"container {one['name']}, subPath {folder} of volume {mount['name']}"
+                return Refusal("UnsupportedPodField", f"{where}: {words}")
     return None
 
 

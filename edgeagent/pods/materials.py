@@ -80,6 +80,8 @@ class PodMaterials:
         self._others = others
         self._cgroup_files = cgroup_files
         self._offload = offload
+        self._image_volumes: dict[str, dict[str, str]] = {}
+        """Ids of images that are volumes, by uid of the pod and name of the volume."""
 
     def node_changed(self, node: NodeFacts) -> None:
         self._node = node
@@ -106,6 +108,7 @@ class PodMaterials:
     async def remove(self, pod: Json) -> None:
         await self._volumes.remove(specs.uid_of(pod))
         self._images.forget(specs.uid_of(pod))
+        self._image_volumes.pop(specs.uid_of(pod), None)
         if files := self._cgroup_files:
             node = self._node
             left = cgroups.left_behind(pod, self._beside(specs.uid_of(pod)), node)
@@ -128,6 +131,15 @@ class PodMaterials:
     # What the runtime is asked for
 
     async def image(self, pod: Json, container: Json, record: Record) -> Image:
+        """The container's own, after those that it mounts as volumes."""
+        volumes = specs.image_volumes(pod)
+        uid = specs.uid_of(pod)
+        for name in {one["name"] for one in container.get("volumeMounts") or ()} & volumes.keys():
+            found = await self._ensured(pod, _as_of_container(volumes[name]), record)
+            self._image_volumes.setdefault(uid, {})[name] = found.id
+        return await self._ensured(pod, container, record)
+
+    async def _ensured(self, pod: Json, container: Json, record: Record) -> Image:
         wanted = [one["name"] for one in pod["spec"].get("imagePullSecrets") or () if one["name"]]
         namespace = specs.namespace_of(pod)
         found = {
@@ -163,7 +175,10 @@ class PodMaterials:
         record: Record,
     ) -> ContainerConfig:
         """The configuration of the container's ``attempt``; all its files are in place then."""
-        making = _Making(self._paths, pod, container, self._node, ips, self._volumes.located(pod))
+        making = _Making(
+            *(self._paths, pod, container, self._node, ips, self._volumes.located(pod)),
+            images=self._image_volumes.get(specs.uid_of(pod), {}),
+        )
         around = Surroundings(pod, self._node, self._sources, making.ips, making.env_file)
 
         def make() -> tuple[Environment, Prepared]:
@@ -198,6 +213,8 @@ class _Making:
     node: NodeFacts
     sandbox_ips: tuple[str, ...]
     volumes: Mapping[str, Volume]
+    images: Mapping[str, str]
+    """Ids of those that are volumes, by volume."""
 
     @property
     def ips(self) -> tuple[str, ...]:
@@ -222,6 +239,7 @@ class _Making:
             environment=variables,
             node=self.node,
             paths=self.paths,
+            images=self.images,
         )
         taken = {one.container_path for one in made}
         file = self._termination_file(attempt)
@@ -258,6 +276,12 @@ class _Making:
             file.write_text(text)
             file.chmod(0o644)
         return file
+
+
+def _as_of_container(volume: Json) -> Json:
+    """An image that is a volume is pulled by the same rules, and told of as the pod's."""
+    named = {"image": volume.get("reference"), "imagePullPolicy": volume.get("pullPolicy")}
+    return {"name": "", **named}
 
 
 def _beginning(file: Path) -> str:

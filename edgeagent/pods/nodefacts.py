@@ -27,6 +27,8 @@ class NodeFacts:
     """Bytes of the device; the OOM score is a share of it."""
     runtime_name: str = "containerd"
     """Scheme of ``containerID``."""
+    runtime_version: str = ""
+    """Empty while it is not known."""
     handlers: tuple[Handler, ...] = (Handler(),)
     """RuntimeClass handlers that the runtime has."""
     cgroup_driver: str = "cgroupfs"

@@ -90,6 +90,18 @@ def has_host_ports(pod: Json) -> bool:
     )
 
 
+def images(pod: Json) -> Iterator[str]:
+    """Everything that must be pulled for it, as it is written there."""
+    yield from (one.get("image") or "" for one in every_container(pod))
+    yield from (str(one.get("reference") or "") for one in image_volumes(pod).values())
+
+
+def image_volumes(pod: Json) -> dict[str, Json]:
+    """Volumes that are images, by name: ``reference`` and ``pullPolicy``."""
+    volumes = pod["spec"].get("volumes") or ()
+    return {one["name"]: one["image"] for one in volumes if one.get("image") is not None}
+
+
 def has_claims(pod: Json) -> bool:
     return any(one.get("persistentVolumeClaim") for one in pod["spec"].get("volumes") or ())
 

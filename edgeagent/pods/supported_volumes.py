@@ -38,11 +38,15 @@ VOLUMES: dict[str, dict[str, Field]] = {
         "secret": yes("SecretVolume"),
         "downwardAPI": yes("DownwardVolume"),
         "projected": yes("ProjectedVolume"),
-        "image": no("any", "image volumes are not supported on edge nodes yet"),
+        "image": yes("ImageVolume", "refused where the runtime is too old for it"),
         "persistentVolumeClaim": yes("ClaimVolume"),
         "ephemeral": no("any", _NO_STORAGE),
         "csi": no("any", _NO_STORAGE),
         **{kind: no("any", _NO_STORAGE) for kind in _OTHER_STORAGE},
+    },
+    "ImageVolume": {
+        "reference": must("text"),
+        "pullPolicy": only("Always", "IfNotPresent", "Never"),
     },
     "ClaimVolume": {"claimName": must("text"), "readOnly": yes("flag")},
     "PersistentVolumeSpec": {

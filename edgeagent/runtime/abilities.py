@@ -1,8 +1,14 @@
-"""Which runtime it is, and what it can do beyond the minimum. Values, no behaviour."""
+"""Which runtime it is, and what it can do beyond the minimum. Pure."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_MOUNTS_IMAGES = {"containerd": (2, 1), "cri-o": (1, 31)}
+_MOUNTS_THEIR_FOLDERS = {"containerd": (2, 2), "cri-o": (1, 33)}
+"""The first versions that can. No runtime says so itself: older ones leave the wish out silently,
+and mount nothing, or the whole image instead of a folder of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +36,17 @@ class RuntimeInfo:
     """Whether it knows supplementalGroupsPolicy Strict; None = it does not say."""
     sandbox_image: str = ""
     """Where the runtime tells it instead of pinning it."""
+
+
+def no_image_volume(name: str, version: str, *, folder: bool = False) -> str:
+    """Why this runtime mounts no image, or no ``folder`` of one, as a volume; empty if it does.
+
+    What is not known yet is not denied.
+    """
+    first = _MOUNTS_THEIR_FOLDERS if folder else _MOUNTS_IMAGES
+    numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:2])
+    if not version or (name in first and numbers >= first[name]):
+        return ""
+    what = "a folder of an image" if folder else "an image"
+    able = " and ".join(f"{one} {'.'.join(map(str, since))}" for one, since in first.items())
+    return f"{name} {version} cannot mount {what} as a volume; {able} and newer can"

@@ -189,3 +189,41 @@ def test_the_room_is_counted_exactly() -> None:
     third = replace(NODE, allocatable={"cpu": Fraction(1, 10)})
     assert refusal(asking(cpu="100m"), [], third) is None
     assert refusal(asking(cpu="0.1001"), [], third) is not None
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version", "image", "folder"),
+    [
+        ("containerd", "1.7.27", False, False),
+        ("containerd", "2.0.5", False, False),
+        ("containerd", "2.1.9+unknown", True, False),
+        ("containerd", "v2.2.0", True, True),
+        ("containerd", "10.0", True, True),
+        ("cri-o", "1.30.1", False, False),
+        ("cri-o", "1.31.0", True, False),
+        ("cri-o", "1.33.0", True, True),
+        ("docker", "99.1", False, False),
+        ("containerd", "", True, True),
+    ],
+)
+def test_image_volumes_need_a_runtime_that_is_new_enough(
+    runtime: str, version: str, image: bool, folder: bool
+) -> None:
+    node = replace(NODE, runtime_name=runtime, runtime_version=version)
+    volumes = [{"name": "data", "image": {"reference": "app:1"}}]
+    for more, fits in (
+        ({}, image),
+        ({"subPath": "www"}, folder),
+        ({"subPathExpr": "$(A)"}, folder),
+    ):
+        mount = {"name": "data", "mountPath": "/data", **more}
+        found = refusal(pod(container(volumeMounts=[mount]), volumes=volumes), [], node)
+        assert (found is None) is fits
+        if found is not None:
+            assert found.reason == "UnsupportedPodField"
+            assert f"{runtime} {version} cannot mount" in found.message
+    disk = pod(
+        container(volumeMounts=[{"name": "data", "mountPath": "/data", "subPath": "www"}]),
+        volumes=[{"name": "data", "emptyDir": {}}],
+    )
+    assert refusal(disk, [], node) is None

@@ -87,6 +87,7 @@ MODELS = {
     "Requirement": "V1NodeSelectorRequirement",
     "Volume": "V1Volume",
     "VolumeDevice": "V1VolumeDevice",
+    "ImageVolume": "V1ImageVolumeSource",
     "ClaimVolume": "V1PersistentVolumeClaimVolumeSource",
     "PersistentVolumeSpec": "V1PersistentVolumeSpec",
     "LocalVolume": "V1LocalVolumeSource",

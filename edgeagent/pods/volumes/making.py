@@ -40,6 +40,8 @@ Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
 WRITTEN = ("configMap", "secret", "downwardAPI", "projected")
 """Kinds whose files are written here and follow their objects; containers only read them."""
 CLAIM = "persistentVolumeClaim"
+IMAGE = "image"
+"""The runtime makes these, from an image that was pulled; there is no folder of them here."""
 _IN_MEMORY = ("secret", "downwardAPI", "projected")
 
 
@@ -141,12 +143,16 @@ class Volumes:
         name, kind = volume["name"], kind_of(volume)
         if kind == "hostPath":
             return Volume(name, kind, str(volume[kind].get("path")))
+        if kind == IMAGE:
+            return Volume(name, kind, "", readonly=True)
         folder = self._paths.volume(specs.uid_of(pod), name)
         return Volume(name, kind, str(folder), readonly=kind in WRITTEN)
 
     def _made(self, name: str, kind: str, volume: Json, *, origin: Origin) -> Volume:
         if kind == "hostPath":
             return Volume(name, kind, hostpath.prepare(volume[kind]))
+        if kind == IMAGE:
+            return Volume(name, kind, "", readonly=True)
         folder = self._paths.volume(specs.uid_of(origin.pod), name)
         if kind == CLAIM:
             return self._claim(volume, folder, origin)

@@ -7,6 +7,7 @@ the device's files are left out of messages that a pod's author sees.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -17,7 +18,8 @@ from edgeagent.pods.expansion import expand, missing
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes import subpaths
-from edgeagent.pods.volumes.making import Volume
+from edgeagent.pods.volumes.making import IMAGE, Volume
+from edgeagent.runtime.abilities import no_image_volume
 from edgeagent.runtime.port import Device, Mount
 from shared.objects import Json
 
@@ -32,16 +34,30 @@ def mounts(
     environment: Mapping[str, str],
     node: NodeFacts,
     paths: PodPaths,
+    images: Mapping[str, str] | None = None,
 ) -> list[Mount]:
-    """Blocking: binds subPaths."""
+    """Blocking: binds subPaths. ``images`` are the ids of those that are volumes, by volume."""
     made = []
     for index, wanted in enumerate(container.get("volumeMounts") or ()):
         volume = _volume(wanted, container, volumes)
         path = _sub_path(wanted, environment)
+        if volume.kind == IMAGE:
+            image = _image(wanted, images or {}, path, node)
+            mount = _mount(pod, wanted, volume, source="", node=node)
+            made.append(replace(mount, image=image, image_sub_path=path))
+            continue
         at = paths.subpath(specs.uid_of(pod), volume.name, container=container["name"], index=index)
         source = _exposed(volume, path, at=at, container=container) if path else volume.path
         made.append(_mount(pod, wanted, volume, source=source, node=node))
     return made
+
+
+def _image(wanted: Json, images: Mapping[str, str], path: str, node: NodeFacts) -> str:
+    """Asked again here: the runtime may not have been known when the pod was taken up."""
+    runtime = node.runtime_name, node.runtime_version
+    if words := no_image_volume(*runtime, folder=bool(path)):
+        raise ConfigError(f'volume "{wanted["name"]}": {words}')
+    return images[wanted["name"]]
 
 
 def devices(container: Json, volumes: Mapping[str, Volume]) -> list[Device]:
