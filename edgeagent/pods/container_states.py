@@ -96,7 +96,7 @@ def _terminated(view: PodView, ended: Termination) -> Json:
     state: Json = {
         "exitCode": ended.exit_code,
         "reason": ended.reason,
-        "startedAt": stamps.of_nanoseconds(ended.started_at),
+        "startedAt": stamps.of_nanoseconds(ended.started_at) or _never_started(ended),
         "finishedAt": stamps.of_nanoseconds(ended.finished_at),
     }
     if ended.message:
@@ -104,6 +104,11 @@ def _terminated(view: PodView, ended: Termination) -> Json:
     if ended.container_id:
         state["containerID"] = f"{view.node.runtime_name}://{ended.container_id}"
     return state
+
+
+def _never_started(ended: Termination) -> str | None:
+    """Of a container that could not be started a kubelet gives this time; of a lost one, none."""
+    return stamps.of_seconds(0) if ended.finished_at else None
 
 
 def _is_ready(view: PodView, container: Json, state: Json) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.messages import COMBINED
+from shared.objects import Json
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script
 from tests.parts import images
 from tests.parts.containerd import Containerd
@@ -70,8 +71,9 @@ async def test_before_their_turn_containers_wait_for_the_pod_or_for_init_contain
     layered = device.apply(a_script(OBEYS), initContainers=[first])
     await device.until(lambda: "FailedMount" in device.reasons(plain))
     assert device.container(plain)["state"] == {"waiting": {"reason": "ContainerCreating"}}
-    assert conditions(device, plain)["PodReadyToStartContainers"] == ("False", "", "")
-    assert conditions(device, plain)["Initialized"] == ("True", "", "")
+    first_said = {one["type"]: one["status"] for one in _first_conditions(device, plain)}
+    assert first_said["PodReadyToStartContainers"] == "False", "it has no network yet"
+    assert first_said["Initialized"] == "True"
     await device.until(lambda: device.runs(layered, "first"))
     main = device.container(layered)
     assert main["state"] == {"waiting": {"reason": "PodInitializing"}}
@@ -90,6 +92,10 @@ async def test_before_their_turn_containers_wait_for_the_pod_or_for_init_contain
     await device.until(lambda: device.runs(layered))
     ended = device.container(layered, "first")
     assert (ended["ready"], ended["state"]["terminated"]["reason"]) == (True, "Completed")
+
+
+def _first_conditions(device: Device, uid: str) -> list[Json]:
+    return list(device.reports.by_uid[uid].history[0]["conditions"])
 
 
 @pytest.mark.parametrize(
@@ -114,6 +120,18 @@ async def test_an_ended_container_says_how_and_when(
         "Ready": ("False", why, ""),
         "ContainersReady": ("False", why, ""),
     }
+
+
+async def test_a_command_that_is_not_there_is_a_start_error_of_a_container_that_never_started(
+    device: Device,
+) -> None:
+    container = {**a_script(""), "command": ["/no/such/program"]}
+    uid = device.apply(container, restartPolicy="Never")
+    await phase(device, uid, "Failed")
+    ended = device.ended(uid)
+    assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
+    assert "/no/such/program" in ended["message"]
+    assert ended["startedAt"] == "1970-01-01T00:00:00Z" < ended["finishedAt"]
 
 
 async def test_a_container_that_waits_for_its_restart_shows_its_last_end_and_what_it_has(
