@@ -19,6 +19,7 @@ from cloudhub.fleet.pods import PodRecord
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.kube.port import PODS, Kube
 from cloudhub.metrics import Metrics
+from cloudhub.mounted import with_mounts
 from cloudhub.pod_status import status_patch
 from cloudhub.readiness import gated
 from shared import codec
@@ -181,7 +182,8 @@ class Reporting:
         """The patch and its digest. Raises WireError for a status that cannot be one."""
         online = self.is_online(record.node)
         try:
-            status = gated(report.status, current, gates=record.gates, now=self._clock.now())
+            reported = with_mounts(report.status, codec.unpack(record.body.packed))
+            status = gated(reported, current, gates=record.gates, now=self._clock.now())
             patch = status_patch(current, status, online=online)
             packed = codec.pack(patch)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:

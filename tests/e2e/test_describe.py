@@ -132,6 +132,9 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
     assert re.search(r"Limits:\n +memory: +32Mi\n +Requests:\n +cpu: +10m\n +memory: +16Mi", main)
     assert re.search(r"LEVEL: +debug\n +NODE: +\(v1:spec.nodeName\)", main)
     assert re.search(r"Mounts:\n +/data from data \(rw\)", main)
+    (status,) = node["status"]["containerStatuses"]
+    assert status["volumeMounts"] == [{"name": "data", "mountPath": "/data"}]
+    assert status["allocatedResources"] == {"cpu": "10m", "memory": "16Mi"}
     assert list(conditions(text).items()) == [
         ("PodReadyToStartContainers", "True"),
         ("Initialized", "True"),

@@ -1,0 +1,56 @@
+"""Container statuses say what is mounted where, though no device sends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+
+from cloudhub.mounted import with_mounts
+from cloudhub.pod_status import OWNED
+from shared.objects import Json
+from tests.hub_reporting.test_pod_status import hostile
+
+DATA: Json = {"name": "data", "mountPath": "/data"}
+TOKEN: Json = {"name": "token", "mountPath": "/var/run/secrets", "readOnly": True}
+POD: Json = {
+    "spec": {
+        "containers": [
+            {"name": "app", "volumeMounts": [{**DATA, "subPath": "x"}, TOKEN]},
+            {"name": "bare"},
+        ],
+        "initContainers": [
+            {"name": "first", "volumeMounts": [{**TOKEN, "recursiveReadOnly": "Enabled"}]}
+        ],
+        "ephemeralContainers": [
+            {"name": "debug", "volumeMounts": [{**TOKEN, "recursiveReadOnly": "IfPossible"}]}
+        ],
+    }
+}
+
+
+def test_every_container_says_its_mounts() -> None:
+    status = {
+        "phase": "Running",
+        "containerStatuses": [{"name": "app"}, {"name": "bare"}, {"name": "unknown"}],
+        "initContainerStatuses": [{"name": "first"}],
+        "ephemeralContainerStatuses": [{"name": "debug"}],
+    }
+    said = with_mounts(status, POD)
+    app, bare, unknown = said["containerStatuses"]
+    assert app["volumeMounts"] == [DATA, {**TOKEN, "recursiveReadOnly": "Disabled"}]
+    assert bare == {"name": "bare"}
+    assert unknown == {"name": "unknown"}
+    [first] = said["initContainerStatuses"]
+    assert first["volumeMounts"] == [{**TOKEN, "recursiveReadOnly": "Enabled"}]
+    [debug] = said["ephemeralContainerStatuses"]
+    assert debug["volumeMounts"] == [TOKEN]
+    assert "volumeMounts" not in status["containerStatuses"][0], "the report stays as it was"
+
+
+@given(hostile)
+def test_a_hostile_status_stays_what_it_is(value: Any) -> None:
+    for field in OWNED:
+        said = with_mounts({field: value}, POD)
+        assert set(said) == {field}
+        assert isinstance(said[field], type(value))
