@@ -5,6 +5,7 @@ A crash of the process is simulated by copying the files (with the WAL) while th
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ from edgeagent.store.executor import InlineExecutor
 from edgeagent.store.records import facts
 from shared.errors import SettingsError, StoreBusy
 from tests.edge_store.conftest import opened, ruin
+from tests.parts import first_schema
 from tests.parts.small_disk import SmallDisk
 
 RECORD = {"restarts": 3, "text": "x" * 50}
@@ -111,6 +113,24 @@ async def test_flipped_bits_never_stop_the_agent(tmp_path: Path) -> None:
         assert all(isinstance(record, dict) for record in found.values())
         assert (await stored(folder))["uid-new"] == RECORD
     assert 0 < replaced < 60
+
+
+async def test_a_file_of_the_first_release_becomes_what_a_new_device_has(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    made = first_schema.make(old / FILE)
+    made.execute("INSERT INTO facts VALUES ('uid-1', ?)", [json.dumps(RECORD)])
+    made.commit()
+    made.close()
+    assert await stored(old) == {"uid-1": RECORD}
+    async with opened(old) as upgraded, opened(new) as fresh:
+        assert await upgraded.read(_columns) == await fresh.read(_columns)
+    assert not list(old.glob("*.damaged*"))
+
+
+def _columns(db: sqlite_utils.Database) -> dict[str, list[tuple[object, ...]]]:
+    names = [name for name in db.table_names() if not name.startswith("_")]
+    return {name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
 
 
 async def test_a_file_of_a_newer_program_is_kept_aside(tmp_path: Path) -> None:

@@ -100,3 +100,51 @@ async def test_a_device_without_its_database_adopts_what_runs(
     assert all(restarts_of(system.view.pods[name]) == 0 for name in NAMES)
     await goes_on(system)
     assert container_of(system.view.pods["new"])["restartCount"] == 0
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(2), id="twice"),
+        pytest.param(range(100, 130), id="thirty times", marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.timeout(1200)
+async def test_bits_that_flip_anywhere_cost_no_container(system: System, seeds: range) -> None:
+    """One to twenty of them, in the file or its log, while the agent is dead; the device is offline
+    at every other start. The same pods live through all of it.
+    """
+    before = await running(system)
+    aside = 0
+    for seed in seeds:
+        await system.agent.kill()
+        _flip_bits(system.data, random.Random(seed))
+        if seed % 2:
+            system.switch.cut()
+        tasks = system.running_ids()
+        await system.agent.start()
+        if seed % 2:
+            await system.status_says("agent:    running", "link:     not connected")
+            await asyncio.sleep(2)
+            assert system.running_ids() == tasks, f"seed {seed}"
+            system.switch.restore()
+        await system.status_says("link:     connected, for")
+        await system.create_pod(f"new-{seed}")
+        await system.running(f"new-{seed}")
+        await system.delete_pod(f"new-{seed}", grace=seed % 3)
+        await system.gone(f"new-{seed}")
+        await system.in_step()
+        assert containers(system) == before, f"seed {seed}"
+        assert all(restarts_of(system.view.pods[name]) == 0 for name in NAMES), f"seed {seed}"
+        aside = max([aside, *(int(one.name[-1]) for one in system.data.glob("*.damaged-?"))])
+    print(f"{len(seeds)} times bits flipped, set aside {aside} times")
+    await goes_on(system)
+
+
+def _flip_bits(folder: Path, rng: random.Random) -> None:
+    files = [folder / FILE, folder / f"{FILE}-wal"]
+    place = rng.choice([one for one in files if one.exists() and one.stat().st_size])
+    content = bytearray(place.read_bytes())
+    for _ in range(rng.randint(1, 20)):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    place.write_bytes(content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,19 @@ class Certificates:
         """A client certificate whose common name is ``name``."""
         return _issue(self.folder, name, extensions="extendedKeyUsage=clientAuth")
 
+    def expired(self) -> Certificates:
+        """The same authority with a server certificate whose month was in 2021."""
+        need("a clock in 2021", "faketime", packages="faketime")
+        pair = _issue(
+            *(self.folder, "expired"),
+            extensions=_SERVER_NAMES,
+            clock=("faketime", "2021-01-01 00:00:00"),
+        )
+        return replace(self, server=pair)
+
+
+_SERVER_NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth"
+
 
 def make(folder: Path) -> Certificates:
     need("certificates", "openssl", packages="openssl")
@@ -38,11 +51,12 @@ def make(folder: Path) -> Certificates:
         *("-keyout", folder / "ca.key", "-out", folder / "ca.crt", "-days", "30"),
         *("-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign"),
     )
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth"
-    return Certificates(folder, folder / "ca.crt", _issue(folder, "localhost", extensions=names))
+    server = _issue(folder, "localhost", extensions=_SERVER_NAMES)
+    return Certificates(folder, folder / "ca.crt", server)
 
 
-def _issue(folder: Path, name: str, *, extensions: str) -> KeyPair:
+def _issue(folder: Path, name: str, *, extensions: str, clock: tuple[str, ...] = ()) -> KeyPair:
+    """``clock``: a command that runs another with another time."""
     pair = KeyPair(folder / f"{name}.crt", folder / f"{name}.key")
     request, wanted = folder / f"{name}.csr", folder / f"{name}.ext"
     wanted.write_text(extensions + "\n")
@@ -54,12 +68,13 @@ def _issue(folder: Path, name: str, *, extensions: str) -> KeyPair:
         *("x509", "-req", "-in", request, "-out", pair.certificate, "-days", "30"),
         *("-CA", folder / "ca.crt", "-CAkey", folder / "ca.key", "-CAcreateserial"),
         *("-extfile", wanted),
+        clock=clock,
     )
     return pair
 
 
-def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+def _openssl(*arguments: str | Path, clock: tuple[str, ...] = ()) -> None:
+    subprocess.run([*clock, "openssl", *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")

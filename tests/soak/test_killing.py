@@ -24,8 +24,10 @@ from tests.parts.view import ready_of
 MINUTES = float(os.environ.get("SOAK_MINUTES", "20"))
 SEED = int(os.environ.get("SOAK_SEED", "11"))
 SAMPLE_SECONDS = 10.0
-MOST_GROWTH = 3_000
-"""KiB between the second fifth of the time and the last: noise of the heap, no more."""
+MOST_GROWTH = 1_500
+"""KiB between the third fifth of the time and the last: noise of the heap, no more. Before that
+everything happens for the first time, which costs some MiB and only once.
+"""
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(MINUTES * 60 + 900)]
 
@@ -47,9 +49,11 @@ async def test_memory_does_not_grow_between_a_dying_broker_and_a_dying_runtime(
     assert pids == (system.hub.pid, system.agent.pid), "these two were to live"
     for name, samples in (("hub", story.hub), ("agent", story.agent)):
         fifth = len(samples) // 5
-        early = statistics.median(samples[fifth : 2 * fifth])
+        early = statistics.median(samples[2 * fifth : 3 * fifth])
         late = statistics.median(samples[-fifth:])
-        print(f"{name}: median RSS {early / 1024:.1f} MiB early, {late / 1024:.1f} MiB at the end")
+        print(
+            f"{name}: median RSS {early / 1024:.1f} MiB in the middle, {late / 1024:.1f} MiB at the end"
+        )
         assert late - early < MOST_GROWTH, samples
 
 
