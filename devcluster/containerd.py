@@ -23,6 +23,7 @@ from pathlib import Path
 
 from devcluster.images import PAUSE
 from edgeagent.runtime.cri import CriRuntime
+from shared.errors import TemporaryError
 
 PROGRAMS = ("containerd", "ctr", "runc", "iptables", "setpriv")
 PACKAGES = "containerd runc containernetworking-plugins iptables"
@@ -220,10 +221,20 @@ class Containerd:
 
 
 async def _remove_pods(address: str) -> None:
+    """Again when containerd fails once, as it does when a shim dies just then."""
     runtime = CriRuntime(address)
-    for sandbox in await runtime.list_sandboxes():
-        await runtime.remove_sandbox(sandbox.id)
-    await runtime.close()
+    try:
+        for tries_left in reversed(range(10)):
+            try:
+                for sandbox in await runtime.list_sandboxes():
+                    await runtime.remove_sandbox(sandbox.id)
+                return
+            except TemporaryError:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(0.5)
+    finally:
+        await runtime.close()
 
 
 def _commands() -> Iterator[tuple[int, bytes]]:

@@ -305,7 +305,9 @@ class _PahoConnection:
     def _on_disconnect(
         self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any
     ) -> None:
-        self._end(LinkError(f"{self._broker}: connection lost: {code}"))
+        told = flags.is_disconnect_packet_from_server or code == "Keep alive timeout"
+        why = f": {code}" if told else ""  # A closed socket tells nothing.
+        self._end(LinkError(f"{self._broker}: connection lost{why}"))
 
     def _on_message(self, client: paho.Client, userdata: Any, message: Any) -> None:
         properties = message.properties

@@ -150,7 +150,9 @@ async def test_packets_vanish_without_a_word(
     began = time.monotonic()
 
     async def noticed_here() -> float:
-        await system.status_says("link:     not connected: ", within=150)
+        await system.status_says(
+            "link:     not connected: ", "lost: Keep alive timeout", within=150
+        )
         return time.monotonic() - began
 
     async def noticed_there() -> float:

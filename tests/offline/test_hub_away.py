@@ -52,5 +52,42 @@ async def test_everything_is_done_without_it_and_told_when_it_is_back(system: Sy
     assert all(restarts_of(system.view.pods[name]) == 0 for name in ("stays", "noted", "comes"))
 
 
+async def test_status_says_which_part_is_away_in_plain_words(system: System) -> None:
+    await system.create_pod("web")
+    await system.running("web")
+    await system.status_says(
+        "agent:    running, version ",
+        "link:     connected, for ",
+        "hub:      there (",
+        "pods:     1 wanted: 1 Running",
+        ", complete\n",
+        "all delivered to the broker",
+    )
+    system.broker.stop()
+    away = "hub:      not known while the link is away", "is not known here"
+    await system.status_says("link:     not connected: mqtt://", *away)
+    system.broker.start()
+    await system.status_says("link:     connected, for ", "hub:      there (")
+
+    await system.hub.kill()
+    said = await system.status_says("hub:      not there, as far as the broker knows")
+    assert "link:     connected, for " in said
+    await system.hub.start()
+    await system.status_says("hub:      there (")
+
+    system.switch.cut()
+    said = await system.status_says("link:     not connected: mqtt://", *away)
+    assert "connection lost, for " in said
+    system.kill_container(container_of(system.view.pods["web"])["containerID"])
+    await system.status_says("for the link, kept on disk")
+    await system.agent.kill()
+    said = await system.status_says(
+        "agent:    not running; containers that were running go on without it",
+        "note:     what follows is what the agent knew when it last ran",
+        "for the link, kept on disk",
+    )
+    assert "disk: " not in said
+
+
 def _revision(said: str) -> int:
     return int(said.partition("revision ")[2].partition(",")[0])
