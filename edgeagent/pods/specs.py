@@ -76,7 +76,10 @@ def restart_policy(pod: Json) -> str:
 
 def grace_of(pod: Json) -> int:
     grace = pod["spec"].get("terminationGracePeriodSeconds")
-    return DEFAULT_GRACE if grace is None else max(int(grace), 0)
+    if grace is None:
+        return DEFAULT_GRACE
+    # Older API servers let a negative one through, which stands for one second.
+    return int(grace) if int(grace) >= 0 else 1
 
 
 def deadline_of(pod: Json) -> int | None:
