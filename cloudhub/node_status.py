@@ -180,6 +180,9 @@ def is_foreign(node: Json) -> bool:
     return not ours and bool(version) and VERSION_MARK not in version
 
 
+_DOWN = "the device was shut down"
+
+
 def ready_of(standing: Standing, report: Json, current: Json, now: str) -> Ready | None:
     """The Ready condition; None while it should stay as it is."""
     if standing is Standing.IN_DOUBT:
@@ -191,10 +194,17 @@ def ready_of(standing: Standing, report: Json, current: Json, now: str) -> Ready
     if before.get("status") == "Unknown":
         since = before.get("lastTransitionTime") or now
     if standing is Standing.OFFLINE:
-        text = f"the agent's connection to the broker ended, known since {since}; its pods go on"
+        left = _DOWN if _was_shut_down(before) else "its pods go on"
+        text = f"the agent's connection to the broker ended, known since {since}; {left}"
         return Ready("Unknown", "AgentDisconnected", text)
     text = f"the broker knows no connection of this agent, noticed {since}"
     return Ready("Unknown", "AgentSilent", text)
+
+
+def _was_shut_down(ready: Json) -> bool:
+    """What the agent said last, or what was made of it then."""
+    message = ready.get("message") or ""
+    return message == "node is shutting down" or message.endswith(_DOWN)
 
 
 def _ready_online(report: Json, current: Json) -> Ready:

@@ -68,6 +68,11 @@ class PodsToStop(Protocol):
         """Whether every pod that is remembered is worked on."""
         ...
 
+    @property
+    def fenced(self) -> bool:
+        """Whether nothing is done with pods any more: they are another agent's."""
+        ...
+
     def shut_down(self, shutdown: ShutdownOf | None) -> None:
         """Each pod does what is said for it; with None all run again."""
         ...

@@ -160,6 +160,10 @@ class Pods:
     # For the shutdown of the device (``held.PodsToStop``)
 
     @property
+    def fenced(self) -> bool:
+        return self._fenced
+
+    @property
     def looked_through(self) -> bool:
         return self._recovered and not self._remembered
 

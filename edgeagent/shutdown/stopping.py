@@ -151,6 +151,8 @@ class NodeShutdown:
         self._release()
 
     async def _stop_in_turns(self, shares: Shares) -> None:
+        if self._parts.pods.fenced:
+            return
         now = self._parts.clock.monotonic
         course = Course(shares, now())
         await self._bring_to_rest(course, until=now() + shares.regular)

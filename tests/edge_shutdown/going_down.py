@@ -29,6 +29,7 @@ class GivenPods:
     pods: list[HeldPod] = field(default_factory=list)
     told: list[ShutdownOf | None] = field(default_factory=list)
     looked_through: bool = True
+    fenced: bool = False
 
     def held(self) -> list[HeldPod]:
         return self.pods

@@ -66,6 +66,17 @@ async def test_pods_that_do_not_stop_hold_it_up_for_their_share_only(
     assert left == [["a"], ["a", "b"]]
 
 
+async def test_pods_that_are_another_agents_hold_nothing_up(
+    private_bus: PrivateBus, login1: Login1
+) -> None:
+    pods = GivenPods([HeldPod("uid", a_pod())], fenced=True)
+    async with shutting_down_with(pods, private_bus.address, Cloud()):
+        await until(lambda: login1.locks == 1)
+        login1.shut_down()
+        await until(login1.off.is_set)
+    assert pods.told == []
+
+
 async def test_reports_are_waited_for_no_longer_than_is_left(
     private_bus: PrivateBus, login1: Login1
 ) -> None:

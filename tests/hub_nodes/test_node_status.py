@@ -151,6 +151,18 @@ def test_a_hub_that_starts_later_writes_nothing_about_a_node_that_is_still_away(
     assert status_patch(status, {}, again, now=LATER) is None
 
 
+def test_a_device_that_was_shut_down_is_said_to_be_and_stays_so() -> None:
+    said = Ready("False", "KubeletNotReady", "node is shutting down")
+    status = written({}, status_patch({}, accepted(REPORT), said, now=NOW))
+    for _ in range(2):
+        away = ready_of(Standing.OFFLINE, {}, status, LATER)
+        assert away is not None and away.message.endswith("; the device was shut down")
+        status = written(status, status_patch(status, {}, away, now=LATER) or {"status": {}})
+    back = written(status, status_patch(status, accepted(REPORT), READY, now=LATER))
+    again = ready_of(Standing.OFFLINE, {}, back, LATER)
+    assert again is not None and again.message.endswith("; its pods go on")
+
+
 def test_what_the_node_controller_says_of_an_absent_node_is_left_alone() -> None:
     rows = [
         {"type": kind, "status": "Unknown", "reason": "NodeStatusUnknown", "message": "m"}

@@ -70,6 +70,8 @@ async def test_pods_stop_in_order_and_run_again_after_the_boot(
     assert system.view.pods["once"]["status"]["reason"] == "Terminated"
 
     await system.agent.stop()
+    await system.view.until("the node is away", lambda: ready(system)["status"] == "Unknown")
+    assert ready(system)["message"].endswith("; the device was shut down")
     await asyncio.to_thread(system.containerd.power_off)
     login1.preparing = False
     system.containerd.start()

@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -63,10 +64,14 @@ class PrivateBus:
                 env={**os.environ, "PATH": search_path()},
             )
         deadline = time.monotonic() + 10
-        while not self.socket.exists():
+        while not self._listens():
             assert self._process.poll() is None, "dbus-daemon ended"
             assert time.monotonic() < deadline, "dbus-daemon does not listen"
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as end:
+            return end.connect_ex(str(self.socket)) == 0
 
     def stop(self) -> None:
         if self._process is not None:
