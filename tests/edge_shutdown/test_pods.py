@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgeagent.pods.held import ShutdownOf
 from edgeagent.pods.view import Refusal, Shutdown
 from edgeagent.runtime.memory_device import Behaviour
+from edgeagent.runtime.port import ExecResult
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
@@ -368,3 +369,22 @@ async def test_nobody_is_evicted_whose_turn_has_come() -> None:
         assert world.pods is not None
         (held,) = world.pods.held()
         assert held.leaving, uid
+
+
+@virtual
+async def test_pre_stop_hooks_run_within_the_grace_period() -> None:
+    async with World() as world:
+        hook = {"preStop": {"exec": {"command": ["drain"]}}}
+        drained: list[float] = []
+
+        def drain() -> ExecResult:
+            drained.append(world.clock.monotonic())
+            return ExecResult(0, b"", b"")
+
+        world.exec_results["drain"] = drain
+        world.apply(a_pod("web", a_container(lifecycle=hook)))
+        await world.passes(5)
+        shut_down(world)
+        await world.passes(3)
+        assert len(drained) == 1
+        assert world.running() == []
