@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from edgeagent.pods import resizing, restarting, specs, status
+from edgeagent.pods import resizing, restarting, specs, status, telling
 from edgeagent.pods.eventing import EventLog
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod
@@ -126,6 +126,15 @@ class LivePod:
         if not (before and after and replace(before, message=after.message) == after):
             self.events.record(event)
         return body if refused is None else allocated
+
+    def tell(self, plan: Plan) -> None:
+        """The Events that follow from a plan, before its facts become the pod's."""
+        for event in telling.decisions(self.pod, self.facts, plan.facts):
+            self.events.record(event)
+        for container_id, event in telling.back_offs(self.pod, plan.status or {}):
+            if container_id not in self.announced:
+                self.announced.add(container_id)
+                self.events.record(event)
 
     def take(self, plan: Plan, now: Moment) -> None:
         """The facts of a plan become the pod's; a stop that was decided just now begins now."""

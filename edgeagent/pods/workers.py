@@ -20,7 +20,6 @@ from edgeagent.pods import (
     planning,
     reporting,
     resizing,
-    telling,
 )
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
@@ -245,7 +244,7 @@ class Pods:
         pod.take_shutdown(self._shutdown(pod.pod) if self._shutdown else None)
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
-        _tell(pod, plan)
+        pod.tell(plan)
         gave_back = resizing.gave_back(pod.facts, plan.facts)
         pod.take(plan, now)
         if gave_back:
@@ -393,12 +392,3 @@ class Pods:
         self._fenced = True
         await self._stop_working()
         await self._observer.close()
-
-
-def _tell(pod: LivePod, plan: Plan) -> None:
-    for event in telling.decisions(pod.pod, pod.facts, plan.facts):
-        pod.events.record(event)
-    for container_id, event in telling.back_offs(pod.pod, plan.status or {}):
-        if container_id not in pod.announced:
-            pod.announced.add(container_id)
-            pod.events.record(event)
