@@ -29,6 +29,7 @@ from edgeagent.runtime.cri_errors import (
     translated,
     translated_look_up,
     translated_pull,
+    translated_start,
 )
 from edgeagent.runtime.cri_events import CriEvents
 from edgeagent.runtime.cri_messages import cri
@@ -105,7 +106,7 @@ class CriRuntime:
             request = cri.RunPodSandboxRequest(
                 config=cri_requests.sandbox_config(config), runtime_handler=config.runtime_handler
             )
-        with translated("start sandbox"):
+        with translated_start("start sandbox"):
             answer = await self._runtime.RunPodSandbox(request, timeout=SANDBOX_SECONDS)
         return str(answer.pod_sandbox_id)
 
@@ -126,13 +127,13 @@ class CriRuntime:
                 config=cri_requests.container_config(config, sandbox.security),
                 sandbox_config=cri_requests.sandbox_config(sandbox),
             )
-        with translated("create container"):
+        with translated_start("create container"):
             answer = await self._runtime.CreateContainer(request, timeout=CHANGE_SECONDS)
         return str(answer.container_id)
 
     async def start_container(self, container_id: str) -> None:
         request = cri.StartContainerRequest(container_id=container_id)
-        with translated("start container"):
+        with translated_start("start container"):
             await self._runtime.StartContainer(request, timeout=CHANGE_SECONDS)
 
     async def stop_container(self, container_id: str, grace_seconds: float) -> None:

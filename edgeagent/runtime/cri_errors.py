@@ -62,6 +62,13 @@ def translated(action: str) -> Iterator[None]:
 
 
 @contextmanager
+def translated_start(action: str) -> Iterator[None]:
+    """Why something does not start is read in Events and statuses: the runtime's words alone."""
+    with _translated(lambda status, details: of_start(action, status, details)):
+        yield
+
+
+@contextmanager
 def translated_look_up(image: str) -> Iterator[None]:
     with _translated(lambda status, details: of_look_up(image, status, details)):
         yield
@@ -109,6 +116,12 @@ def of_call(action: str, status: Status, details: str) -> KubetideError:
     if status in _NEVER:
         return PermanentError(f"{action}: {details}")
     return TemporaryError(f"{action}: {details}")
+
+
+def of_start(action: str, status: Status, details: str) -> KubetideError:
+    error = of_call(action, status, details)
+    plain = isinstance(error, RuntimeAway) or not details
+    return error if plain else type(error)(details)
 
 
 def of_look_up(image: str, status: Status, details: str) -> KubetideError:

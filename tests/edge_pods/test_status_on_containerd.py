@@ -131,6 +131,8 @@ async def test_a_command_that_is_not_there_is_a_start_error_of_a_container_that_
     ended = device.ended(uid)
     assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
     assert "/no/such/program" in ended["message"]
+    (failed,) = [one.message for one in device.reports.by_uid[uid].events if one.reason == "Failed"]
+    assert failed == f"Error: {ended['message']}", "the runtime's words alone, as on a kubelet"
     assert ended["startedAt"] == "1970-01-01T00:00:00Z" < ended["finishedAt"]
 
 

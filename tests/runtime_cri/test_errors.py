@@ -13,6 +13,7 @@ from edgeagent.runtime.cri_errors import (
     TookTooLong,
     of_call,
     of_pull,
+    of_start,
     translated,
     translated_pull,
 )
@@ -42,6 +43,16 @@ def test_every_status_has_a_verdict(status: Status, kind: type) -> None:
     error = of_call("do it", status, "the runtime's words")
     assert type(error) is kind
     assert "the runtime's words" in str(error) and "do it" in str(error)
+
+
+def test_what_does_not_start_is_told_in_the_runtimes_words_alone() -> None:
+    words = 'OCI runtime create failed: exec: "/no": no such file or directory'
+    assert str(of_start("start container", Status.UNKNOWN, words)) == words
+    assert type(of_start("start container", Status.NOT_FOUND, words)) is NotThere
+    assert "start container" in str(of_start("start container", Status.UNKNOWN, ""))
+    away = of_start("start container", Status.UNAVAILABLE, "connection refused")
+    assert isinstance(away, RuntimeAway)
+    assert "start container" in str(away)
 
 
 HEAD = 'failed to resolve reference "r.test/app:1": failed to do request: Head "https://r.test/": '
