@@ -30,7 +30,8 @@ class _Similar:
     """What was said for one reason; ``at`` is monotonic, of the last time."""
 
     at: float
-    messages: set[str] = field(default_factory=set)
+    messages: set[int] = field(default_factory=set)
+    """Their hashes: texts may be long, and devices have many pods."""
 
 
 class EventLog:
@@ -79,9 +80,9 @@ class EventLog:
         if seen is None or now - seen.at > SIMILAR_SECONDS:
             seen = self._similar[kind] = _Similar(now)
         seen.at = now
-        if message not in seen.messages and len(seen.messages) >= SIMILAR - 1:
+        if hash(message) not in seen.messages and len(seen.messages) >= SIMILAR - 1:
             return f"{COMBINED}{message}"
-        seen.messages.add(message)
+        seen.messages.add(hash(message))
         return message
 
     def _stamped(self, event: PodEvent, message: str) -> ReportedEvent:

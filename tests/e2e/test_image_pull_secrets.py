@@ -78,6 +78,8 @@ async def test_a_service_account_and_a_pod_have_pull_secrets(
     found = system.view.pods["by-account"]
     assert found["spec"]["imagePullSecrets"] == [{"name": "pull"}], "the API server's doing"
     assert container_of(found)["imageID"].startswith(f"{registry.host}/team/app@sha256:")
+    await system.running("without")
+    assert "imagePullSecrets" not in system.view.pods["without"]["spec"], "the image is here now"
     await system.delete_pod("by-account")
     await system.gone("by-account")
 
