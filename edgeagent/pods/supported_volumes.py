@@ -38,7 +38,7 @@ VOLUMES: dict[str, dict[str, Field]] = {
         "secret": yes("SecretVolume"),
         "downwardAPI": yes("DownwardVolume"),
         "projected": yes("ProjectedVolume"),
-        "image": yes("ImageVolume", "refused where the runtime is too old for it"),
+        "image": yes("ImageVolume", "read-only; refused where the runtime is too old"),
         "persistentVolumeClaim": yes("ClaimVolume"),
         "ephemeral": no("any", _NO_STORAGE),
         "csi": no("any", _NO_STORAGE),

@@ -105,18 +105,19 @@ class Node:
 
 async def test_only_what_no_pod_needs_goes_and_the_shortage_is_told() -> None:
     node = Node()
-    for name in ("app:1", "worker:1", "init:1", "old:1"):
+    for name in ("app:1", "worker:1", "init:1", "data:1", "old:1"):
         node.device.add_image(name)
     node.device.images["pinned:1"] = replace(node.device.add_image("pinned:1"), pinned=True)
     pod = a_pod(image="app:1")
     pod["spec"]["initContainers"] = [{"name": "init", "image": "init:1"}]
+    pod["spec"]["volumes"] = [{"name": "data", "image": {"reference": "data:1"}}]
     node.desired = [pod]
     node.pods.pods = [HeldPod("uid-w", a_pod("w", image="worker:1"), leaving=True)]
     await node.collector.look()
     node.clock.at += LEAST_AGE
     node.disk = Room(100 * MB, 10 * MB)
     await node.collector.look()
-    assert node.names() == {"app:1", "worker:1", "init:1", "pinned:1"}
+    assert node.names() == {"app:1", "worker:1", "init:1", "data:1", "pinned:1"}
     assert node.told.reasons() == ["FreeDiskSpaceFailed"]
     assert "only found 1000000 bytes eligible" in node.told.events[0].message
 
