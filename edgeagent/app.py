@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -171,7 +171,8 @@ class Agent:
                 await self.ports.clock.sleep(delay)
 
     async def _work(self) -> None:
-        pods = self._make_pods()
+        node: NodeReporter
+        pods = self._make_pods(lambda: node.meet())
         refusing = Refusing(self.desired, self.reports, clock=self.ports.clock)
         session = self._make_session()
         for told in (self.tokens.changed, self.reports.changed, pods.changed, refusing.changed):
@@ -205,7 +206,7 @@ class Agent:
             trouble=self.ports.database.trouble,
         )
 
-    def _make_pods(self) -> Pods:
+    def _make_pods(self, meet: Callable[[], Awaitable[None]]) -> Pods:
         ports = self.ports
         node = node_facts(self.settings, ports.device, ports.look(), RuntimeInfo("containerd", ""))
         pods: Pods
@@ -221,6 +222,7 @@ class Agent:
             clock=ports.clock,
             node=node,
             windows=self.settings.windows,
+            meet=meet,
         )
         return pods
 

@@ -178,6 +178,14 @@ class NodeReporter:
         within = 0.0 if self.shutting_down() else 1.0
         await self._reports.put(self._key, uid="", status=status, within=within)
 
+    async def meet(self) -> None:
+        """Have the pods layer know the runtime before anything is done with it.
+
+        What it is decides about cgroups, handlers and refusals. Raises while it does not answer.
+        """
+        await self._runtime.info()
+        await self.status()
+
     async def status(self) -> Json:
         trouble = await self._runtime_trouble()
         self._standing.update(runtime_message=trouble)

@@ -10,17 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 import structlog
 
-from edgeagent.pods import (
-    holding,
-    planning,
-    reporting,
-    resizing,
-)
+from edgeagent.pods import holding, planning, reporting, resizing
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import made_under, pod_of, recovered
@@ -67,8 +62,10 @@ class Pods:
         clock: Clock,
         node: NodeFacts,
         windows: tuple[Window, ...] = (),
+        meet: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """``windows`` are the times in which what is on hold may go on."""
+        """``windows`` are the times in which what is on hold may go on; ``meet`` brings ``node``
+        up to date with a runtime that is there, and raises RuntimeAway while none is."""
         self._windows = windows
         self._runtime = runtime
         self._desired = desired
@@ -90,7 +87,8 @@ class Pods:
         self._probers: dict[str, Prober] = {}
         self._remembered: dict[str, PodFacts] = {}
         self._workers = KeyedWorkers(self._work, clock=clock, name="pod")
-        self._recovered = False
+        self._meet = meet or runtime.info
+        self._recovered = self._met = False
         self._fenced = False
         self._shutdown: ShutdownOf | None = None
 
@@ -196,7 +194,7 @@ class Pods:
     # Waking
 
     def _wake(self, uid: str) -> None:
-        if self._recovered and not self._fenced:
+        if self._recovered and self._met and not self._fenced:
             self._workers.wake(uid)
 
     def _wake_all(self) -> None:
@@ -208,7 +206,8 @@ class Pods:
         backoff = Backoff(0.2, 1.0, random.Random(0))  # Local, so nothing to spread.
         while True:
             try:
-                await self._runtime.info()
+                await self._meet()
+                self._met = True
                 self._observer.changed_all()
                 self._wake_all()
                 async for uid in self._runtime.events():

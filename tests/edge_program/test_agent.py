@@ -13,13 +13,16 @@ from typing import Any
 from edgeagent.app import Agent, Ports
 from edgeagent.device import Device, Readings, Room
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.podevents import Record
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
+from edgeagent.runtime.port import RuntimeAway, SandboxConfig
 from edgeagent.settings import Settings
 from edgeagent.store.database import FILE, Database
 from edgeagent.store.executor import InlineExecutor
 from shared.clock import Clock
 from shared.link import Broker
+from shared.objects import Json
 from shared.topics import Topics
 from simulator.network import Path as Way
 from tests.edge_pods.world import PlainMaterials
@@ -29,8 +32,19 @@ from tests.parts.virtual_time import virtual
 
 
 class Files(PlainMaterials):
+    """Its containers do not care about the node; which one they were begun on is kept."""
+
+    def __init__(self, containers: MemoryDevice) -> None:
+        super().__init__(containers)
+        self.node = NodeFacts("")
+        self.begun_on: list[str] = []
+
     def node_changed(self, node: NodeFacts) -> None:
-        """Its containers do not care."""
+        self.node = node
+
+    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig:
+        self.begun_on.append(self.node.runtime_version)
+        return super().sandbox(pod, attempt=attempt, seen=seen, record=record)
 
 
 class Machine:
@@ -61,7 +75,7 @@ class Machine:
             rng=random.Random(str(self.folder)),
             device=Device(boot_id="boot-1", cpus=2, memory=1 << 30),
             look=lambda: self.readings,
-            materials=lambda node, **rest: Files(self.containers),
+            materials=lambda node, **rest: self._new_files(),
             ready=self._is_ready,
             told=self.lines.append,
         )
@@ -74,6 +88,10 @@ class Machine:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    def _new_files(self) -> Files:
+        self.files = Files(self.containers)
+        return self.files
 
     def _is_ready(self) -> None:
         self.ready += 1
@@ -112,6 +130,18 @@ async def test_what_is_stored_runs_before_there_is_any_link(tmp_path: Path) -> N
         assert machine.ready == 2
         await until(lambda: machine.running() == {"web", "db"}, within=5)
         await until(lambda: "not connected" in machine.lines[-1], within=30)
+
+
+@virtual
+async def test_pods_are_begun_on_a_runtime_that_is_known(tmp_path: Path) -> None:
+    """At boot it may come after the agent; by it go cgroups, handlers and refusals."""
+    model = Model(tmp_path)
+    machine = Machine(model)
+    machine.containers.failures["info"] = [RuntimeAway("not there yet") for _ in range(4)]
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("web")
+        await until(lambda: machine.running() == {"web"})
+    assert set(machine.files.begun_on) == {"1"}
 
 
 @virtual
