@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,30 @@ async def test_a_bus_that_talks_nonsense_is_away(tmp_path: Path) -> None:
         with pytest.raises(LogindAway, match="D-Bus cannot be used"):
             async with connected(address):
                 raise AssertionError("connected to nonsense")
+
+
+async def test_a_bus_that_hangs_is_given_up_and_holds_up_nothing_else(
+    private_bus: PrivateBus, login1: Login1
+) -> None:
+    longest_pause, last = 0.0, time.monotonic()
+
+    async def goes_on() -> None:
+        nonlocal longest_pause, last
+        while True:
+            await asyncio.sleep(0.01)
+            longest_pause = max(longest_pause, time.monotonic() - last)
+            last = time.monotonic()
+
+    everything_else = asyncio.create_task(goes_on())
+    async with connected(private_bus.address) as logind:
+        private_bus.freeze()
+        with pytest.raises(LogindAway, match="did not answer within 5 s"):
+            await logind.preparing()
+    with pytest.raises(LogindAway, match="D-Bus cannot be used"):
+        async with connected(private_bus.address):
+            raise AssertionError("connected to what does not answer")
+    everything_else.cancel()
+    assert longest_pause < 2.0, "the loop was blocked"
 
 
 async def test_nothing_is_left_open(private_bus: PrivateBus, login1: Login1) -> None:

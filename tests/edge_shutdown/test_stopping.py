@@ -178,6 +178,27 @@ async def test_a_bus_that_restarts_is_connected_to_again(
         again.close()
 
 
+async def test_a_shutdown_goes_on_while_logind_restarts(
+    private_bus: PrivateBus, login1: Login1
+) -> None:
+    pods, cloud = GivenPods([HeldPod("uid", a_pod())]), Cloud()
+    async with shutting_down_with(pods, private_bus.address, cloud) as shutdown:
+        await until(lambda: login1.locks == 1)
+        login1.shut_down()
+        await until(lambda: len(pods.told) == 1)
+        login1.close()
+        again = Login1(private_bus.address, preparing=True)
+        await asyncio.sleep(1.5)  # It is connected to by then.
+        assert len(pods.told) == 1, "neither begun anew nor called off"
+        pods.pods = []
+        await until(lambda: len(cloud.delivered) == 1)
+        again.call_off()
+        await until(lambda: pods.told[-1] is None)
+        assert not shutdown.shutting_down
+        await until(lambda: again.locks == 1)
+        again.close()
+
+
 async def test_a_shutdown_that_was_missed_is_found_at_the_next_connection(
     private_bus: PrivateBus, login1: Login1
 ) -> None:

@@ -41,6 +41,39 @@ def ready(system: System) -> Json:
     return next(dict(one) for one in conditions if one["type"] == "Ready")
 
 
+async def test_without_a_link_nothing_is_waited_for_and_all_is_told_after_the_boot(
+    system: System, login1: Login1
+) -> None:
+    await system.create_pod("stays")
+    await system.create_pod("once", restartPolicy="Never")
+    await system.running("stays", "once")
+    await until(lambda: login1.locks == 1)
+    system.switch.cut()
+    await system.status_says("not connected")
+
+    login1.shut_down()
+    await until(login1.off.is_set, seconds=30)
+    assert login1.off_after is not None and login1.off_after < 10
+    await system.agent.stop()
+    await asyncio.to_thread(system.containerd.power_off)
+    login1.preparing = False
+    system.containerd.start()
+    await system.agent.start()
+    await system.status_says("not connected", "2 wanted", "1 Running", within=30)
+    assert restarts_of(system.view.pods["stays"]) == 0, "nobody could tell"
+
+    system.switch.restore()
+    await system.view.until(
+        "the API knows of the shutdown",
+        lambda: (
+            is_ready(found := system.view.pods["stays"])
+            and restarts_of(found) == 1
+            and system.view.pods["once"]["status"].get("reason") == "Terminated"
+        ),
+    )
+    assert system.view.pods["once"]["status"]["phase"] == "Failed"
+
+
 async def test_pods_stop_in_order_and_run_again_after_the_boot(
     system: System, login1: Login1
 ) -> None:

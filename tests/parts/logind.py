@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -73,6 +74,11 @@ class PrivateBus:
         with socket.socket(socket.AF_UNIX) as end:
             return end.connect_ex(str(self.socket)) == 0
 
+    def freeze(self) -> None:
+        """It takes connections and bytes, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -88,13 +94,15 @@ class PrivateBus:
 class Login1:
     """The stand-in for logind; served by a thread until ``close``."""
 
-    def __init__(self, address: str, *, longest_delay: float = 60.0) -> None:
+    def __init__(
+        self, address: str, *, longest_delay: float = 60.0, preparing: bool = False
+    ) -> None:
         from jeepney import DBusNameFlags, message_bus
         from jeepney.io.blocking import Proxy, open_dbus_connection
 
         self.longest_delay = longest_delay
         self.refuses = False
-        self.preparing = False
+        self.preparing = preparing
         self.off_after: float | None = None
         """Seconds from the request until the machine went down."""
         self.off = threading.Event()
