@@ -1,7 +1,8 @@
 """The hub's one MQTT connection: kept up, subscribed to the owned slots, announced to all.
 
 Clean start and no session, because retained messages are all that a hub needs. Slots are
-subscribed one after the other, so that a start does not ask the broker for everything at once.
+subscribed a few at a time (``slot_reading.py``), so that a start does not ask the broker for
+everything at once, and again when the broker may have dropped something.
 The presence topic says ``online`` while any replica lives: who sees ``offline`` there and lives,
 says ``online`` again. What arrives goes to the ``Listener`` and is then acknowledged: the hub keeps
 no state, so what it loses comes again as a retained message. Owned by ``sync.py``.
@@ -17,6 +18,8 @@ from typing import Protocol
 
 import structlog
 
+from cloudhub.metrics import Metrics
+from cloudhub.slot_reading import AT_ONCE, SlotReading
 from shared.asking import ASK_EXPIRY
 from shared.backoff import Backoff
 from shared.clock import Clock
@@ -29,7 +32,9 @@ from shared.topics import Topics
 log = structlog.get_logger()
 
 KEEP_ALIVE = 30
-RECEIVE_MAXIMUM = 1000
+RECEIVE_MAXIMUM = 65_535
+"""Messages under way to us: who grants them (mosquitto) drops none of a burst that long. They are
+read and acknowledged as they come, so they do not pile up here."""
 STABLE = 10.0
 """Seconds that a connection must live before the next failure counts as the first."""
 FAREWELL = 1.0
@@ -53,6 +58,10 @@ class Listener(Protocol):
 
     def received(self, message: Message) -> None: ...
 
+    def nodes_of(self, slot: int) -> Iterable[str]:
+        """Those that are known, by the API or by what came."""
+        ...
+
 
 class HubConnection:
     def __init__(
@@ -63,16 +72,18 @@ class HubConnection:
         replica: str,
         clock: Clock,
         rng: random.Random,
+        metrics: Metrics,
     ) -> None:
         self._link = link
         self._topics = topics
         self._replica = replica
         self._clock = clock
         self._rng = rng
+        self._metrics = metrics
         self._since = int(clock.now())
         self._owned: frozenset[int] = frozenset()
         self._subscribed: set[int] = set()
-        self._slots_changed = asyncio.Event()
+        self._woken = asyncio.Event()
         self._connection: Connection | None = None
 
     # -- what others use
@@ -88,7 +99,7 @@ class HubConnection:
 
     def own(self, slots: Iterable[int]) -> None:
         self._owned = frozenset(slots)
-        self._slots_changed.set()
+        self._woken.set()
 
     def has(self, slot: int) -> bool:
         return slot in self._subscribed
@@ -142,12 +153,21 @@ class HubConnection:
     async def _serve(self, connection: Connection, listener: Listener) -> None:
         log.info("connected to the broker")
         self._connection = connection
-        self._slots_changed.set()
+        self._woken.set()
         listener.link_up()
+        reading = SlotReading(
+            connection,
+            topics=self._topics,
+            replica=self._replica,
+            nodes_of=listener.nodes_of,
+            wake=self._woken.set,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
         try:
             await run_together(
-                reading=self._read(connection, listener),
-                subscribing=self._subscribe_forever(connection, listener),
+                reading=self._read(connection, reading, listener),
+                subscribing=self._subscribe_forever(connection, reading, listener),
             )
         except asyncio.CancelledError:
             await self._say_goodbye(connection)
@@ -163,13 +183,14 @@ class HubConnection:
                 offline = self._presence(online=False)
                 await connection.publish(self._topics.hub(), offline, retain=True)
 
-    async def _read(self, connection: Connection, listener: Listener) -> None:
+    async def _read(self, connection: Connection, reading: SlotReading, listener: Listener) -> None:
         async for message in connection.messages():
             if message.topic == self._topics.hub():
                 self._mind_presence(connection, message)
-            else:
+            elif message.topic != reading.topic:
                 listener.received(message)
             connection.ack(message)
+            reading.received(message)
 
     def _mind_presence(self, connection: Connection, message: Message) -> None:
         try:
@@ -179,23 +200,31 @@ class HubConnection:
         if not online:
             connection.publish(self._topics.hub(), self._presence(online=True), retain=True)
 
-    async def _subscribe_forever(self, connection: Connection, listener: Listener) -> None:
+    async def _subscribe_forever(
+        self, connection: Connection, reading: SlotReading, listener: Listener
+    ) -> None:
         hub = self._topics.hub()
         connection.publish(hub, self._presence(online=True), retain=True)
         await connection.subscribe([Subscription(hub, retain_handling=2, no_local=True)])
+        await reading.begin()
         while True:
-            await self._slots_changed.wait()
-            self._slots_changed.clear()
+            self._woken.clear()
             await self._let_slots_go(connection, listener)
-            await self._take_slots(connection, listener)
+            await self._take_slots(reading, listener)
+            pause = await reading.look(self._subscribed)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
 
-    async def _take_slots(self, connection: Connection, listener: Listener) -> None:
-        """One after the other; a slot that is lost meanwhile is the next round's business."""
-        for slot in sorted(self._owned - self._subscribed):
-            filters = self._topics.slot_filters(slot)
-            await connection.subscribe([Subscription(one, no_local=True) for one in filters])
-            self._subscribed.add(slot)
-            listener.slot_up(slot)
+    async def _take_slots(self, reading: SlotReading, listener: Listener) -> None:
+        """A few at a time; a slot that is lost meanwhile is the next round's business."""
+        missing = sorted(self._owned - self._subscribed)
+        for start in range(0, len(missing), AT_ONCE):
+            slots = missing[start : start + AT_ONCE]
+            await reading.read(slots)
+            for slot in slots:
+                self._subscribed.add(slot)
+                listener.slot_up(slot)
 
     async def _let_slots_go(self, connection: Connection, listener: Listener) -> None:
         for slot in sorted(self._subscribed - self._owned):

@@ -143,6 +143,11 @@ class Downlink:
     def knows(self, node: str) -> bool:
         return node in self._deliveries
 
+    def nodes_of(self, slot: int) -> set[str]:
+        """Of the API, and those of which something came."""
+        seen = {node for node in self._deliveries if slot_of(node) == slot}
+        return seen | self._by_slot.get(slot, set())
+
     def count(self) -> int:
         return len(self._deliveries)
 

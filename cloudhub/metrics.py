@@ -50,6 +50,9 @@ class Metrics:
         self._connected = Gauge(
             "kubetide_hub_broker_connected", "1 while connected", registry=self.registry
         )
+        self._overflows = self._counter(
+            "broker_overflows", "Times the broker may have dropped messages for this hub"
+        )
         self._lag = Histogram(
             *("kubetide_hub_sync_lag_seconds", "From a change in the API to its node having it"),
             buckets=LAGS,
@@ -79,6 +82,10 @@ class Metrics:
         self._connected.set(up)
         if up:
             self._connects.inc()
+
+    def overflowed(self) -> None:
+        """All slots are read again."""
+        self._overflows.inc()
 
     def lagged(self, seconds: float) -> None:
         self._lag.observe(max(seconds, 0.0))

@@ -53,7 +53,9 @@ class Sync:
         self._metrics = metrics
         self._fleet = Fleet()
         self._book = ReportBook()
-        self._connection = HubConnection(link, topics=topics, replica=replica, clock=clock, rng=rng)
+        self._connection = HubConnection(
+            link, topics=topics, replica=replica, clock=clock, rng=rng, metrics=metrics
+        )
         self._pods = PodFeed(kube, self._fleet, self._apply, clock=clock, rng=rng)
         self._objects = ObjectFeed(kube, self._fleet, self._apply, clock=clock, metrics=metrics)
         self._services = ServiceFeed(kube, self._fleet, self._apply)

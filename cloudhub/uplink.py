@@ -112,6 +112,10 @@ class Uplink:
         self._reporting.all_offline()
         self._nodes.linked(False)
 
+    def nodes_of(self, slot: int) -> set[str]:
+        reported = {node for node in self._book.nodes() if slot_of(node) == slot}
+        return self._downlink.nodes_of(slot) | reported
+
     def received(self, message: Message) -> None:
         if message.retained:
             self._downlink.saw_retained()

@@ -36,6 +36,10 @@ class Topics:
     def hub(self) -> str:
         return f"{self.root}/hub"
 
+    def echo(self, replica: str) -> str:
+        """What a hub replica says to itself."""
+        return f"{self.root}/echo/{replica}"
+
     def of(self, node: str) -> NodeTopics:
         return NodeTopics(f"{self.root}/{slot_of(node):02x}/{node}")
 
@@ -44,6 +48,11 @@ class Topics:
         base = f"{self.root}/{slot:02x}/+"
         branches = ("session", "inventory", "change", "reported/#", "ask/+")
         return tuple(f"{base}/{branch}" for branch in branches)
+
+    def narrowed(self, slot_filter: str, node: str) -> str:
+        """One of ``slot_filters``, for one node of the slot."""
+        slot, _, branch = slot_filter.removeprefix(f"{self.root}/").partition("/+/")
+        return f"{self.root}/{slot}/{node}/{branch}"
 
     def parse(self, topic: str) -> tuple[str, str]:
         """Topic → (node, rest below the node). Raises WireError if it is not a node's topic."""

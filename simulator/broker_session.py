@@ -41,6 +41,8 @@ class Traits:
     """How brokers differ within what MQTT 5 allows, and a little beyond."""
 
     queue_cap: int = 1000
+    max_inflight: int = 65535
+    """PUBLISH under way to a client, whatever Receive Maximum it allows."""
     max_packet_size: int = 2 * 1024 * 1024
     retained_before_suback: bool = False
     one_copy_per_subscription: bool = False
@@ -75,7 +77,7 @@ class Session:
     def attach(self, receiver: Receiver, wire: Wire, options: ConnectOptions) -> None:
         self.connection, self.wire = receiver, wire
         self.expiry, self.will = options.session_expiry, options.will
-        self._receive_maximum = options.receive_maximum
+        self._receive_maximum = min(options.receive_maximum, self.traits.max_inflight)
 
     def subscribe(self, subscription: Subscription) -> bool:
         """Whether it is new."""

@@ -11,7 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from shared.errors import TemporaryError
+from shared.messages import Report
+from shared.objects import ObjectKey
+from shared.topics import Topics
 from simulator.broker import Store
+from simulator.broker_session import Publication
 from simulator.device import EdgeDevice
 from simulator.network import Path
 from simulator.programs import Program
@@ -181,6 +185,20 @@ async def _ends(program: Program, rng: random.Random) -> None:
     program.restart()
 
 
+async def hub_is_swamped(world: World, rng: random.Random) -> None:
+    """A crowd of other nodes reports at once, more than a broker may queue for a hub that hangs."""
+    hub, seconds, crowd = rng.choice(world.hubs), rng.uniform(0.5, 20.0), rng.choice((150, 400))
+    if not world.broker.up:
+        return
+    world.journal.say(hub.name, "swamped", messages=crowd, seconds=round(seconds))
+    hub.path.stalled_until = world.loop.time() + seconds
+    key = ObjectKey("Pod", "default", "of-the-crowd")
+    payload = Report(key, "00000000-0000-4000-8000-00000000c0de", 1, 0, {}).encode()
+    for number in range(crowd):
+        topic = Topics().of(f"crowd-{number}").reported(key)
+        world.broker.publish(Publication(topic, payload, "crowd"), retain=False)
+
+
 # -- devices
 
 
@@ -270,6 +288,7 @@ FAULTS: dict[Fault, int] = {
     watches_lag: 2,
     hub_dies: 5,
     second_hub: 2,
+    hub_is_swamped: 3,
     agent_dies: 5,
     agent_dies_at_work: 8,
     device_reboots: 5,

@@ -63,6 +63,7 @@ class World:
             ignores_retain_handling=rng.random() < 0.2,
             keeps_wills=rng.random() < 0.5,
             zombie_wills=rng.choice((0.0, 0.0, 0.3)),
+            max_inflight=rng.choice((100, 65535)),
         )
 
     def _add_device(self, name: str, folder: Path) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
+from cloudhub import connection
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import PODS
 from cloudhub.metrics import Metrics
 from cloudhub.sync import Sync
 from shared.clock import SystemClock
-from shared.link import Broker
-from shared.messages import Inventory
-from shared.objects import Json
+from shared.link import Broker, Connection, ConnectOptions
+from shared.messages import Inventory, Report
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.paho_link import PahoLink
 from shared.tasks import stop
 from shared.topics import SLOTS, Topics
@@ -32,6 +34,7 @@ class Real:
         self.mosquitto = mosquitto
         self.kube = MemoryKube(SystemClock())
         self.metrics = Metrics()
+        self.listener = Listener()
 
     def link(self) -> PahoLink:
         return PahoLink(Broker("127.0.0.1", self.mosquitto.port))
@@ -40,7 +43,7 @@ class Real:
     async def hub(self) -> AsyncIterator[Sync]:
         self.metrics = Metrics()
         sync = Sync(
-            *(self.kube, self.link(), Listener()),
+            *(self.kube, self.link(), self.listener),
             topics=Topics(),
             replica="hub-a",
             clock=SystemClock(),
@@ -70,6 +73,15 @@ class Real:
             "kubetide_hub_publishes_total", {"kind": kind}
         )
         return found or 0.0
+
+    def told(self) -> set[str]:
+        """Nodes whose report has reached the hub."""
+        return {one.key.name for one in self.listener.reports}
+
+    @property
+    def read_again(self) -> bool:
+        """Whether the hub has noticed that the broker may have dropped something."""
+        return bool(self.metrics.registry.get_sample_value("kubetide_hub_broker_overflows_total"))
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -127,3 +139,48 @@ async def test_a_broker_that_lost_its_store_is_given_everything_again(real: Real
     await until(lambda: fresh.applied != Inventory(0, {}) and not fresh.missing)
     assert fresh.applied.entries == device.applied.entries
     await stop(task)
+
+
+NO_ECHOES = "topic readwrite kubetide/v1/#\ntopic deny kubetide/v1/echo/#\n"
+
+
+async def test_a_small_queue_of_mosquitto_is_none_while_it_grants_what_the_hub_allows(
+    new_mosquitto: Callable[..., Mosquitto],
+) -> None:
+    """Even where access rules keep the hub from noticing what is dropped."""
+    real = Real(new_mosquitto(limits={"max_queued_messages": "50"}, acl=NO_ECHOES))
+    await three_hundred_report(real)
+    assert not real.read_again
+
+
+async def test_a_small_queue_of_the_broker_loses_no_report_of_three_hundred_nodes(
+    new_mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a broker that has only 100 messages under way, whatever the hub allows."""
+    monkeypatch.setattr(connection, "RECEIVE_MAXIMUM", 100)
+    real = Real(new_mosquitto(limits={"max_queued_messages": "50"}))
+    await three_hundred_report(real)
+    assert real.read_again
+
+
+async def three_hundred_report(real: Real) -> None:
+    """At once, while the hub is busy with something else; until it knows of all."""
+    nodes = [f"n{number}" for number in range(300)]
+    async with real.hub() as hub:
+        await until(lambda: hub.linked)
+        burst = threading.Thread(target=asyncio.run, args=(all_report(real.link(), nodes),))
+        burst.start()
+        burst.join()  # The hub's loop stands still meanwhile.
+        await until(lambda: real.told() == set(nodes))
+
+
+async def all_report(link: PahoLink, nodes: list[str]) -> None:
+    options = ConnectOptions("crowd", True, 0, keep_alive=60, receive_maximum=20)
+    async with link.connect(options) as crowd:
+        await asyncio.gather(*(_report(crowd, node) for node in nodes))
+
+
+async def _report(crowd: Connection, node: str) -> None:
+    key = ObjectKey("Node", NO_NAMESPACE, node)
+    report = Report(key, "", 1, 0, {}).encode()
+    await crowd.publish(Topics().of(node).reported(key), report, retain=True)

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 from cloudhub.downlink import Downlink
+from cloudhub.echoes import Echoes
 from cloudhub.fleet import publishing
 from cloudhub.fleet.delivery import Delivery
 from cloudhub.kube.port import PODS
@@ -40,6 +41,7 @@ from simulator.faults import (
     disk_goes_bad,
     disk_is_imaged,
     hub_dies,
+    hub_is_swamped,
     link_is_away,
     link_is_half_open,
 )
@@ -217,6 +219,13 @@ def a_device_that_is_behind_is_left_behind(stack: ExitStack) -> None:
 
     bring = Downlink._bring
     patch(stack, Downlink, "_bring", never)
+
+
+@mutant(hub_is_swamped)
+def what_the_broker_drops_stays_unseen(stack: ExitStack) -> None:
+    """The hub takes it that its queue at the broker is never full."""
+    never = property(lambda self: False, lambda self, value: None)
+    stack.enter_context(mock.patch.object(Echoes, "suspicious", never, create=True))
 
 
 @contextmanager

@@ -108,8 +108,8 @@ class Agent:
 
 @pytest.fixture
 def mosquitto(new_mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
-    """With the limits of ``deploy/mosquitto``: with its default queue mosquitto drops reports."""
-    return new_mosquitto(limits={"max_queued_messages": "100000", "max_inflight_messages": "200"})
+    """With its default limits: it queues 1,000 messages for a client and drops the rest."""
+    return new_mosquitto()
 
 
 @pytest.fixture
