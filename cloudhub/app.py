@@ -53,6 +53,7 @@ class Hub:
             *(kube, self._own),
             name=settings.replica,
             namespace=settings.namespace,
+            linked=lambda: self._sync.connected,
             clock=clock,
         )
         self._tolerating = Tolerating(

@@ -3,7 +3,8 @@
 Each replica renews one Lease in the hub's namespace and watches those of all. Whether another
 lives is judged by the changes seen here, counted from our own latest one: so a wrong clock harms
 nothing, and while the API server is away nobody is declared dead. Two owners of a slot for a
-moment are harmless. Refuses to run without rights to its Lease. Called by ``app.py``.
+moment are harmless. Who has no link to the broker can serve no slot, and lets its Lease run out.
+Refuses to run without rights to its Lease. Called by ``app.py``.
 """
 
 from __future__ import annotations
@@ -70,13 +71,18 @@ class Replicas:
         *,
         name: str,
         namespace: str,
+        linked: Callable[[], bool],
         clock: Clock,
     ) -> None:
+        """``linked``: whether there is a connection to the broker."""
         self._kube = kube
+        self._linked = linked
+        self._linked_at = clock.monotonic()
         self._changed = changed
         self._name = name
         self._namespace = namespace
         self._clock = clock
+        self._serving = True
         self._seen: dict[str, _Seen] = {}
         self._living: frozenset[str] = frozenset()
 
@@ -97,13 +103,25 @@ class Replicas:
         while True:
             wait = PERIOD
             try:
-                await self._renew()
+                if self._serves():
+                    await self._renew()
                 backoff.reset()
             except KubeError as error:
                 wait = backoff.next(at_least=error.delay)
                 log.warning("own Lease not renewed", error=str(error), retry_in=round(wait, 1))
             await self._sweep()
             await self._clock.sleep(wait)
+
+    def _serves(self) -> bool:
+        """Also for a while without the broker: it may be away for all, or come back at once."""
+        now = self._clock.monotonic()
+        if self._linked():
+            self._linked_at = now
+        serves = now - self._linked_at < LIFETIME
+        if not serves and self._serving:
+            log.warning("no link to the broker: others may take the slots")
+        self._serving = serves
+        return serves
 
     async def _renew(self) -> None:
         lease = {

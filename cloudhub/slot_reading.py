@@ -24,7 +24,7 @@ from shared.topics import Topics
 
 log = structlog.get_logger()
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Slots that are read together."""
 LOST_AFTER = 5.0
 """Seconds without any message after which an echo that the broker took does not come any more."""

@@ -104,6 +104,11 @@ class Sync:
     # -- what the rest of the hub asks
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the broker."""
+        return self._connection.up
+
+    @property
     def linked(self) -> bool:
         """Connected to the broker, and every slot of ours subscribed."""
         return self._connection.complete

@@ -171,7 +171,9 @@ async def second_hub(world: World, rng: random.Random) -> None:
     hub = world.add_hub()
     hub.start()
     await asyncio.sleep(_lasting(rng) + 20)
-    await world.remove_hub(hub, politely=rng.random() < 0.5)
+    end = rng.random()
+    world.journal.say(hub.name, "is cut off for good" if end > 0.8 else "goes")
+    await world.remove_hub(hub, politely=end < 0.4, cut_off=end > 0.8)
 
 
 async def _ends(program: Program, rng: random.Random) -> None:

@@ -36,10 +36,16 @@ class HubProgram(Program):
     ) -> None:
         super().__init__(name, loop, journal, Path(random.Random(rng.getrandbits(64))))
         self.clock = SimClock(loop, offset=rng.uniform(-3, 3))
+        self.retired = False
+        """Its machine is gone: nobody starts it again."""
         self._rng = rng
         self._broker = broker
         self._server = server
         self._weather = weather
+
+    def restart(self) -> None:
+        if not self.retired:
+            self.start()
 
     def main(self) -> Coroutine[Any, Any, None]:
         settings = HubSettings(

@@ -88,7 +88,7 @@ def _run(
         except (Deadlock, Livelock) as error:
             world.journal.fail("stuck", repr(error))
         gc.collect()  # An error that nobody looked at is told when its task is collected.
-    for program in (*world.devices, *world.hubs):
+    for program in (*world.devices, *world.hubs, *world.strays):
         program.kill()
     return world.journal
 
@@ -109,6 +109,7 @@ async def _story(world: World, faults: Mapping[Fault, int]) -> None:
         nodes=nodes,
         condemn=world.history.condemned.add,
     )
+    await users.begin()
     world.start()
     length = rng.choice((60.0, 180.0, 600.0))
     acting = asyncio.create_task(_act(users, rng.randint(3, 25), length, rng), name="users")

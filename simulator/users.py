@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from cloudhub.kube.memory import MemoryKube
-from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
+from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
 from shared.objects import Json
 from simulator.journal import Journal
 from simulator.runtime import FAILING_JOB, IMAGES
@@ -41,6 +41,13 @@ class Users:
         self._nodes = nodes
         self._condemn = condemn
         self._version = 0
+
+    async def begin(self) -> None:
+        """What every cluster has before its first node."""
+        ports = [{"name": "https", "port": 443, "protocol": "TCP"}]
+        spec = {"clusterIP": "10.96.0.1", "ports": ports}
+        service = {"metadata": {"name": "kubernetes", "namespace": NAMESPACE}, "spec": spec}
+        await self._server.create(SERVICES, NAMESPACE, service)
 
     async def act(self) -> None:
         """One thing that somebody does."""

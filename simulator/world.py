@@ -34,6 +34,8 @@ class World:
         self.broker = Broker(loop, self._rng(), traits=self._traits(), heard=self._heard)
         self.devices: list[EdgeDevice] = []
         self.hubs: list[HubProgram] = []
+        self.strays: list[HubProgram] = []
+        """Live for ever, and never see the broker again."""
         self.published = 0
         self.lists_published = 0
         """Inventories, changes and bodies among them; clearing a topic costs a device nothing."""
@@ -95,10 +97,17 @@ class World:
         self.hubs.append(hub)
         return hub
 
-    async def remove_hub(self, hub: HubProgram, *, politely: bool) -> None:
+    async def remove_hub(self, hub: HubProgram, *, politely: bool, cut_off: bool) -> None:
+        """``cut_off``: it lives on without ever reaching the broker again."""
         if hub not in self.hubs or len(self.hubs) == 1:
             return
         self.hubs.remove(hub)
+        if cut_off:
+            hub.path.reachable = False
+            hub.path.cut()
+            self.strays.append(hub)
+            return
+        hub.retired = True
         if politely:
             await hub.stop()
         hub.kill()

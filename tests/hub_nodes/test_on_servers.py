@@ -117,6 +117,7 @@ async def test_replicas_share_on_a_server_too(kubernetes: Cluster) -> None:
             *(kube, lambda owned: slots.__setitem__(name, owned)),
             name=name,
             namespace="default",
+            linked=lambda: True,
             clock=clock,
         )
         return asyncio.create_task(made.run())

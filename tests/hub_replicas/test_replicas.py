@@ -31,7 +31,14 @@ class Replica:
         self.changes = 0
         self._kube = kube
         clock = SimClock(asyncio.get_running_loop(), offset=clock_error)
-        self.replicas = Replicas(kube, self._take, name=name, namespace="hub", clock=clock)
+        self.linked = True
+        self.replicas = Replicas(
+            *(kube, self._take),
+            name=name,
+            namespace="hub",
+            linked=lambda: self.linked,
+            clock=clock,
+        )
         self.task = asyncio.create_task(self.replicas.run())
 
     def _take(self, slots: frozenset[int]) -> None:
@@ -106,6 +113,34 @@ async def test_who_crashes_is_missed_after_its_lifetime_and_swept_in_the_end() -
         assert await lease_names(kube) == {"a", "b"}
         await asyncio.sleep(700)
         assert await lease_names(kube) == {"a"}
+
+
+@virtual
+async def test_who_is_cut_off_from_the_broker_is_replaced_until_it_is_back() -> None:
+    async with replicas("a", "b") as (_, [a, b]):
+        b.linked = False
+        await asyncio.sleep(9)
+        assert shared([a, b]), "it may be back in a moment"
+        await asyncio.sleep(31)
+        assert a.slots == ALL
+        await asyncio.sleep(3600)
+        b.linked = True
+        await asyncio.sleep(6)
+        assert shared([a, b])
+
+
+@virtual
+async def test_a_broker_that_is_away_for_all_moves_no_slot() -> None:
+    async with replicas("a", "b") as (_, made):
+        changes = [replica.changes for replica in made]
+        for replica in made:
+            replica.linked = False
+        await asyncio.sleep(500)
+        assert [replica.changes for replica in made] == changes
+        for replica in made:
+            replica.linked = True
+        await asyncio.sleep(60)
+        assert shared(made)
 
 
 @virtual
