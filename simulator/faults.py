@@ -189,7 +189,7 @@ async def _ends(program: Program, rng: random.Random) -> None:
 
 async def hub_is_swamped(world: World, rng: random.Random) -> None:
     """A crowd of other nodes reports at once, more than a broker may queue for a hub that hangs."""
-    hub, seconds, crowd = rng.choice(world.hubs), rng.uniform(0.5, 20.0), rng.choice((150, 400))
+    hub, seconds, crowd = rng.choice(world.hubs), rng.uniform(1.0, 40.0), rng.choice((150, 400))
     if not world.broker.up:
         return
     world.journal.say(hub.name, "swamped", messages=crowd, seconds=round(seconds))

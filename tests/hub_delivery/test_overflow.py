@@ -129,7 +129,7 @@ def test_a_broker_that_forbids_echoes_is_used_without(monkeypatch: pytest.Monkey
     in_world(story)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     room=st.integers(MOST_LIVE + EVERY + 1, 300),
     moves=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 120)), max_size=30),
