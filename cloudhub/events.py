@@ -33,8 +33,8 @@ from shared.tasks import KeyedWorkers
 
 log = structlog.get_logger()
 
-BURST = 60.0
-"""Events that a node may have written at once."""
+BURST = 500.0
+"""Events that a node may have written at once: a full one that begins has four for each pod."""
 PER_SECOND = 1.0
 """And how many more each second."""
 REMEMBERED = 20_000

@@ -386,7 +386,7 @@ def test_old_events_are_not_told_and_many_are_told_slowly() -> None:
         now = int(EPOCH + asyncio.get_running_loop().time())
         old = ReportedEvent("Normal", "Old", "x", now - 9000, now - 8000)
         device = world.devices[NODE]
-        for burst in range(4):
+        for burst in range(20):
             said = tuple(
                 ReportedEvent("Normal", "Said", f"{burst}-{n}", now, now) for n in range(31)
             )
@@ -394,9 +394,9 @@ def test_old_events_are_not_told_and_many_are_told_slowly() -> None:
             device.report(pod_key("web"), uid, status, events=(old, *said))
             await world.quiet(1)
         found = await world.kube.list(EVENTS)
-        assert 55 < len(found) < 75
+        assert 500 <= len(found) < 540
         assert {event["reason"] for event in found} == {"Said"}
         await world.quiet(120)
-        assert len(await world.kube.list(EVENTS)) > 90
+        assert len(await world.kube.list(EVENTS)) > len(found)
 
     in_world(story)
