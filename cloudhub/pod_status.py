@@ -26,7 +26,7 @@ MERGED_BY_KEY = ("hostIPs", "podIPs")
 CONDITIONS = (
     *("PodResizePending", "PodResizeInProgress"),
     *("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"),
-    "kubetide.io/UpdateHeld",
+    *("AllContainersRestarting", "kubetide.io/UpdateHeld"),
 )
 """Conditions that are the node's, in order: set, and removed when the report has them no more."""
 ADDED_CONDITIONS = ("DisruptionTarget",)

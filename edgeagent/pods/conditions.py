@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeagent.pods import holding, resizing, specs, stamps
+from edgeagent.pods import holding, resizing, restarting_all, specs, stamps
 from edgeagent.pods.facts import Condition, PodFacts
 from edgeagent.pods.resizing import IN_PROGRESS, PENDING
 from edgeagent.pods.view import Moment, PodView
@@ -19,6 +19,8 @@ Verdict = tuple[bool, str, str]
 """Status, reason, message."""
 
 _ORDER = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
+RESTARTING = "AllContainersRestarting"
+"""Only of a pod that has a rule for it."""
 DISRUPTED = "DisruptionTarget"
 """There only when it is true."""
 
@@ -35,8 +37,12 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
     held: dict[str, Verdict] = {}
     if on_hold:
         held = {holding.CONDITION: (True, holding.reason(on_hold), holding.message(on_hold))}
+    restarts: dict[str, Verdict] = {}
+    if restarting_all.may_happen(view.pod):
+        restarts = {RESTARTING: _restarting_all(view, phase)}
     return {
         **disrupted,
+        **restarts,
         **_resize(view),
         **held,
         "PodReadyToStartContainers": (_has_network(view, phase), "", ""),
@@ -56,6 +62,14 @@ def tracked(
         same = known is not None and known.status == status
         after[name] = known if known and same else Condition(status, int(now.wall))
     return after
+
+
+def _restarting_all(view: PodView, phase: str) -> Verdict:
+    if phase in ("Succeeded", "Failed"):
+        return False, "PodCompleted" if phase == "Succeeded" else "PodFailed", ""
+    if view.facts.restarting_all and not view.stops:
+        return True, "RestartAllContainersStarted", "container exited with restart policy rule"
+    return False, "", ""
 
 
 def _resize(view: PodView) -> dict[str, Verdict]:
@@ -79,7 +93,7 @@ def as_json(
     generations = {PENDING: facts.resize.generation if facts.resize else 0}
     generations[IN_PROGRESS] = facts.resizing
     listed = []
-    for name in (DISRUPTED, PENDING, IN_PROGRESS, *_ORDER, holding.CONDITION):
+    for name in (DISRUPTED, PENDING, IN_PROGRESS, *_ORDER, RESTARTING, holding.CONDITION):
         if name not in found:
             continue
         status, reason, message = found[name]

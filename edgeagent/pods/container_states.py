@@ -11,6 +11,8 @@ from edgeagent.pods.facts import ContainerFacts, Termination
 from edgeagent.pods.view import Moment, PodView, Trouble
 from shared.objects import Json
 
+_ALL_ANEW = "The container is stopped because all containers of the pod begin anew"
+
 
 def container_statuses(view: PodView, containers: list[Json], now: Moment) -> list[Json]:
     return [_status(view, container, now) for container in containers]
@@ -55,6 +57,10 @@ def _restarting(
     view: PodView, known: ContainerFacts, now: Moment, *, trouble: Trouble | None
 ) -> Json:
     assert known.ended is not None
+    if view.facts.restarting_all:
+        return {"waiting": {"reason": "RestartingAllContainers", "message": _ALL_ANEW}}
+    if known.killed == restarting.ALL:
+        return _waiting(trouble) if trouble else _not_yet(view)
     if restarting.due_at(view, known, now.monotonic) > now.monotonic:
         return {"waiting": {"reason": "CrashLoopBackOff", "message": _back_off(view, known)}}
     if trouble is not None:

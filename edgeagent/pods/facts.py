@@ -107,6 +107,8 @@ class PodFacts:
     resize: PendingResize | None = None
     resizing: int = 0
     """Generation of the resize that was granted and has not reached all containers; 0 = none."""
+    restarting_all: bool = False
+    """Every container is being stopped in order to begin anew."""
     released: bool = False
     """Somebody at the device allowed what is on hold."""
 

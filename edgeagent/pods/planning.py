@@ -13,7 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgeagent.pods import endings, planning_clean, planning_start, planning_stop, resizing
+from edgeagent.pods import (
+    endings,
+    planning_clean,
+    planning_start,
+    planning_stop,
+    resizing,
+    restarting_all,
+)
 from edgeagent.pods.absorbing import absorb
 from edgeagent.pods.actions import Action, StopContainer
 from edgeagent.pods.draft import Draft
@@ -49,6 +56,8 @@ def plan(view: PodView, now: Moment) -> Plan:
     view = replace(view, facts=replace(facts, started_at=facts.started_at or now.wall))
     if view.wanted is not Wanted.UNKNOWN:
         view = _with(view, endings.decided(view, now), now)
+        if view.facts.stopping is None and view.facts.final is None and not view.halted:
+            view = replace(view, facts=restarting_all.decided(view))
     draft = Draft(view, now)
     if view.facts.final is not None:
         planning_clean.clean(draft)
@@ -56,6 +65,8 @@ def plan(view: PodView, now: Moment) -> Plan:
         planning_stop.stop(draft)
     elif view.halted:
         planning_stop.halt(draft)
+    elif view.facts.restarting_all:
+        restarting_all.stop(draft)
     else:
         planning_start.start(draft)
     view = replace(view, facts=resizing.settled(view))

@@ -173,9 +173,11 @@ def _initialize(draft: Draft) -> bool:
 
 
 def _began_here(view: PodView, container: Json) -> bool:
-    """In the current sandbox: a new one begins from the start."""
+    """In the current sandbox, and not before all containers were to begin anew."""
     known, sandbox = view.facts.container(container["name"]), view.sandbox
-    return known is not None and sandbox is not None and known.sandbox == sandbox.id
+    if known is None or sandbox is None or known.killed in (restarting.ALL, restarting.SOURCE):
+        return False
+    return known.sandbox == sandbox.id
 
 
 def _main_began_here(view: PodView) -> bool:

@@ -46,7 +46,7 @@ def halt(draft: Draft) -> None:
 
 
 def _stop_all(draft: Draft, stop: _Stop) -> None:
-    _give_up_starting(draft)
+    give_up_starting(draft)
     running = draft.view.running()
     for one in running:
         if draft.now.monotonic >= stop.end:
@@ -71,7 +71,7 @@ def _run_hook(draft: Draft, one: Container, end: float) -> None:
         draft.act(RunPreStop(one.name, one.id, end))
 
 
-def _give_up_starting(draft: Draft) -> None:
+def give_up_starting(draft: Draft) -> None:
     """A pull may take hours. Files, a create, a start take no time and are waited for; of a start
     whose container runs already, only the postStart hook is left."""
     running = {one.name for one in draft.view.running()}

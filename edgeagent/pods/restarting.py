@@ -17,11 +17,13 @@ MOST_BACKOFF = 300
 GOOD_RUN_SECONDS = 600
 
 KILLED_BY_PROBE = frozenset({"liveness", "startup"})
-REPLACED = frozenset({"spec", "resize"})
+ALL, SOURCE = "all", "all-source"
+"""The whole pod begins anew: see ``restarting_all.py``; the second is what ended and made it so."""
+REPLACED = frozenset({"spec", "resize", ALL})
 """Stopped by us in order to be started anew, whatever the policy."""
 SHUTDOWN = "shutdown"
 """Stopped because the device shuts down: it runs again at the next boot."""
-KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN}
+KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN, SOURCE}
 """Causes that are remembered: what was to be killed is killed also by the next agent."""
 
 
@@ -30,7 +32,7 @@ def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
     assert known.ended is not None
     if any(container["name"] == one["name"] for one in specs.ephemerals(pod)):
         return False
-    if known.killed in REPLACED:
+    if known.killed in REPLACED or known.killed == SOURCE:
         return True
     not_its_own = known.killed in KILLED_BY_PROBE or known.killed == SHUTDOWN
     if not_its_own and policy_of(pod, container) != "Never":
@@ -42,9 +44,8 @@ def restarts_after(pod: Json, container: Json, exit_code: int) -> bool:
     """Whether a container that ended by itself with this exit code is started again."""
     if specs.is_sidecar(container) and any(one is container for one in specs.inits(pod)):
         return True
-    ruled = _by_rule(container, exit_code)
-    if ruled is not None:
-        return ruled
+    if rule_for(container, exit_code) is not None:
+        return True
     policy = policy_of(pod, container)
     if policy == "Always" and not any(one is container for one in specs.inits(pod)):
         return True
@@ -61,13 +62,13 @@ def policy_of(pod: Json, container: Json) -> str:
     return container.get("restartPolicy") or specs.restart_policy(pod)
 
 
-def _by_rule(container: Json, exit_code: int) -> bool | None:
-    """What the first rule that matches says; None when none does."""
+def rule_for(container: Json, exit_code: int) -> Json | None:
+    """The first rule that matches; all that there are start the container again."""
     for rule in container.get("restartPolicyRules") or ():
         codes = rule.get("exitCodes") or {}
         listed = exit_code in (codes.get("values") or ())
         if listed == (codes.get("operator") == "In"):
-            return bool(rule.get("action") == "Restart")
+            return dict(rule)
     return None
 
 

@@ -156,7 +156,7 @@ TABLE: dict[str, dict[str, Field]] = {
     },
     "ResizePolicy": {"resourceName": must("text"), "restartPolicy": must("text")},
     "RestartRule": {
-        "action": only("Restart"),
+        "action": only("Restart", "RestartAllContainers"),
         "exitCodes": yes("ExitCodes"),
     },
     "ExitCodes": {"operator": only("In", "NotIn"), "values": yes("[number]")},

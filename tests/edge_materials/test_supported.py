@@ -145,8 +145,8 @@ def test_null_and_empty_mean_not_set() -> None:
     assert unsupported(pod(resourceClaims=[], resources=None, dnsPolicy="", hostUsers=None)) == []
 
 
-def test_a_restart_rule_for_all_containers_is_refused_not_taken_for_another() -> None:
-    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+def test_a_restart_rule_of_a_newer_api_is_refused_not_taken_for_another() -> None:
+    rule = {"action": "RestartTheMoon", "exitCodes": {"operator": "In", "values": [42]}}
     whole = pod(container(restartPolicy="Never", restartPolicyRules=[rule]))
     assert fields(whole) == [f"{CONTAINER}.restartPolicyRules[0].action"]
 

@@ -29,6 +29,7 @@ from edgeagent.pods.actions import (
 from edgeagent.pods.containers import HASH
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.planning import Plan
+from edgeagent.pods.restarting import ALL
 from edgeagent.pods.view import Eviction, Live, Moment, PodView, Shutdown, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
@@ -116,6 +117,8 @@ class Model:
             return self.wanted is not Wanted.RUN or self._is_over(plan)
         if action.cause == "shutdown":
             return self.view().halted or bool(self._known_killed(action))
+        if action.cause == ALL:
+            return plan.facts.restarting_all
         container = next(one for one in self.containers() if one.id == action.container_id)
         known = plan.facts.container(action.name)
         spec = specs.container_named(self.pod, action.name) or {}

@@ -27,7 +27,7 @@ def pods(draw: st.DrawFn) -> Json:
             if draw(st.booleans()):
                 init["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
         inits.append(init)
-    mains = [
+    mains: list[Json] = [
         {"name": f"main-{number}", "image": "app:1"} for number in range(draw(st.integers(1, 3)))
     ]
     spec: Json = {
@@ -37,9 +37,15 @@ def pods(draw: st.DrawFn) -> Json:
         "terminationGracePeriodSeconds": draw(st.sampled_from([0, 1, 30])),
     }
     if draw(st.booleans()):
+        codes = {"operator": "In", "values": [1]}
+        rule = {"action": "RestartAllContainers", "exitCodes": codes}
+        chosen = draw(st.sampled_from([*mains, *inits]))
+        chosen.update(restartPolicyRules=[rule])
+        chosen.setdefault("restartPolicy", "Never")
+    if draw(st.booleans()):
         spec["activeDeadlineSeconds"] = draw(st.integers(1, 3000))
     if draw(st.booleans()):
-        mains[0]["ports"] = [{"containerPort": 80, "hostPort": 8080}]  # type: ignore[assignment]
+        mains[0]["ports"] = [{"containerPort": 80, "hostPort": 8080}]
     return {"metadata": {"name": "web", "namespace": "default", "uid": "uid"}, "spec": spec}
 
 
@@ -209,7 +215,7 @@ def _settle(model: Model) -> None:
 
 
 def _is_regular_init(pod: Json, name: str) -> bool:
-    inits = [one for one in pod["spec"]["initContainers"] if "restartPolicy" not in one]
+    inits = [one for one in pod["spec"]["initContainers"] if one.get("restartPolicy") != "Always"]
     return any(one["name"] == name for one in inits)
 
 

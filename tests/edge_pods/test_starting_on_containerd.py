@@ -254,6 +254,77 @@ async def test_a_rule_restarts_a_container_by_its_exit_code(device: Device) -> N
         assert device.ended(uid, name)["exitCode"] == code
 
 
+def all_anew(*codes: int) -> Json:
+    rule = {
+        "action": "RestartAllContainers",
+        "exitCodes": {"operator": "In", "values": list(codes)},
+    }
+    return {"restartPolicy": "Never", "restartPolicyRules": [rule]}
+
+
+async def test_a_rule_makes_all_containers_begin_anew_on_the_same_volumes(device: Device) -> None:
+    """Init containers first, as at the first start; what ended well and what runs alike."""
+    init = a_sharer("echo init >> /v/order", "init")
+    proxy = a_sidecar(f"echo proxy >> /v/order; {OBEYS}")
+    ends = a_script("exit 0", "ends")
+    source = a_sharer(
+        FIRST_TIME.format("ran") + f" && {{ sleep 1; exit 42; }}; cat /v/order; {OBEYS}",
+        **all_anew(42),
+    )
+    uid = device.apply(
+        source, ends, initContainers=[init, proxy], restartPolicy="Never", volumes=SHARED
+    )
+    await device.until(lambda: bool(device.ended(uid, "ends")))
+    assert device.condition(uid, "AllContainersRestarting")["status"] == "False"
+    (sandbox,) = await device.sandboxes()
+    await device.until(lambda: device.log(uid, attempt=1) == "init\nproxy\ninit\nproxy")
+    await device.until(lambda: device.runs(uid) and device.runs(uid, "proxy"))
+    await device.until(lambda: bool(device.ended(uid, "ends")))
+    for name in ("init", "proxy", "main", "ends"):
+        assert device.container(uid, name)["restartCount"] == 1
+    assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 42
+    assert [one.id for one in await device.sandboxes()] == [sandbox.id]
+    assert device.status(uid)["phase"] == "Running"
+    history = device.reports.by_uid[uid].history
+    assert {"Succeeded", "Failed"}.isdisjoint(status["phase"] for status in history)
+    told = [
+        one
+        for status in history
+        for one in status["conditions"]
+        if one["type"] == "AllContainersRestarting"
+    ]
+    assert ("True", "RestartAllContainersStarted") in {
+        (one["status"], one.get("reason")) for one in told
+    }
+    assert device.condition(uid, "AllContainersRestarting")["status"] == "False"
+
+
+async def test_an_init_container_can_make_all_begin_anew_too(device: Device) -> None:
+    first = a_sharer("echo first >> /v/order", "first")
+    second = a_sharer(FIRST_TIME.format("ran") + " && exit 9; exit 0", "second", **all_anew(9))
+    uid = device.apply(
+        a_sharer(f"cat /v/order; {OBEYS}"),
+        initContainers=[first, second],
+        restartPolicy="Never",
+        volumes=SHARED,
+    )
+    await device.until(lambda: device.log(uid) == "first\nfirst")
+    assert device.container(uid, "second")["restartCount"] == 1
+    assert device.container(uid)["restartCount"] == 0
+
+
+async def test_a_debug_container_stays_when_all_others_begin_anew(device: Device) -> None:
+    source = a_sharer("until [ -e /v/go ]; do sleep 0.1; done; rm /v/go; exit 42", **all_anew(42))
+    uid = device.apply(source, a_script(OBEYS, "other"), restartPolicy="Never", volumes=SHARED)
+    await device.until(lambda: device.runs(uid, "other"))
+    debugs = a_sharer(f"sleep 1; touch /v/go; {OBEYS}", "debug")
+    device.change(uid, ephemeralContainers=[debugs])
+    await device.until(lambda: device.container(uid, "other").get("restartCount") == 1)
+    await device.until(lambda: device.runs(uid, "other"))
+    assert device.runs(uid, "debug")
+    assert device.container(uid, "debug")["restartCount"] == 0
+
+
 async def test_a_second_crash_waits_ten_seconds_and_the_third_twenty(device: Device) -> None:
     uid = device.apply(a_script("date +%s; exit 3"))
     await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
