@@ -169,8 +169,42 @@ async def _events_say_where_they_come_from(system: System, kubectl: Kubectl) -> 
         assert one["source"] == {"component": "kubetide-agent", "host": system.node}
         assert one["reportingComponent"] == "kubetide-agent"
         assert one["reportingInstance"] == system.node
-    listed = kubectl.lines("get", "events", "--field-selector=involvedObject.name=whole")
-    assert [line[2] for line in listed[1:]] == 2 * ["Pulled", "Created", "Started"]
+    for command in (
+        ("get", "events", "--field-selector=involvedObject.name=whole"),
+        ("events", "--for=pod/whole"),
+    ):
+        listed = kubectl.lines(*command)
+        assert [line[2] for line in listed[1:]] == 2 * ["Pulled", "Created", "Started"]
+
+
+async def test_pods_that_ended(system: System, kubectl: Kubectl) -> None:
+    done, failed = (
+        a_pod(system, name, script=f"sleep 0.2; exit {code}")
+        for name, code in (("done", 0), ("failed", 2))
+    )
+    refused = a_pod(system, "refused", resources={"requests": {"cpu": "640"}})
+    for made in (done, failed, refused):
+        made["spec"]["restartPolicy"] = "Never"
+        await system.create(PODS, made)
+    for name, phase, reason, code, column in (
+        ("done", "Succeeded", "Completed", "0", "Completed"),
+        ("failed", "Failed", "Error", "2", "Error"),
+    ):
+        text = await described(kubectl, name, f"^Status: +{phase}", "Started container")
+        main = section(section(text, "Containers"), "main", indent=2)
+        ended = fields(main)
+        assert (ended["State"], ended["Reason"]) == ("Terminated", reason)
+        assert (ended["Exit Code"], ended["Ready"]) == (code, "False")
+        assert conditions(text)["Ready"] == "False"
+        assert reasons(text) == ["Pulled", "Created", "Started"]
+        assert kubectl.lines("get", "pod", name)[1][1:3] == ["0/1", column]
+    text = await described(kubectl, "refused", "^Status: +Failed", "Warning +OutOfcpu")
+    top = fields(text)
+    words = "Node didn't have enough resource: cpu, requested: 640000"
+    assert top["Reason"] == "OutOfcpu"
+    assert top["Message"].startswith(words)
+    assert [(kind, reason) for kind, reason, _ in events(text)] == [("Warning", "OutOfcpu")]
+    assert kubectl.lines("get", "pod", "refused")[1][1:3] == ["0/1", "OutOfcpu"]
 
 
 async def test_pods_in_trouble(system: System, kubectl: Kubectl) -> None:
