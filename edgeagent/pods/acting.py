@@ -266,7 +266,8 @@ class Acting:
         if container_id not in pod.announced:
             pod.announced.add(container_id)
             path = specs.field_path(pod.pod, name)
-            pod.events.record(normal("Killing", words, field_path=path))
+            if pod.events.record(normal("Killing", words, field_path=path)):
+                pod.wake()
 
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         spec = _spec(pod, action.name)

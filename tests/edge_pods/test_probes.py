@@ -236,3 +236,15 @@ async def test_a_clock_that_is_set_later_does_not_shorten_the_initial_delay() ->
         await world.passes(80)
         assert len(asked) == 2, "the startup probe alone"
         assert len(world.device.calls("exec_sync")) > 2
+
+
+@virtual
+async def test_that_a_ready_pod_is_being_stopped_is_told_at_once() -> None:
+    async with World() as world:
+        world.behaviours["main"] = Behaviour(ignores_stop=True)
+        uid = world.apply(a_pod("web", terminationGracePeriodSeconds=100))
+        await world.passes(5)
+        world.delete(uid, grace=100)
+        await world.passes(5)
+        assert world.condition(uid, "Ready")["status"] == "True"
+        assert world.messages(uid, "Killing") == ["Stopping container main"]
