@@ -82,6 +82,12 @@ def cli() -> None:
     metavar="SECONDS",
     help="The part of it for pods of a system priority, which stop after the others.",
 )
+@click.option(
+    "--static-pods",
+    default="",
+    metavar="DIR",
+    help="Manifests of pods that this device runs by itself; their mirrors appear in the API.",
+)
 def run(**options: Any) -> int:
     """Run the agent."""
     settings = settings_from(options)

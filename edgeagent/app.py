@@ -42,6 +42,7 @@ from edgeagent.shutdown.opening import Connect
 from edgeagent.shutdown.planning import Shares
 from edgeagent.shutdown.stopping import Neighbours, NodeShutdown
 from edgeagent.standing import Standing, StandingKeeper
+from edgeagent.staticpods.keeping import StaticPods
 from edgeagent.store import records
 from edgeagent.store.database import Database
 from edgeagent.store.desired import DesiredStore
@@ -119,6 +120,15 @@ class Agent:
         self.tokens = DeviceTokens(
             self.desired, records=records.tokens(database), clock=clock, rng=ports.rng
         )
+        self.static_pods = StaticPods(
+            settings.static_pods,
+            node=settings.node,
+            desired=self.desired,
+            records=records.static_pods(database),
+            reports=self.reports,
+            clock=clock,
+            offload=ports.offload,
+        )
         self.delivery = Delivery(
             topics,
             desired=self.desired,
@@ -161,6 +171,7 @@ class Agent:
                 await self.identity.load()
                 await self.reports.load()
                 self.desired.replace(await self._desired_store.load())
+                await self.static_pods.load()
                 await self.tokens.load()
                 return
             except StoreBusy as error:
@@ -186,6 +197,9 @@ class Agent:
             await run_together(
                 tokens=self.tokens.run(pods),
                 pods=pods.run(),
+                static_pods=self.static_pods.run(
+                    pods.held, lambda line: self.standing.update(static_pods=line)
+                ),
                 fencing=_fence(session, pods),
                 reports=self.reports.run(),
                 refusing=refusing.run(),

@@ -1,13 +1,15 @@
 """What this device should run: the applied list, the bodies it holds, and the pods in them.
 
 ``Desired`` is the value that is stored and decided upon; ``DesiredSet`` is the live view that the
-pods layer reads. Invariant: absence of a pod means something only when ``may_stop`` says so, that
-is when a valid list is known which does not have it. Pure; ``session`` replaces, ``pods`` reads.
+pods layer reads. Static pods, which the device itself has in files, stand beside those of the hub:
+neither source says anything about the other's pods. Invariant: absence of a pod means something
+only when ``may_stop`` says so, that is when its source is known and does not have it. Pure;
+``session`` and ``staticpods`` replace, ``pods`` reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from edgeagent.admission import RejectedPod, admit
@@ -15,6 +17,7 @@ from shared import codec
 from shared.errors import WireError
 from shared.messages import Inventory
 from shared.objects import Json, ObjectKey
+from shared.static_pods import SOURCE, is_static
 
 _USED = frozenset(
     {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Service"}
@@ -89,6 +92,8 @@ class DesiredSet:
         self._pods: dict[str, DesiredPod] = {}
         self._rejected: dict[ObjectKey, RejectedPod] = {}
         self._by_key: dict[ObjectKey, DesiredPod] = {}
+        self._static: dict[ObjectKey, DesiredPod] = {}
+        self._static_known = False
         self._subscribers: list[Callable[[frozenset[ObjectKey]], None]] = []
 
     @property
@@ -101,8 +106,11 @@ class DesiredSet:
         return self.desired.inventory.revision
 
     def pods(self) -> Mapping[str, DesiredPod]:
-        """By uid: every listed pod of which a valid body is held."""
+        """By uid: every listed pod of which a valid body is held, and every static one."""
         return self._pods
+
+    def static_pods(self) -> Collection[DesiredPod]:
+        return self._static.values()
 
     def rejected(self) -> Mapping[ObjectKey, RejectedPod]:
         """Listed pods whose body cannot be used."""
@@ -133,12 +141,19 @@ class DesiredSet:
 
     @property
     def complete(self) -> bool:
-        """Whether the uid of every listed pod is known: what has another one is nobody's."""
+        """Whether the uid of every pod is known that should be here: another one is nobody's."""
         listed = {key for key in self.desired.inventory.entries if key.kind == "Pod"}
-        return self.known and listed <= self._by_key.keys() - self.desired.missing()
+        here = listed <= self._by_key.keys() - self.desired.missing()
+        return self.known and self._static_known and here
 
     def concerns(self, key: ObjectKey, uid: str) -> bool:
-        """Whether a report about this pod is still wanted by anybody."""
+        """Whether a report about this pod is still wanted by anybody.
+
+        Of a static pod not while the hub has another one of that name: they would share a topic.
+        """
+        if is_static(uid):
+            found = self._static.get(key)
+            return not self.expects(key) and found is not None and found.uid == uid
         if not self.known:
             return True
         pod = self._by_key.get(key)
@@ -148,8 +163,11 @@ class DesiredSet:
         """Whether a valid list says that the pod with this uid and name should not be here.
 
         Not while no list is known, nor while the list has its name but the right body is missing
-        or cannot be read: then this may be the very pod that is wanted.
+        or cannot be read: then this may be the very pod that is wanted. Of static pods only the
+        device's own folder says so.
         """
+        if is_static(uid):
+            return self._static_known and uid not in self._pods
         if not self.known or uid in self._pods:
             return False
         if not self.expects(key):
@@ -166,10 +184,27 @@ class DesiredSet:
         for key in sorted(changed):
             if key.kind == "Pod":
                 self._read_pod(key)
-        self._pods = {pod.uid: pod for _, pod in sorted(self._by_key.items())}
-        for told in self._subscribers if changed else ():
-            told(changed)
+        self._merge()
+        if changed:
+            self._tell(changed)
         return changed
+
+    def replace_static(self, pods: Mapping[ObjectKey, DesiredPod], *, known: bool) -> None:
+        """All static pods; ``known``: the folder was read, so that absence means something."""
+        old, learned = self._static, known and not self._static_known
+        changed = {key for key in old.keys() | pods.keys() if old.get(key) != pods.get(key)}
+        self._static, self._static_known = dict(pods), known or self._static_known
+        self._merge()
+        if changed or learned:
+            self._tell(frozenset(changed))
+
+    def _merge(self) -> None:
+        both = [*sorted(self._by_key.items()), *sorted(self._static.items())]
+        self._pods = {pod.uid: pod for _, pod in both}
+
+    def _tell(self, changed: frozenset[ObjectKey]) -> None:
+        for told in self._subscribers:
+            told(changed)
 
     def _read_pod(self, key: ObjectKey) -> None:
         self._by_key.pop(key, None)
@@ -178,10 +213,13 @@ class DesiredSet:
         if entry is None or body is None:
             return
         found = admit(key, _unpacked(body))
+        if isinstance(found, str) and is_static(found):
+            found = RejectedPod(key, "", "metadata.uid is not one of the API server's")
         if isinstance(found, RejectedPod):
             self._rejected[key] = replace(found, grace=entry.grace)
         else:
-            self._by_key[key] = DesiredPod(found, key, _unpacked(body) or {}, entry.grace)
+            pod = _from_api(_unpacked(body) or {})
+            self._by_key[key] = DesiredPod(found, key, pod, entry.grace)
 
 
 def _unpacked(body: Body) -> Json | None:
@@ -190,6 +228,15 @@ def _unpacked(body: Body) -> Json | None:
     except WireError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _from_api(pod: Json) -> Json:
+    """What says that a pod is static, and so critical, is the device's to say alone."""
+    metadata = pod.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    if SOURCE not in annotations:
+        return pod
+    return {**pod, "metadata": {**metadata, "annotations": {**annotations, SOURCE: "api"}}}
 
 
 def _changed(old: Desired, new: Desired) -> frozenset[ObjectKey]:

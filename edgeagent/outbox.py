@@ -153,8 +153,13 @@ def _counted(before: ReportedEvent, event: ReportedEvent) -> ReportedEvent:
 
 
 def smaller(report: Report) -> Iterator[Report]:
-    """Ever smaller forms of a report that does not fit into a packet."""
+    """Ever smaller forms of a report that does not fit into a packet.
+
+    A list of static pods is whole or of no use.
+    """
     yield report
+    if report.key.kind == "StaticPods":
+        return
     bare = replace(report, events=())
     yield bare
     yield replace(bare, status=_shortened(report.status))

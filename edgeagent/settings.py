@@ -44,6 +44,8 @@ class Settings:
     cluster_domain: str = "cluster.local"
     windows: tuple[Window, ...] = ()
     """When pods on hold may be updated."""
+    static_pods: Path | None = None
+    """Folder with manifests of pods that this device runs by itself."""
     log_level: str = "info"
     shutdown_grace: int = 30
     """Seconds that a shutdown of the device waits for pods; 0 = not at all."""
@@ -64,6 +66,7 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
         cluster_dns=_addresses("cluster-dns", options["cluster_dns"]),
         cluster_domain=_domain(options["cluster_domain"]),
         windows=tuple(map(parse_window, options["maintenance_window"])),
+        static_pods=_optional_folder("static-pods", options["static_pods"]),
         log_level=options["log_level"],
         **_shutdown(options),
     )
@@ -94,6 +97,11 @@ def _folder(key: str, given: str) -> Path:
     if not path.is_absolute():
         raise SettingsError(f"{key}: {given!r} is not an absolute path: begin it with '/'")
     return path
+
+
+def _optional_folder(key: str, given: str) -> Path | None:
+    """It may come later: a disk that is not mounted yet must not keep pods from running."""
+    return _folder(key, given) if given else None
 
 
 def _runtime(given: str | None) -> str:

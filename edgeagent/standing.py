@@ -39,6 +39,8 @@ class Standing:
     """Pods are adopted and worked on."""
     runtime_message: str = ""
     """Why the runtime cannot be used; empty = it can."""
+    static_pods: str = ""
+    """Which files of the static-pods folder cannot be used, and why."""
     fenced: str = ""
     """Why this agent has stopped acting; empty = it acts."""
 

@@ -25,6 +25,11 @@ def describe(snapshot: Snapshot, *, now: float) -> str:
         ("hub", _hub(said)),
         ("runtime", _runtime(said)),
         ("pods", _pods(snapshot)),
+        *(
+            (("static", f"files that cannot be used: {bad}"),)
+            if (bad := said.get("static_pods"))
+            else ()
+        ),
         ("list", _list(snapshot, now=now)),
         ("reports", _reports(snapshot)),
         *([("disk", _disk(snapshot))] if snapshot.trouble else ()),

@@ -16,6 +16,7 @@ from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.podevents import PodEvent, normal
 from edgeagent.pods.view import Wanted
 from shared.objects import Json, ObjectKey
+from shared.static_pods import is_static
 
 HOLD = "kubetide.io/hold-update"
 CONDITION = "kubetide.io/UpdateHeld"
@@ -64,14 +65,17 @@ def _is_replaced(before: Json, after: Json) -> bool:
 
 
 def waits(uid: str, key: ObjectKey, known: Mapping[str, PodFacts]) -> bool:
-    """Whether a new pod must not begin: an older one of its name is not to be touched."""
+    """Whether a new pod must not begin: an older one of its name is not to be touched.
+
+    Of static pods there is only one of a name at a time: the next begins when the last is gone.
+    """
     if uid in known and known[uid].admitted:
         return False
     return any(
         other != uid
         and facts.admitted
-        and facts.final is None
-        and holds(facts.pod)
+        and bool(facts.pod)
+        and ((is_static(uid) and is_static(other)) or (facts.final is None and holds(facts.pod)))
         and ObjectKey.of("Pod", facts.pod) == key
         for other, facts in known.items()
     )

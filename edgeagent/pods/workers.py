@@ -37,6 +37,7 @@ from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.errors import KubetideError, StoreBusy
 from shared.objects import Json, ObjectKey
+from shared.static_pods import is_static
 from shared.tasks import KeyedWorkers
 
 log = structlog.get_logger()
@@ -114,6 +115,7 @@ class Pods:
         """Something that the pod is made of may be another one now."""
         if uid in self._pods:
             self._pods[uid].volumes_stale = True
+            self._pods[uid].reported = None
             self._pods[uid].forgive()
         self._wake(uid)
 
@@ -303,7 +305,7 @@ class Pods:
         if not pod.pod:
             return Wanted.UNKNOWN, None
         key = ObjectKey.of("Pod", pod.pod)
-        newer = self._desired.revision >= made_under(pod.sandboxes)
+        newer = is_static(pod.uid) or self._desired.revision >= made_under(pod.sandboxes)
         gone = newer and self._desired.may_stop(pod.uid, key)
         if gone and self._holds(pod, None, Wanted.GONE):
             return Wanted.RUN, None

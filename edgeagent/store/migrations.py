@@ -35,6 +35,11 @@ def table_of_tokens(db: Database) -> None:
     db.execute("CREATE TABLE tokens (name TEXT PRIMARY KEY, record TEXT NOT NULL)")
 
 
+@SCHEMA()  # type: ignore[untyped-decorator]
+def table_of_static_pods(db: Database) -> None:
+    db.execute("CREATE TABLE static_pods (file TEXT PRIMARY KEY, record TEXT NOT NULL)")
+
+
 PROBES = (
     "SELECT name, value FROM meta",
     "SELECT key, digest, grace FROM inventory",
@@ -43,6 +48,7 @@ PROBES = (
     "SELECT uid, record FROM facts",
     "SELECT name, value FROM standing",
     "SELECT name, record FROM tokens",
+    "SELECT file, record FROM static_pods",
 )
 """Statements that a usable database answers; what they name is all that the stores rely on."""
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgeagent.snapshot import Snapshot, StoredReport
@@ -61,12 +62,23 @@ def _read(connection: sqlite3.Connection, *, agent_runs: bool) -> Snapshot:
         agent_runs=agent_runs,
         standing=_parsed(said[0]) if said else {},
         revision=stored[0] if stored and isinstance(stored[0], int) else 0,
-        wanted_pods=frozenset(key[len("Pod/") :] for key in keys if key.startswith("Pod/")),
+        wanted_pods=frozenset(
+            {*_static(connection), *(key[len("Pod/") :] for key in keys if key.startswith("Pod/"))}
+        ),
         missing=tuple(str(key) for (key,) in missing),
         reports=tuple(reports),
         waiting=waiting[0],
         facts=tuple(_parsed(text) for (text,) in facts),
     )
+
+
+def _static(connection: sqlite3.Connection) -> Iterator[str]:
+    """An agent from before there were static pods has no table of them."""
+    named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'static_pods'"
+    if connection.execute(named).fetchone():
+        for (record,) in connection.execute("SELECT record FROM static_pods"):
+            metadata = _parsed(record).get("metadata") or {}
+            yield f"{metadata.get('namespace')}/{metadata.get('name')}"
 
 
 def _report(key: str, uid: str, status: str, sent: int) -> StoredReport:

@@ -66,6 +66,11 @@ def tokens(database: Database) -> Records:
     return Records(database, "tokens", column="name", value="record")
 
 
+def static_pods(database: Database) -> Records:
+    """The last good pod of each file of the static-pods folder, by file name."""
+    return Records(database, "static_pods", column="file", value="record")
+
+
 def standing(database: Database) -> Records:
     """What ``edgeagent status`` tells about the running agent."""
     return Records(database, "standing", column="name", value="value")

@@ -22,7 +22,7 @@ from edgeagent.store.database import FILE, Database
 from edgeagent.store.executor import InlineExecutor
 from shared.clock import Clock
 from shared.link import Broker
-from shared.objects import Json
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.topics import Topics
 from simulator.network import Path as Way
 from tests.edge_pods.world import PlainMaterials
@@ -58,6 +58,7 @@ class Machine:
         self.readings = Readings(addresses=("192.0.2.7",))
         self.ready = 0
         self.lines: list[str] = []
+        self.static_pods: Path | None = None
         self.way: Way
 
     @asynccontextmanager
@@ -65,7 +66,8 @@ class Machine:
         link = self.model.link()
         self.way = self.model.ways[-1]
         settings = Settings(
-            NODE, Broker("broker", 1883), Topics(), self.folder, self.folder / "logs", "memory"
+            *(NODE, Broker("broker", 1883), Topics(), self.folder, self.folder / "logs", "memory"),
+            static_pods=self.static_pods,
         )
         ports = Ports(
             link=link,
@@ -216,8 +218,9 @@ async def test_the_node_is_reported_once_and_again_when_it_changes(tmp_path: Pat
     model = Model(tmp_path)
     machine = Machine(model)
     async with a_hub(model.link()) as hub, machine.agent():
-        await until(lambda: len(hub.reports) == 1)
-        (reports,) = hub.reports.values()
+        key = ObjectKey("Node", NO_NAMESPACE, NODE)
+        await until(lambda: key in hub.reports)
+        reports = hub.reports[key]
         await asyncio.sleep(3600)
         assert len(reports) == 1
         assert reports[0].status["nodeInfo"]["containerRuntimeVersion"] == "memory://1"

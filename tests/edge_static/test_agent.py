@@ -1,0 +1,180 @@
+"""Static pods in the whole agent: in virtual time, over a runtime in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from edgeagent.local.describing import describe, wanted
+from edgeagent.store.reading import read_snapshot
+from shared.static_pods import list_key
+from tests.edge_program.test_agent import Machine
+from tests.edge_session.conftest import Model
+from tests.edge_session.rig import NODE, a_hub, until
+from tests.edge_static.test_manifests import manifest, with_container, written
+from tests.parts.virtual_time import virtual
+
+WEB = f"web-{NODE}"
+
+
+def machine_of(model: Model) -> tuple[Machine, Path]:
+    machine = Machine(model)
+    machine.static_pods = model.folder / "manifests"
+    machine.static_pods.mkdir()
+    return machine, machine.static_pods
+
+
+def uids(machine: Machine) -> set[str]:
+    return {
+        one.uid
+        for one in (machine.containers.inspected(pod) for pod in machine.containers.pods.values())
+        if any(container.state.value == "running" for container in one.containers)
+    }
+
+
+@virtual
+async def test_it_runs_without_any_cloud(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    machine.model.broker.crash()
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+        snapshot = read_snapshot(machine.folder)
+        assert snapshot.wanted_pods == {f"default/{WEB}"}
+        await until(
+            lambda: wanted(read_snapshot(machine.folder))[0].status.get("phase") == "Running"
+        )
+
+
+@virtual
+async def test_a_file_that_is_removed_stops_its_pod(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+        (place / "web.yaml").unlink()
+        await until(lambda: not machine.containers.pods, within=60)
+    assert not read_snapshot(machine.folder).wanted_pods
+
+
+@virtual
+async def test_a_changed_file_is_another_pod_that_begins_when_the_old_one_is_gone(
+    tmp_path: Path,
+) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+        (old,) = uids(machine)
+        (place / "web.yaml").write_bytes(written(with_container(args=["new"])))
+        seen: set[frozenset[str]] = set()
+
+        def replaced() -> bool:
+            seen.add(frozenset(uids(machine)))
+            return bool(uids(machine)) and old not in uids(machine)
+
+        await until(replaced, within=60)
+        assert max(map(len, seen)) == 1
+
+
+@virtual
+async def test_the_lists_of_the_hub_say_nothing_about_it(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with a_hub(machine.model.link()) as hub, machine.agent():
+        await hub.want("db")
+        await until(lambda: machine.running() == {WEB, "db"})
+        await hub.want()
+        await until(lambda: machine.running() == {WEB}, within=60)
+        await asyncio.sleep(60)
+        assert machine.running() == {WEB}
+
+
+@virtual
+async def test_a_broken_file_or_folder_stops_nothing_and_is_told_once(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+        with capture_logs() as logs:
+            (place / "web.yaml").write_text("spec: [")
+            await asyncio.sleep(60)
+            place.rename(place.with_name("away"))
+            await asyncio.sleep(60)
+        assert machine.running() == {WEB}
+        said = [one for one in logs if one["log_level"] == "error"]
+        assert [one["file"] for one in said] == [str(place / "web.yaml"), str(place)]
+        assert all(one["kept"] == "what ran before goes on" for one in said)
+        assert "web.yaml: not YAML" in describe(read_snapshot(machine.folder), now=0)
+
+
+@virtual
+async def test_after_a_reboot_it_runs_again_though_its_file_is_broken_or_the_folder_away(
+    tmp_path: Path,
+) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    (place / "db.yaml").write_bytes(written(manifest("db")))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB, f"db-{NODE}"})
+    (place / "web.yaml").write_text("spec: [")
+    machine.containers.pods.clear()
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB, f"db-{NODE}"})
+    place.rename(place.with_name("away"))
+    machine.containers.pods.clear()
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB, f"db-{NODE}"})
+
+
+@virtual
+async def test_an_agent_that_restarts_leaves_it_running(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+    before = dict(machine.containers.pods)
+    async with machine.agent():
+        await asyncio.sleep(60)
+        assert machine.containers.pods.keys() == before.keys()
+
+
+@virtual
+async def test_a_file_that_went_while_the_agent_was_away_stops_its_pod(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+    (place / "web.yaml").unlink()
+    async with machine.agent():
+        await until(lambda: not machine.containers.pods, within=60)
+
+
+@virtual
+async def test_without_the_setting_static_pods_are_not_wanted_any_more(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+    machine.static_pods = None
+    async with machine.agent():
+        await until(lambda: not machine.containers.pods, within=60)
+
+
+@virtual
+async def test_the_hub_is_told_the_bodies_once_and_an_empty_list_at_the_end(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with a_hub(machine.model.link()) as hub, machine.agent():
+
+        def told() -> list[list[str]]:
+            lists = [report.status["pods"] for report in hub.reports.get(list_key(NODE), [])]
+            return [[one["metadata"]["name"] for one in bodies] for bodies in lists]
+
+        await until(lambda: (hub.newest(WEB) or {}).get("phase") == "Running")
+        await asyncio.sleep(120)
+        assert told() == [[WEB]]
+        (place / "web.yaml").unlink()
+        await until(lambda: told() == [[WEB], []], within=60)
