@@ -112,6 +112,11 @@ class Nodes:
         """Whether the API server has told all Node objects once."""
         return self._listed
 
+    def uid(self, node: str) -> str:
+        """Of the Node object; empty while there is none."""
+        found = self._nodes.get(node)
+        return str(unpacked(found.seen)["metadata"]["uid"]) if found and found.seen else ""
+
     def online(self) -> int:
         return self.presence.online()
 

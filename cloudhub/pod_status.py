@@ -31,12 +31,17 @@ CONDITIONS = (
 """Conditions that are the node's, in order: set, and removed when the report has them no more."""
 ADDED_CONDITIONS = ("DisruptionTarget",)
 """Others may set them too: never removed."""
+SCHEDULED = "PodScheduled"
+"""The scheduler's, and of mirror pods, which no scheduler sees, the node's."""
 PHASES = frozenset({"Pending", "Running", "Succeeded", "Failed", "Unknown"})
 FINISHED = frozenset({"Succeeded", "Failed"})
 
 
-def status_patch(current: Json, report: Json, *, online: bool) -> Json | None:
-    """``current`` and ``report`` are statuses; answers the ``status`` part of a patch."""
+def status_patch(current: Json, report: Json, *, online: bool, mirror: bool = False) -> Json | None:
+    """``current`` and ``report`` are statuses; answers the ``status`` part of a patch.
+
+    No scheduler has seen a ``mirror`` pod: that it has its place is said here.
+    """
     phase = report.get("phase")
     if not isinstance(phase, str) or phase not in PHASES:
         return None
@@ -49,6 +54,8 @@ def status_patch(current: Json, report: Json, *, online: bool) -> Json | None:
     }
     there, generation = by_type(before), after.get("observedGeneration")
     conditions = _conditions(there, _observed(by_type(after), generation), online=online)
+    if mirror and SCHEDULED not in there:
+        conditions.append(_scheduled(after))
     if conditions:
         patch["conditions"] = conditions
         patch["$setElementOrder/conditions"] = _order(there, conditions)
@@ -90,8 +97,15 @@ def _order(there: dict[str, Json], patched: list[Json]) -> list[Json]:
     left = {*there, *(row["type"] for row in patched)}
     gone = {row["type"] for row in patched if row.get("$patch") == "delete"}
     own = [kind for kind in CONDITIONS if kind in left]
-    others = [kind for kind in (*there, *ADDED_CONDITIONS) if kind in left and kind not in own]
+    others = [
+        kind for kind in (*there, *ADDED_CONDITIONS, SCHEDULED) if kind in left and kind not in own
+    ]
     return [{"type": kind} for kind in dict.fromkeys((*own, *others)) if kind not in gone]
+
+
+def _scheduled(after: Json) -> Json:
+    since = {"lastTransitionTime": after["startTime"]} if after.get("startTime") else {}
+    return {"type": SCHEDULED, "status": "True", **since}
 
 
 def _conditions(before: dict[str, Json], after: dict[str, Json], *, online: bool) -> list[Json]:

@@ -22,11 +22,13 @@ from cloudhub.metrics import Metrics
 from cloudhub.mounted import with_mounts
 from cloudhub.pod_status import status_patch
 from cloudhub.readiness import gated
+from cloudhub.static_lists import StaticLists
 from shared import codec
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused, LinkError, WireError
 from shared.messages import Report
 from shared.objects import Json, ObjectKey
+from shared.static_pods import is_static
 from shared.tasks import KeyedWorkers
 
 log = structlog.get_logger()
@@ -49,6 +51,7 @@ class Reporting:
         fleet: Fleet,
         book: ReportBook,
         clear: Callable[[str, ObjectKey], Awaitable[None]],
+        statics: StaticLists,
         *,
         clock: Clock,
         metrics: Metrics,
@@ -58,6 +61,7 @@ class Reporting:
         self._fleet = fleet
         self._book = book
         self._clear_topic = clear
+        self._statics = statics
         self._clock = clock
         self._metrics = metrics
         self._online: set[str] = set()
@@ -122,9 +126,9 @@ class Reporting:
         if report is None or key.kind != "Pod" or not self._fleet.listed(node):
             return
         async with self._room:
-            record = self._fleet.pod(key)
-            if record is None or record.uid != report.uid:
-                await self._clear_if_gone(node, report)
+            record = self._fleet.pod(key) or self._fleet.mirror(key)
+            if record is None or record.origin != report.uid:
+                await self._clear_if_over(node, report)
             elif record.node != node:
                 self._metrics.rejected("foreign-pod")
                 log.warning("report about a pod of another node", node=node, pod=str(key))
@@ -184,7 +188,7 @@ class Reporting:
         try:
             reported = with_mounts(report.status, codec.unpack(record.body.packed))
             status = gated(reported, current, gates=record.gates, now=self._clock.now())
-            patch = status_patch(current, status, online=online)
+            patch = status_patch(current, status, online=online, mirror=bool(record.mirror))
             packed = codec.pack(patch)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise WireError("bad-status", str(error)) from error
@@ -202,6 +206,13 @@ class Reporting:
         await self._kube.delete(PODS, key.namespace, key.name, uid=record.uid, grace=0)
         self._ended.add(record.uid)
         log.info("deletion ended", pod=str(key), pod_uid=record.uid, node=record.node)
+
+    async def _clear_if_over(self, node: str, report: Report) -> None:
+        """Of a static pod only its device says that it is over; the API has but its mirror."""
+        if not is_static(report.uid):
+            await self._clear_if_gone(node, report)
+        elif self._statics.is_over(node, report):
+            await self._clear(node, report)
 
     async def _clear_if_gone(self, node: str, report: Report) -> None:
         if report.uid not in self._gone:

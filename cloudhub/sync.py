@@ -20,10 +20,12 @@ from cloudhub.fleet.pods import PodRecord, node_of
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.kube.port import Kube
 from cloudhub.metrics import Metrics, NodeSync
+from cloudhub.mirrors import Mirrors
 from cloudhub.object_feed import ObjectFeed
 from cloudhub.pod_feed import PodFeed
 from cloudhub.reporting import Reporting
 from cloudhub.service_feed import ServiceFeed
+from cloudhub.static_lists import StaticLists
 from cloudhub.tokens import Tokens
 from cloudhub.uplink import NodeListener, Uplink
 from shared.asking import TokenAnswer
@@ -69,13 +71,24 @@ class Sync:
             warn=self._warn_users,
             is_current=self._pods.is_current,
         )
+        statics = StaticLists(self._book)
         self._reporting = Reporting(
-            *(kube, self._fleet, self._book, self._clear_report), clock=clock, metrics=metrics
+            *(kube, self._fleet, self._book, self._clear_report, statics),
+            clock=clock,
+            metrics=metrics,
+        )
+        self._mirrors = Mirrors(
+            *(kube, self._fleet, statics),
+            apply=self._apply,
+            node_uid=nodes.uid,
+            events=self._events,
+            clock=clock,
         )
         self._tokens = Tokens(kube, self._fleet, self._answer, clock=clock, metrics=metrics)
         self._uplink = Uplink(
             *(self._connection, self._fleet, self._book, nodes),
             *(self._downlink, self._reporting, self._events, self._tokens),
+            mirrors=self._mirrors,
             topics=topics,
             clock=clock,
             metrics=metrics,
@@ -134,6 +147,7 @@ class Sync:
         finally:
             await self._downlink.stop()
             await self._reporting.stop()
+            await self._mirrors.stop()
             await self._tokens.stop()
 
     def _apply(self, effects: Effects) -> None:
@@ -142,9 +156,13 @@ class Sync:
         self._downlink.dirty(effects.dirty | effects.listed)
         for gone in effects.gone:
             self._reporting.gone(gone)
+            self._mirrors.changed(gone.node, gone.key)
         for key in sorted(effects.pods):
             if (record := self._fleet.pod(key)) is not None:
                 self._reporting.changed(record)
+        for node, key in sorted(effects.mirrors):
+            self._mirrors.changed(node, key)
+            self._uplink.look_at_pod(node, key)
         for node in sorted(effects.listed):
             self._uplink.look_at(node)
         for pod, error in effects.unfit:

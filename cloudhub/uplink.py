@@ -20,6 +20,7 @@ from cloudhub.events import Events
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.metrics import Metrics
+from cloudhub.mirrors import Mirrors
 from cloudhub.presence import Heard
 from cloudhub.reporting import Reporting
 from cloudhub.tokens import Tokens
@@ -28,7 +29,8 @@ from shared.clock import Clock
 from shared.errors import LinkError, PermanentError, WireError
 from shared.link import Message
 from shared.messages import Change, Inventory, Report, Session
-from shared.objects import ObjectKey
+from shared.objects import NO_NAMESPACE, ObjectKey
+from shared.static_pods import list_key
 from shared.topics import Topics, key_below, slot_of
 
 log = structlog.get_logger()
@@ -51,6 +53,10 @@ class NodeListener(Protocol):
 
     def linked(self, up: bool) -> None: ...
 
+    def uid(self, node: str) -> str:
+        """Of the Node object; empty while there is none."""
+        ...
+
 
 class Uplink:
     def __init__(
@@ -64,6 +70,7 @@ class Uplink:
         events: Events,
         tokens: Tokens,
         *,
+        mirrors: Mirrors,
         topics: Topics,
         clock: Clock,
         metrics: Metrics,
@@ -76,6 +83,7 @@ class Uplink:
         self._reporting = reporting
         self._events = events
         self._tokens = tokens
+        self._mirrors = mirrors
         self._topics = topics
         self._clock = clock
         self._metrics = metrics
@@ -212,8 +220,11 @@ class Uplink:
     def _check_report(self, node: str, key: ObjectKey, report: Report) -> None:
         if report.key != key:
             raise WireError("foreign-report", f"{report.key} on the topic of {key}")
-        if key.kind not in ("Pod", "Node") or (key.kind == "Node" and key.name != node):
+        own = {"Node": ObjectKey("Node", NO_NAMESPACE, node), "StaticPods": list_key(node)}
+        if key.kind != "Pod" and own.get(key.kind) != key:
             raise WireError("foreign-report", f"{node} speaks about {key}")
+        if key.kind == "StaticPods":
+            self._mirrors.check(node, report)
         self._check_revision(report.applied)
 
     def _check_revision(self, revision: int) -> None:
@@ -230,24 +241,30 @@ class Uplink:
         if report.key.kind == "Node":
             self._nodes.reported(node, report)
             self._events.reported(Involved(report.key, node, node), report.events)
+        elif report.key.kind == "StaticPods":
+            self.look_at(node)
         else:
             self._reporting.reported(node, report)
             self._speak(node, report)
 
     def look_at(self, node: str) -> None:
         """The pods of the node are known now: judge what it had reported before."""
+        self._mirrors.look_at(node)
         for key in self._book.keys(node):
-            payload = self._book.payload(node, key)
-            if key.kind == "Pod" and payload is not None:
-                report = Report.decode(payload)
-                self._reporting.reported(node, report)
-                self._speak(node, report)
+            self.look_at_pod(node, key)
+
+    def look_at_pod(self, node: str, key: ObjectKey) -> None:
+        payload = self._book.payload(node, key)
+        if key.kind == "Pod" and payload is not None:
+            report = Report.decode(payload)
+            self._reporting.reported(node, report)
+            self._speak(node, report)
 
     def _speak(self, node: str, report: Report) -> None:
         """Events are written about pods that are known to be the node's."""
-        record = self._fleet.pod(report.key)
-        if record is not None and (record.node, record.uid) == (node, report.uid):
-            self._events.reported(Involved(record.key, record.uid, node), report.events)
+        record = self._fleet.pod(report.key) or self._fleet.mirror(report.key)
+        if record is not None and (record.node, record.origin) == (node, report.uid):
+            self._events.reported(Involved(record.key, record.origin, node), report.events)
 
     # -- what goes back
 

@@ -1,10 +1,11 @@
 """What every managed node should have: its own pods and the objects that those name.
 
-Holds pods of managed nodes, referenced objects and Services, nothing else. Every input answers
-with its ``Effects``; nothing here reads, waits or sends. Invariants: a node is never said to want a
-list before all its pods were listed, and an object that was not fetched yet is ``pending``, which
-is not absence. Inputs come from ``pod_feed.py``, ``object_feed.py`` and ``service_feed.py``;
-``downlink.py`` reads.
+Holds pods of managed nodes, referenced objects and Services, nothing else. Mirror pods stand aside:
+they are the API's copies of what devices run by themselves, and no list ever has them. Every input
+answers with its ``Effects``; nothing here reads, waits or sends. Invariants: a node is never said
+to want a list before all its pods were listed, and an object that was not fetched yet is
+``pending``, which is not absence. Inputs come from ``pod_feed.py``, ``object_feed.py`` and
+``service_feed.py``; ``downlink.py`` reads.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from cloudhub.fleet.pods import PodRecord, is_mirror, node_of, record_of
+from cloudhub.fleet.pods import PodRecord, is_mirror, mirror_of, node_of, record_of
 from cloudhub.fleet.references import named_by
 from cloudhub.fleet.services import Services
 from cloudhub.fleet.trimming import Body, body_of
@@ -32,6 +33,8 @@ class Effects:
     """Objects that are named now and were not before."""
     pods: set[ObjectKey] = field(default_factory=set)
     """Pods of which the API said something new, gone ones included."""
+    mirrors: set[tuple[str, ObjectKey]] = field(default_factory=set)
+    """Nodes and names of mirror pods of which the API said something new, gone ones included."""
     gone: list[PodRecord] = field(default_factory=list)
     """The last state of pods that the API no longer has."""
     listed: set[str] = field(default_factory=set)
@@ -77,6 +80,7 @@ class Fleet:
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._pods: dict[ObjectKey, PodRecord] = {}
+        self._mirrors: dict[ObjectKey, PodRecord] = {}
         self._objects: dict[ObjectKey, _Referenced] = {}
         self._services = Services()
 
@@ -110,6 +114,12 @@ class Fleet:
     def pod(self, key: ObjectKey) -> PodRecord | None:
         return self._pods.get(key)
 
+    def mirror(self, key: ObjectKey) -> PodRecord | None:
+        return self._mirrors.get(key)
+
+    def mirrors(self, node: str) -> list[PodRecord]:
+        return [record for record in self._mirrors.values() if record.node == node]
+
     def pods(self, node: str) -> Iterator[PodRecord]:
         found = self._nodes.get(node)
         return iter(found.pods.values() if found else ())
@@ -140,6 +150,8 @@ class Fleet:
         for record in found.pods.values() if found else ():
             del self._pods[record.key]
             self._let_go(record)
+        for record in self.mirrors(node):
+            del self._mirrors[record.key]
 
     def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
         """The answer to a list that was asked for after ``manage``."""
@@ -164,7 +176,7 @@ class Fleet:
         for pod in pods:
             keys.add(ObjectKey.of("Pod", pod))
             self._put(pod, effects)
-        for key in sorted(self._pods.keys() - keys):
+        for key in sorted({*self._pods, *self._mirrors} - keys):
             self._drop(key, effects)
         for name, node in self._nodes.items():
             if not node.listed:
@@ -175,7 +187,7 @@ class Fleet:
     def put_pod(self, pod: Json) -> Effects:
         """The watch may lag behind a list that was asked for since: older news are none."""
         effects = Effects()
-        known = self._pods.get(ObjectKey.of("Pod", pod))
+        known = self._known(ObjectKey.of("Pod", pod))
         if known is None or not _is_older(pod, known):
             self._put(pod, effects)
         return effects
@@ -183,21 +195,29 @@ class Fleet:
     def drop_pod(self, pod: Json) -> Effects:
         effects = Effects()
         key = ObjectKey.of("Pod", pod)
-        known = self._pods.get(key)
+        known = self._known(key)
         if known is not None and known.uid != pod["metadata"]["uid"]:
             return effects
         self._touch(key, node_of(pod))
         self._drop(key, effects)
         return effects
 
+    def _known(self, key: ObjectKey) -> PodRecord | None:
+        return self._pods.get(key) or self._mirrors.get(key)
+
     def _put(self, pod: Json, effects: Effects) -> None:
         key, name = ObjectKey.of("Pod", pod), node_of(pod)
-        old = self._pods.get(key)
         node = self._nodes.get(name)
-        if node is None or is_mirror(pod):
+        if node is None:
             self._drop(key, effects)
             return
         self._touch(key, name)
+        if is_mirror(pod):
+            self._put_mirror(key, pod, effects)
+            return
+        if key in self._mirrors:
+            self._drop(key, effects)
+        old = self._pods.get(key)
         if old is not None and _same_version(old, pod):
             return
         try:
@@ -225,7 +245,18 @@ class Fleet:
             self._claim(record.node, record.references - before, effects)
             self._release(record.node, before - record.references)
 
+    def _put_mirror(self, key: ObjectKey, pod: Json, effects: Effects) -> None:
+        old = self._known(key)
+        if old is not None and (old.node != node_of(pod) or old.uid != pod["metadata"]["uid"]):
+            self._drop(key, effects)
+        self._mirrors[key] = mirror_of(key, pod)
+        effects.mirrors.add((node_of(pod), key))
+
     def _drop(self, key: ObjectKey, effects: Effects) -> None:
+        mirror = self._mirrors.pop(key, None)
+        if mirror is not None:
+            effects.mirrors.add((mirror.node, key))
+            effects.gone.append(mirror)
         record = self._pods.pop(key, None)
         if record is None:
             return

@@ -10,9 +10,7 @@ from shared import codec
 from shared.errors import WireError
 from shared.messages import Entry
 from shared.objects import Json, ObjectKey
-
-MIRROR = "kubernetes.io/config.mirror"
-"""Annotation of the API's copy of a static pod: the device has the original."""
+from shared.static_pods import MIRROR
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +28,13 @@ class PodRecord:
     gates: tuple[str, ...]
     """Types of the conditions that its readiness waits for, besides its containers."""
     packed_status: bytes
+    mirror: str = ""
+    """Of a mirror pod: the hash of the static pod that it shows; the device has the original."""
+
+    @property
+    def origin(self) -> str:
+        """The uid under which the device knows it."""
+        return self.mirror or self.uid
 
     @property
     def entry(self) -> Entry:
@@ -78,6 +83,34 @@ def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
         gates=gates,
         packed_status=status,
     )
+
+
+def mirror_of(key: ObjectKey, pod: Json) -> PodRecord:
+    """A mirror pod: it names nothing that would have to be sent, and is never sent itself."""
+    metadata = pod["metadata"]
+    return PodRecord(
+        *(key, metadata["uid"], metadata["resourceVersion"], node_of(pod), _grace(metadata)),
+        body=_body_of_mirror(key, pod),
+        references=frozenset(),
+        links=False,
+        gates=_gates(pod),
+        packed_status=_packed_status(pod),
+        mirror=str(metadata["annotations"][MIRROR]) or "?",
+    )
+
+
+def _body_of_mirror(key: ObjectKey, pod: Json) -> Body:
+    try:
+        return body_of(key, pod)
+    except WireError:
+        return Body(key, codec.pack({"metadata": {}, "spec": {}}), b"")
+
+
+def _packed_status(pod: Json) -> bytes:
+    try:
+        return codec.pack(pod.get("status") or {})
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return codec.pack({})
 
 
 def _links(pod: Json) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from devcluster.apiserver.status import Json
 from shared.pod_defaults import fill, fill_pod, same_account
+from shared.static_pods import MIRROR
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -69,11 +70,12 @@ _DEFAULTS: dict[str, Callable[[Json], None]] = {
 
 
 def admit_pod(pod: Json) -> None:
-    """What the admission plugins of a real server add to a new pod."""
+    """What the admission plugins of a real server add to a new pod; a mirror has no account."""
     spec = pod["spec"]
     tolerate_absence(spec)
     fill(spec, priority=0, preemptionPolicy="PreemptLowerPriority")
-    fill(spec, serviceAccountName="default")
+    if MIRROR not in (pod["metadata"].get("annotations") or {}):
+        fill(spec, serviceAccountName="default")
     same_account(spec)
 
 

@@ -27,7 +27,7 @@ from tests.parts.claims import bind, claim, here, volume_of
 from tests.parts.kubectl import Kubectl
 from tests.parts.kubernetes import Cluster
 from tests.parts.mosquitto import Mosquitto
-from tests.parts.system import System, running_system
+from tests.parts.system import System, pod, running_system
 from tests.parts.view import container_of, restarts_of
 
 BASE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "base"
@@ -83,8 +83,8 @@ def test_what_the_deployment_sets_are_settings_of_the_hub() -> None:
     """Names of environment variables are in no schema: a typo would be silent."""
     from cloudhub.__main__ import run
 
-    pod = manifests((BASE / "deployment.yaml").read_text())[0]["spec"]["template"]["spec"]
-    given = {one["name"] for one in pod["containers"][0]["env"]}
+    spec = manifests((BASE / "deployment.yaml").read_text())[0]["spec"]["template"]["spec"]
+    given = {one["name"] for one in spec["containers"][0]["env"]}
     assert given <= {f"CLOUDHUB_{(option.name or '').upper()}" for option in run.params}
     assert {"CLOUDHUB_MQTT", "CLOUDHUB_NAMESPACE"} <= given
 
@@ -137,6 +137,7 @@ async def test_the_whole_story_works_with_exactly_these_rights(
     kubectl: Kubectl,
     new_mosquitto: Callable[..., Mosquitto],
     containerd: Containerd,
+    tmp_path: Path,
 ) -> None:
     broker = new_mosquitto(limits={"max_packet_size": str(PACKET_LIMIT)})
     mine = ("--kubeconfig", str(limited), "--namespace", NAMESPACE, "--replica", "hub-a")
@@ -145,8 +146,10 @@ async def test_the_whole_story_works_with_exactly_these_rights(
         broker=broker,
         containerd=containerd,
         hub_options=mine,
+        agent_options=("--static-pods", str(tmp_path)),
     ) as system:
         await system.node_is("True")
+        await a_static_pod_has_a_mirror(system, tmp_path)
         await a_pod_gets_what_it_names(system, kubectl)
         await a_restarted_container_is_one_event_more(system, kubectl)
         await system.agent.stop()
@@ -168,6 +171,14 @@ async def test_the_whole_story_works_with_exactly_these_rights(
     assert sorted(listed_rights() - {right_of(one) for one in asked}) == [], (
         "rights that nobody used"
     )
+
+
+async def a_static_pod_has_a_mirror(system: System, folder: Path) -> None:
+    manifest = folder / "rights.yaml"
+    manifest.write_text(yaml.safe_dump(pod("rights-static")))
+    await system.running(f"rights-static-{system.node}")
+    manifest.unlink()
+    await system.gone(f"rights-static-{system.node}")
 
 
 async def a_pod_gets_what_it_names(system: System, kubectl: Kubectl) -> None:

@@ -47,6 +47,9 @@ class Listener:
     def linked(self, up: bool) -> None:
         self.presence.doubt_all(0.0)
 
+    def uid(self, node: str) -> str:
+        return f"uid-of-{node}"
+
 
 @dataclass
 class Hub:
