@@ -59,6 +59,7 @@ class Wanted:
 @dataclass(slots=True)
 class _Node:
     pods: dict[ObjectKey, PodRecord] = field(default_factory=dict)
+    mirrors: dict[ObjectKey, PodRecord] = field(default_factory=dict)
     listed: bool = False
     touched: set[ObjectKey] = field(default_factory=set)
     """Pods that the watch told of since the node is managed: newer than a list asked for then."""
@@ -117,8 +118,9 @@ class Fleet:
     def mirror(self, key: ObjectKey) -> PodRecord | None:
         return self._mirrors.get(key)
 
-    def mirrors(self, node: str) -> list[PodRecord]:
-        return [record for record in self._mirrors.values() if record.node == node]
+    def mirrors(self, node: str) -> Collection[PodRecord]:
+        found = self._nodes.get(node)
+        return found.mirrors.values() if found else ()
 
     def pods(self, node: str) -> Iterator[PodRecord]:
         found = self._nodes.get(node)
@@ -150,8 +152,8 @@ class Fleet:
         for record in found.pods.values() if found else ():
             del self._pods[record.key]
             self._let_go(record)
-        for record in self.mirrors(node):
-            del self._mirrors[record.key]
+        for key in found.mirrors if found else ():
+            del self._mirrors[key]
 
     def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
         """The answer to a list that was asked for after ``manage``."""
@@ -213,7 +215,7 @@ class Fleet:
             return
         self._touch(key, name)
         if is_mirror(pod):
-            self._put_mirror(key, pod, effects)
+            self._put_mirror(node, mirror_of(key, pod), effects)
             return
         if key in self._mirrors:
             self._drop(key, effects)
@@ -245,16 +247,17 @@ class Fleet:
             self._claim(record.node, record.references - before, effects)
             self._release(record.node, before - record.references)
 
-    def _put_mirror(self, key: ObjectKey, pod: Json, effects: Effects) -> None:
-        old = self._known(key)
-        if old is not None and (old.node != node_of(pod) or old.uid != pod["metadata"]["uid"]):
+    def _put_mirror(self, node: _Node, record: PodRecord, effects: Effects) -> None:
+        key, old = record.key, self._known(record.key)
+        if old is not None and (old.node, old.uid) != (record.node, record.uid):
             self._drop(key, effects)
-        self._mirrors[key] = mirror_of(key, pod)
-        effects.mirrors.add((node_of(pod), key))
+        self._mirrors[key] = node.mirrors[key] = record
+        effects.mirrors.add((record.node, key))
 
     def _drop(self, key: ObjectKey, effects: Effects) -> None:
         mirror = self._mirrors.pop(key, None)
         if mirror is not None:
+            del self._nodes[mirror.node].mirrors[key]
             effects.mirrors.add((mirror.node, key))
             effects.gone.append(mirror)
         record = self._pods.pop(key, None)

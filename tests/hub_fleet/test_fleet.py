@@ -409,3 +409,24 @@ def test_of_a_driver_that_no_edge_node_has_only_the_name_is_sent() -> None:
             "mountOptions": ["ro"],
         },
     }
+
+
+def test_a_mirror_is_known_until_it_is_gone() -> None:
+    fleet = Fleet()
+    fleet.manage("edge-1")
+    mirror = pod("a", "edge-1", [])
+    mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    assert fleet.list_pods([mirror]).mirrors == {("edge-1", key("Pod", "a"))}
+    (record,) = fleet.mirrors("edge-1")
+    assert (record.origin, fleet.mirror(key("Pod", "a")), fleet.pod(key("Pod", "a"))) == (
+        *("x", record),
+        None,
+    )
+    effects = fleet.drop_pod(mirror)
+    assert effects.mirrors == {("edge-1", key("Pod", "a"))}
+    assert not fleet.mirrors("edge-1")
+    fleet.put_pod(mirror)
+    assert fleet.list_pods([]).mirrors == {("edge-1", key("Pod", "a"))}
+    fleet.put_pod(mirror)
+    fleet.unmanage("edge-1")
+    assert fleet.mirror(key("Pod", "a")) is None
