@@ -28,13 +28,13 @@ from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused, LinkError, WireError
 from shared.messages import Report
 from shared.objects import Json, ObjectKey
-from shared.static_pods import is_static
 from shared.tasks import KeyedWorkers
 
 log = structlog.get_logger()
 
 AT_ONCE = 32
 """Requests under way."""
+ABOUT_PODS = ("Pod", "StaticPod")
 MOST_GONE = 4096
 """Deleted pods that are remembered, for reports that come late."""
 MOST_PATCH = 512 * 1024
@@ -81,7 +81,7 @@ class Reporting:
 
     def changed(self, record: PodRecord) -> None:
         """The API said something new about a pod."""
-        self._wake(record.node, record.key)
+        self._wake(record.node, record.report_key)
 
     def gone(self, record: PodRecord) -> None:
         """The API has no such pod any more."""
@@ -90,7 +90,7 @@ class Reporting:
         self._ended.discard(record.uid)
         if len(self._gone) > MOST_GONE:
             self._gone.popitem(last=False)
-        self._wake(record.node, record.key)
+        self._wake(record.node, record.report_key)
 
     def set_online(self, node: str, online: bool) -> None:
         if online and node not in self._online:
@@ -123,10 +123,10 @@ class Reporting:
     async def _settle(self, which: Reported) -> None:
         node, key = which
         report = self._fresh.pop(which, None) or self._from_book(which)
-        if report is None or key.kind != "Pod" or not self._fleet.listed(node):
+        if report is None or key.kind not in ABOUT_PODS or not self._fleet.listed(node):
             return
         async with self._room:
-            record = self._fleet.pod(key) or self._fleet.mirror(key)
+            record = self._fleet.reported_as(key)
             if record is None or record.origin != report.uid:
                 await self._clear_if_over(node, report)
             elif record.node != node:
@@ -209,7 +209,7 @@ class Reporting:
 
     async def _clear_if_over(self, node: str, report: Report) -> None:
         """Of a static pod only its device says that it is over; the API has but its mirror."""
-        if not is_static(report.uid):
+        if report.key.kind == "Pod":
             await self._clear_if_gone(node, report)
         elif self._statics.is_over(node, report):
             await self._clear(node, report)

@@ -15,7 +15,7 @@ from cloudhub.mirror_rules import StaticPod, static_pods
 from shared.errors import WireError
 from shared.messages import Report
 from shared.objects import ObjectKey
-from shared.static_pods import list_key
+from shared.static_pods import list_key, pod_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +55,5 @@ class StaticLists:
         known = self.of(node)
         if known is None or known.sequence < report.sequence:
             return False
-        pod = known.pods.get(report.key)
+        pod = known.pods.get(pod_key(report.key))
         return pod is None or pod.uid != report.uid

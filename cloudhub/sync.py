@@ -33,6 +33,7 @@ from shared.clock import Clock
 from shared.errors import WireError
 from shared.link import Link
 from shared.objects import Json, ObjectKey
+from shared.static_pods import status_key
 from shared.tasks import run_together
 from shared.topics import Topics
 
@@ -162,7 +163,7 @@ class Sync:
                 self._reporting.changed(record)
         for node, key in sorted(effects.mirrors):
             self._mirrors.changed(node, key)
-            self._uplink.look_at_pod(node, key)
+            self._uplink.look_at_pod(node, status_key(key))
         for node in sorted(effects.listed):
             self._uplink.look_at(node)
         for pod, error in effects.unfit:

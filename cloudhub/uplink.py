@@ -22,7 +22,7 @@ from cloudhub.fleet.reports import ReportBook
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors import Mirrors
 from cloudhub.presence import Heard
-from cloudhub.reporting import Reporting
+from cloudhub.reporting import ABOUT_PODS, Reporting
 from cloudhub.tokens import Tokens
 from shared.asking import TokenAnswer, TokenRequest
 from shared.clock import Clock
@@ -221,7 +221,7 @@ class Uplink:
         if report.key != key:
             raise WireError("foreign-report", f"{report.key} on the topic of {key}")
         own = {"Node": ObjectKey("Node", NO_NAMESPACE, node), "StaticPods": list_key(node)}
-        if key.kind != "Pod" and own.get(key.kind) != key:
+        if key.kind not in ABOUT_PODS and own.get(key.kind) != key:
             raise WireError("foreign-report", f"{node} speaks about {key}")
         if key.kind == "StaticPods":
             self._mirrors.check(node, report)
@@ -255,14 +255,14 @@ class Uplink:
 
     def look_at_pod(self, node: str, key: ObjectKey) -> None:
         payload = self._book.payload(node, key)
-        if key.kind == "Pod" and payload is not None:
+        if key.kind in ABOUT_PODS and payload is not None:
             report = Report.decode(payload)
             self._reporting.reported(node, report)
             self._speak(node, report)
 
     def _speak(self, node: str, report: Report) -> None:
         """Events are written about pods that are known to be the node's."""
-        record = self._fleet.pod(report.key) or self._fleet.mirror(report.key)
+        record = self._fleet.reported_as(report.key)
         if record is not None and (record.node, record.origin) == (node, report.uid):
             self._events.reported(Involved(record.key, record.origin, node), report.events)
 

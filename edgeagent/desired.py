@@ -17,7 +17,7 @@ from shared import codec
 from shared.errors import WireError
 from shared.messages import Inventory
 from shared.objects import Json, ObjectKey
-from shared.static_pods import SOURCE, is_static
+from shared.static_pods import SOURCE, is_static, pod_key
 
 _USED = frozenset(
     {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Service"}
@@ -147,13 +147,10 @@ class DesiredSet:
         return self.known and self._static_known and here
 
     def concerns(self, key: ObjectKey, uid: str) -> bool:
-        """Whether a report about this pod is still wanted by anybody.
-
-        Of a static pod not while the hub has another one of that name: they would share a topic.
-        """
-        if is_static(uid):
-            found = self._static.get(key)
-            return not self.expects(key) and found is not None and found.uid == uid
+        """Whether a report about this pod is still wanted by anybody."""
+        if key.kind == "StaticPod":
+            found = self._static.get(pod_key(key))
+            return found is not None and found.uid == uid
         if not self.known:
             return True
         pod = self._by_key.get(key)

@@ -48,6 +48,15 @@ def list_key(node: str) -> ObjectKey:
     return ObjectKey("StaticPods", NO_NAMESPACE, node)
 
 
+def status_key(pod: ObjectKey) -> ObjectKey:
+    """Under which the status of a static pod is reported: its name may be another pod's as well."""
+    return ObjectKey("StaticPod", pod.namespace, pod.name)
+
+
+def pod_key(status: ObjectKey) -> ObjectKey:
+    return ObjectKey("Pod", status.namespace, status.name)
+
+
 def is_static(uid: str) -> bool:
     return bool(_UID.fullmatch(uid))
 

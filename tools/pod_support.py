@@ -26,6 +26,7 @@ PersistentVolumes that a pod's claims are bound to. Written by
 - **no effect**: means nothing on a node, or nothing on an edge node, for the reason given.
 
 A field that the agent does not know (from a newer API) is told in the same way, never ignored.
+Static pods may use nothing that only the API server has: [static pods](static-pods.md).
 """
 
 _MATERIALS = "tests/edge_materials"

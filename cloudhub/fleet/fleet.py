@@ -21,6 +21,7 @@ from cloudhub.fleet.trimming import Body, body_of
 from shared.errors import WireError
 from shared.messages import Entry
 from shared.objects import Json, ObjectKey
+from shared.static_pods import pod_key
 
 
 @dataclass(slots=True)
@@ -117,6 +118,10 @@ class Fleet:
 
     def mirror(self, key: ObjectKey) -> PodRecord | None:
         return self._mirrors.get(key)
+
+    def reported_as(self, key: ObjectKey) -> PodRecord | None:
+        """What a report under this key is about."""
+        return self.mirror(pod_key(key)) if key.kind == "StaticPod" else self.pod(key)
 
     def mirrors(self, node: str) -> Collection[PodRecord]:
         found = self._nodes.get(node)

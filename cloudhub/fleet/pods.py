@@ -10,7 +10,7 @@ from shared import codec
 from shared.errors import WireError
 from shared.messages import Entry
 from shared.objects import Json, ObjectKey
-from shared.static_pods import MIRROR
+from shared.static_pods import MIRROR, status_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +35,11 @@ class PodRecord:
     def origin(self) -> str:
         """The uid under which the device knows it."""
         return self.mirror or self.uid
+
+    @property
+    def report_key(self) -> ObjectKey:
+        """Under which the device reports its status."""
+        return status_key(self.key) if self.mirror else self.key
 
     @property
     def entry(self) -> Entry:

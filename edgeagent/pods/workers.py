@@ -115,7 +115,6 @@ class Pods:
         """Something that the pod is made of may be another one now."""
         if uid in self._pods:
             self._pods[uid].volumes_stale = True
-            self._pods[uid].reported = None
             self._pods[uid].forgive()
         self._wake(uid)
 
@@ -357,7 +356,7 @@ class Pods:
         if not pod.events.has_news and before == (status, finished):
             return
         await self._reports.put(
-            ObjectKey.of("Pod", pod.pod),
+            ObjectKey.of("StaticPod" if is_static(pod.uid) else "Pod", pod.pod),
             uid=pod.uid,
             status=status,
             events=events,

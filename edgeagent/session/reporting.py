@@ -22,6 +22,7 @@ from shared.errors import PermanentError, StoreBusy, TemporaryError, TooLarge
 from shared.link import Connection
 from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
+from shared.static_pods import status_key
 from shared.topics import NodeTopics
 
 log = structlog.get_logger()
@@ -30,6 +31,7 @@ MARK_SECONDS = 5.0
 """How long "sent" may wait to be stored; a crash before it sends that report once more."""
 RETRY_SECONDS = 5.0
 DELIVERY_LOOK_SECONDS = 0.02
+ABOUT_PODS = ("Pod", "StaticPod")
 REPEAT_SECONDS = 10.0
 """How long an Event that only happened once more may wait."""
 
@@ -87,7 +89,7 @@ class Reports:
         within: float,
     ) -> None:
         """The newest status (None: unchanged) and new Events; sent ``within`` seconds."""
-        if key.kind == "Pod" and not self._desired.concerns(key, uid):
+        if key.kind in ABOUT_PODS and not self._desired.concerns(key, uid):
             return
         now = self._clock.now()
         news = self._outbox.put(
@@ -104,9 +106,10 @@ class Reports:
 
     def changed(self, keys: frozenset[ObjectKey]) -> None:
         """The desired set changed: forget reports of pods that are not in it any more."""
-        for key in keys:
+        pods = [key for key in keys if key.kind == "Pod"]
+        for key in (*pods, *map(status_key, pods)):
             row = self._outbox.get(key)
-            if row and key.kind == "Pod" and not self._desired.concerns(key, row.uid):
+            if row and not self._desired.concerns(key, row.uid):
                 self._forget(key)
 
     def _forget(self, key: ObjectKey) -> None:

@@ -57,7 +57,7 @@ def _read(connection: sqlite3.Connection, *, agent_runs: bool) -> Snapshot:
     waiting = connection.execute("SELECT count(*) FROM outbox WHERE NOT sent").fetchone()
     rows = connection.execute("SELECT key, uid, status, sent FROM outbox ORDER BY key")
     facts = connection.execute("SELECT record FROM facts ORDER BY uid").fetchall()
-    reports = [_report(*row) for row in rows if str(row[0]).startswith("Pod/")]
+    reports = [_report(*row) for row in rows if str(row[0]).startswith(("Pod/", "StaticPod/"))]
     return Snapshot(
         agent_runs=agent_runs,
         standing=_parsed(said[0]) if said else {},

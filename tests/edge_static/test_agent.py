@@ -9,10 +9,11 @@ from structlog.testing import capture_logs
 
 from edgeagent.local.describing import describe, wanted
 from edgeagent.store.reading import read_snapshot
+from shared.objects import ObjectKey
 from shared.static_pods import list_key
 from tests.edge_program.test_agent import Machine
 from tests.edge_session.conftest import Model
-from tests.edge_session.rig import NODE, a_hub, until
+from tests.edge_session.rig import NODE, Hub, a_hub, until
 from tests.edge_static.test_manifests import manifest, with_container, written
 from tests.parts.virtual_time import virtual
 
@@ -24,6 +25,12 @@ def machine_of(model: Model) -> tuple[Machine, Path]:
     machine.static_pods = model.folder / "manifests"
     machine.static_pods.mkdir()
     return machine, machine.static_pods
+
+
+def phase_of(hub: Hub) -> str:
+    """Of the static pod, as the hub heard it last."""
+    reports = hub.reports.get(ObjectKey("StaticPod", "default", WEB))
+    return str(reports[-1].status.get("phase")) if reports else ""
 
 
 def uids(machine: Machine) -> set[str]:
@@ -173,7 +180,7 @@ async def test_the_hub_is_told_the_bodies_once_and_an_empty_list_at_the_end(tmp_
             lists = [report.status["pods"] for report in hub.reports.get(list_key(NODE), [])]
             return [[one["metadata"]["name"] for one in bodies] for bodies in lists]
 
-        await until(lambda: (hub.newest(WEB) or {}).get("phase") == "Running")
+        await until(lambda: phase_of(hub) == "Running")
         await asyncio.sleep(120)
         assert told() == [[WEB]]
         (place / "web.yaml").unlink()

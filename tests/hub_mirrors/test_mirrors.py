@@ -28,7 +28,7 @@ def say(world: World, *bodies: Json) -> None:
 
 
 def report(world: World, status: Json = RUNNING, *, uid: str = UID, **more: Any) -> None:
-    world.devices[NODE].report(ObjectKey("Pod", "default", NAME), uid, status, **more)
+    world.devices[NODE].report(ObjectKey("StaticPod", "default", NAME), uid, status, **more)
 
 
 async def mirror(world: World) -> Json | None:
@@ -139,7 +139,7 @@ def test_a_pod_that_is_gone_from_the_list_is_gone_from_api_and_broker() -> None:
         await world.quiet(0.5)
         assert await mirror(world) is None
         retained = [
-            topic for topic, _ in world.broker.retained.items() if "/reported/Pod/" in topic
+            topic for topic, _ in world.broker.retained.items() if "/reported/StaticPod/" in topic
         ]
         assert not retained
 
