@@ -215,6 +215,7 @@ class Agent:
         return snapshot.taken(
             self.standing.now,
             desired=self.desired.desired,
+            static=[pod.key for pod in self.desired.static_pods()],
             rows=self.reports.rows(),
             facts=pods.facts(),
             trouble=self.ports.database.trouble,

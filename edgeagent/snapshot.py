@@ -35,7 +35,7 @@ class Snapshot:
     standing: Json
     revision: int
     wanted_pods: frozenset[str]
-    """``namespace/name`` of every listed pod."""
+    """``namespace/name`` of every listed and every static pod."""
     missing: tuple[str, ...]
     """Listed objects whose body has not come."""
     reports: tuple[StoredReport, ...] = ()
@@ -49,22 +49,26 @@ class Snapshot:
     """Told by the agent itself, of this moment."""
 
 
+_PODS = ("Pod", "StaticPod")
+
+
 def taken(
     standing: Standing,
     *,
     desired: Desired,
+    static: Iterable[ObjectKey],
     rows: Mapping[ObjectKey, Row],
     facts: Iterable[Json],
     trouble: str,
 ) -> Json:
     """Of a running agent; ``read`` at the other end of its socket makes the value of it."""
-    entries = desired.inventory.entries
+    listed = (key for key in desired.inventory.entries if key.kind == "Pod")
     return {
         "standing": asdict(standing),
         "revision": desired.inventory.revision,
-        "wanted_pods": sorted(_name(key) for key in entries if key.kind == "Pod"),
+        "wanted_pods": sorted({_name(key) for key in (*listed, *static)}),
         "missing": sorted(str(key) for key in desired.missing()),
-        "reports": [_report(row) for key, row in rows.items() if key.kind == "Pod"],
+        "reports": [_report(row) for key, row in rows.items() if key.kind in _PODS],
         "waiting": sum(not row.sent for row in rows.values()),
         "facts": list(facts),
         "trouble": trouble,

@@ -18,6 +18,7 @@ from edgeagent.standing import Standing
 from shared.errors import SettingsError
 from shared.messages import Entry, Inventory
 from shared.objects import NO_NAMESPACE, Json, ObjectKey
+from shared.static_pods import status_key
 
 WEB = ObjectKey("Pod", "default", "web")
 NODE = ObjectKey("Node", NO_NAMESPACE, "edge-1")
@@ -32,15 +33,22 @@ DESIRED = Desired(
     Inventory(7, {WEB: Entry(b"1" * 16), ObjectKey("Secret", "default", "s"): Entry(b"2" * 16)}),
     {WEB: Body(b"1" * 16, b"")},
 )
+STATIC = ObjectKey("Pod", "kube-system", "vpn-edge-1")
 ROWS = {
     WEB: Row(WEB, "uid-1", {"phase": "Running"}, sequence=3),
     NODE: Row(NODE, "", {}, sequence=2, sent=True),
+    status_key(STATIC): Row(status_key(STATIC), "a" * 32, {"phase": "Failed"}, sequence=4),
 }
 
 
 def snapshot() -> Json:
     return taken(
-        STANDING, desired=DESIRED, rows=ROWS, facts=[{"on_hold": "update"}], trouble="disk is full"
+        STANDING,
+        desired=DESIRED,
+        static=[STATIC],
+        rows=ROWS,
+        facts=[{"on_hold": "update"}],
+        trouble="disk is full",
     )
 
 
@@ -68,12 +76,13 @@ async def test_how_everything_stands_is_answered_from_memory(tmp_path: Path) -> 
         *("connected", 7),
         "disk is full",
     )
-    assert found.wanted_pods == {"default/web"}
+    assert found.wanted_pods == {"default/web", "kube-system/vpn-edge-1"}
     assert found.missing == ("Secret/default/s",)
     assert found.reports == (
         StoredReport("default", "web", "uid-1", {"phase": "Running"}, sent=False),
+        StoredReport("kube-system", "vpn-edge-1", "a" * 32, {"phase": "Failed"}, False),
     )
-    assert found.waiting == 1 and found.facts == ({"on_hold": "update"},)
+    assert found.waiting == 2 and found.facts == ({"on_hold": "update"},)
 
 
 async def test_an_agent_that_does_not_answer_is_no_error(tmp_path: Path) -> None:
