@@ -117,6 +117,8 @@ def test_a_list_is_complete_when_every_pod_in_it_is_here() -> None:
     desired = DesiredSet()
     assert not desired.complete, "no list is known"
     desired.replace(Desired(Inventory(1, {})))
+    assert not desired.complete, "the folder of static pods was not read"
+    desired.replace_static({}, known=True)
     assert desired.complete
     desired.replace(Desired(Inventory(2, {key: Entry(body.digest)})))
     assert not desired.complete, "its uid is not known"
