@@ -17,6 +17,7 @@ from edgeagent.pods.holding import HOLD
 from edgeagent.pods.sandboxes import LIST_REVISION
 from edgeagent.runtime.port import Container, Sandbox
 from shared.objects import Json
+from shared.static_pods import is_static
 
 log = structlog.get_logger()
 
@@ -60,8 +61,11 @@ def pod_of(sandboxes: Sequence[Sandbox]) -> Json:
 def made_under(sandboxes: Sequence[Sandbox]) -> int:
     """Revision of the newest list that wanted this pod, as its sandboxes tell; 0 = they do not.
 
-    A list older than that (a restored database) says nothing about the pod.
+    A list older than that (a restored database) says nothing about the pod. Of static pods no list
+    says anything: 0 as well.
     """
+    if sandboxes and is_static(sandboxes[0].uid):
+        return 0
     written = [one.annotations.get(LIST_REVISION, "") for one in sandboxes]
     return max((int(one) for one in written if one.isdecimal()), default=0)
 

@@ -21,7 +21,8 @@ from edgeagent.pods.ports import Materials
 from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Shutdown, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.clock import CLOCK_WAS_SET, Clock
-from shared.objects import Json
+from shared.objects import Json, ObjectKey
+from shared.static_pods import is_static, status_key
 
 _NANO = 1e9
 
@@ -64,6 +65,12 @@ class LivePod:
         self._stopping = self.facts.stopping
         self._stopping_since = on_monotonic(self._stopping.at, now) if self._stopping else 0.0
         self._exits: dict[str, float] = {}
+
+    @property
+    def report_key(self) -> ObjectKey:
+        """Under which its status is reported."""
+        key = ObjectKey.of("Pod", self.pod)
+        return status_key(key) if is_static(self.uid) else key
 
     def view(self, wanted: Wanted, *, grace: int | None, node: NodeFacts, now: Moment) -> PodView:
         self._note_exits(now)

@@ -37,7 +37,6 @@ from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.errors import KubetideError, StoreBusy
 from shared.objects import Json, ObjectKey
-from shared.static_pods import is_static
 from shared.tasks import KeyedWorkers
 
 log = structlog.get_logger()
@@ -304,7 +303,7 @@ class Pods:
         if not pod.pod:
             return Wanted.UNKNOWN, None
         key = ObjectKey.of("Pod", pod.pod)
-        newer = is_static(pod.uid) or self._desired.revision >= made_under(pod.sandboxes)
+        newer = self._desired.revision >= made_under(pod.sandboxes)
         gone = newer and self._desired.may_stop(pod.uid, key)
         if gone and self._holds(pod, None, Wanted.GONE):
             return Wanted.RUN, None
@@ -356,7 +355,7 @@ class Pods:
         if not pod.events.has_news and before == (status, finished):
             return
         await self._reports.put(
-            ObjectKey.of("StaticPod" if is_static(pod.uid) else "Pod", pod.pod),
+            pod.report_key,
             uid=pod.uid,
             status=status,
             events=events,

@@ -27,6 +27,10 @@ TOLERATION = {"operator": "Exists", "effect": "NoExecute"}
 """Nothing that ails a node drives its static pods away."""
 
 
+PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+"""Of the classes that every cluster has; which value another has, only the API server knows."""
+
+
 class BadManifest(PermanentError):
     """The message is for whoever wrote the file."""
 
@@ -142,6 +146,9 @@ def _given(kept: Json, uid: str, node: str) -> Json:
     tolerations = spec.get("tolerations", [])
     if isinstance(tolerations, list) and TOLERATION not in tolerations:
         spec["tolerations"] = [*tolerations, dict(TOLERATION)]
+    named = spec.get("priorityClassName")
+    if "priority" not in spec and isinstance(named, str) and named in PRIORITIES:
+        spec["priority"] = PRIORITIES[named]
     return {"metadata": metadata, "spec": {**spec, "nodeName": node}}
 
 

@@ -80,6 +80,14 @@ def test_what_is_left_out_is_what_the_api_server_would_fill_in() -> None:
     assert container["livenessProbe"]["periodSeconds"] == 10
 
 
+def test_a_class_that_every_cluster_has_gives_its_priority() -> None:
+    made = parse(written(manifest(priorityClassName="system-node-critical")), node=NODE)
+    assert made.pod["spec"]["priority"] == 2_000_001_000
+    assert (
+        "priority" not in parse(written(manifest(priorityClassName="mine")), node=NODE).pod["spec"]
+    )
+
+
 def test_json_and_yaml_say_the_same() -> None:
     text = json.dumps(manifest(), indent="\t").encode()
     assert parse(text, node=NODE) == parse(written(manifest()), node=NODE)
