@@ -248,3 +248,19 @@ async def test_that_a_ready_pod_is_being_stopped_is_told_at_once() -> None:
         await world.passes(5)
         assert world.condition(uid, "Ready")["status"] == "True"
         assert world.messages(uid, "Killing") == ["Stopping container main"]
+
+
+@virtual
+async def test_nothing_is_probed_of_a_pod_that_is_forgotten() -> None:
+    """Also when it is gone from the list and from the runtime at once."""
+    async with World() as world:
+        probe = a_probe("ready")
+        uid = world.apply(a_pod("web", a_container(readinessProbe=probe, livenessProbe=probe)))
+        await world.passes(15)
+        world.device.pods.clear()
+        world.drop(uid)
+        await world.passes(1)
+        assert uid not in world.facts.records
+        asked = len(world.device.calls("exec_sync"))
+        await world.passes(60)
+        assert len(world.device.calls("exec_sync")) == asked
