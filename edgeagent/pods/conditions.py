@@ -31,7 +31,7 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
     decided = "Failed" if stopping is not None and stopping.phase == "Failed" else phase
     containers_ready = _containers_ready(view.pod, statuses, decided)
     disrupted: dict[str, Verdict] = {}
-    if stopping is not None and stopping.disruption:
+    if stopping is not None and stopping.disruption and phase in ("Succeeded", "Failed"):
         disrupted = {DISRUPTED: (True, "TerminationByKubelet", stopping.message)}
     on_hold = view.facts.on_hold
     held: dict[str, Verdict] = {}

@@ -34,7 +34,7 @@ def final_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
 
 def refused_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
     """Of a pod that was never admitted: it has no containers and no conditions."""
-    return {**_head(view, now, stopping), "phase": "Failed"}
+    return {**_head(view, now, stopping, terminal=True), "phase": "Failed"}
 
 
 def waiting_status(view: PodView) -> Json:
@@ -61,7 +61,7 @@ def _status(
     found = verdicts(view, by_name, phase)
     times = tracked(view.facts.conditions, found, now)
     status = {
-        **_head(view, now, stopping),
+        **_head(view, now, stopping, terminal=terminal),
         "phase": phase,
         "conditions": as_json(found, times, view.facts),
         **_addresses(view),
@@ -74,14 +74,15 @@ def _status(
     return status, times
 
 
-def _head(view: PodView, now: Moment, stopping: Stopping | None) -> Json:
+def _head(view: PodView, now: Moment, stopping: Stopping | None, *, terminal: bool) -> Json:
+    """Why a pod failed is said with the phase, not while its containers are still being stopped."""
     head: Json = {
         "startTime": stamps.of_seconds(view.facts.started_at or now.wall),
         "qosClass": qos_class(view.pod),
     }
     if generation := view.pod["metadata"].get("generation"):
         head["observedGeneration"] = generation
-    if stopping and stopping.reason:
+    if terminal and stopping and stopping.reason:
         head.update(reason=stopping.reason, message=stopping.message)
     elif view.halted and stopping is None:
         head.update(reason=TERMINATED_REASON, message=TERMINATED_MESSAGE)

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeagent.pods import restarting, specs
 from edgeagent.pods.restarting import SHUTDOWN, comes_back
 from edgeagent.pods.view import Eviction, Shutdown, Wanted
 from shared.objects import Json
@@ -188,7 +189,9 @@ def test_a_device_that_shuts_down_brings_every_pod_to_rest(
     if model.facts.final is None and model.facts.admitted:
         assert comes_back(pod)
         stopped = {
-            name: one for name, one in model.facts.containers.items() if one.killed == SHUTDOWN
+            name: one
+            for name, one in model.facts.containers.items()
+            if one.killed == SHUTDOWN and _has_policy(pod, name) != "Never"
         }
         model.boot()
         _settle(model)
@@ -199,6 +202,12 @@ def test_a_device_that_shuts_down_brings_every_pod_to_rest(
             assert model.facts.final is not None or again.attempt == one.attempt + 1, name
     elif not comes_back(pod) and not ended_before and model.facts.stopping:
         assert model.facts.stopping.reason in ("", "Terminated", "DeadlineExceeded")
+
+
+def _has_policy(pod: Json, name: str) -> str:
+    container = specs.container_named(pod, name)
+    assert container is not None
+    return restarting.policy_of(pod, container)
 
 
 def _settle(model: Model) -> None:

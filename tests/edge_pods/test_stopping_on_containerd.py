@@ -162,6 +162,8 @@ async def test_a_pod_past_its_active_deadline_is_stopped_and_failed(device: Devi
     words = "Pod was active on the node longer than the specified deadline"
     assert (status["reason"], status["message"]) == ("DeadlineExceeded", words)
     assert device.messages(uid, "DeadlineExceeded") == [words]
+    early = [one for one in device.reports.by_uid[uid].history if one["phase"] != "Failed"]
+    assert not [one for one in early if "reason" in one], "said when its containers have ended"
     assert device.ended(uid)["exitCode"] == 7, "it was asked to stop"
     began, ended = (
         datetime.strptime(one, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
