@@ -1,18 +1,20 @@
 """The smallest scheduler: a waiting pod goes to the first ready node that it fits on.
 
 "Fits" is nodeSelector, taints against tolerations, and ``unschedulable``; resources are not
-counted. ``choose`` is pure; ``Scheduler`` runs it whenever a pod or a node changed.
+counted. ``choose`` is pure; ``Scheduler`` runs it whenever a pod or a node changed, and says in
+an Event what came of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
-from devcluster.apiserver.objects import Objects
-from devcluster.apiserver.resources import NODES, PODS
-from devcluster.apiserver.stamps import time_text
-from devcluster.apiserver.status import Json
+from devcluster.apiserver.objects import Objects, Target
+from devcluster.apiserver.resources import EVENTS, NODES, PODS
+from devcluster.apiserver.stamps import micro_time_text, time_text
+from devcluster.apiserver.status import ApiError, Json
 from devcluster.apiserver.store import Change, Key
 from devcluster.apiserver.subresources import bind, conditions_with, target_of
 
@@ -101,6 +103,8 @@ class Scheduler:
         node = choose(pod, nodes)
         if node:
             bind(self._objects, target, node)
+            words = f"Successfully assigned {target.namespace}/{target.name} to {node}"
+            self._tell(pod, "Normal", "Scheduled", words, action="Binding")
             return
         known = {part.get("type"): part for part in pod["status"].get("conditions") or []}
         message = _NONE_FITS.format(count=len(nodes))
@@ -116,6 +120,26 @@ class Scheduler:
         }
         status = {**pod["status"], "conditions": conditions_with(pod, unschedulable)}
         self._objects.rewrite(target, {**pod, "status": status})
+        self._tell(pod, "Warning", "FailedScheduling", message, action="Scheduling")
+
+    def _tell(self, pod: Json, kind: str, reason: str, message: str, *, action: str) -> None:
+        """As the real scheduler does: an Event of the newer form, with ``eventTime`` alone."""
+        now, metadata = self._objects.clock.now(), pod["metadata"]
+        name = f"{metadata['name']}.{int(now * 1e9):x}"
+        about = {"apiVersion": "v1", "kind": "Pod", "namespace": metadata["namespace"]}
+        event = {
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "involvedObject": {**about, "name": metadata["name"], "uid": metadata["uid"]},
+            "type": kind,
+            "reason": reason,
+            "message": message,
+            "action": action,
+            "eventTime": micro_time_text(now),
+            "reportingComponent": SCHEDULER,
+            "reportingInstance": SCHEDULER,
+        }
+        with suppress(ApiError):  # The namespace may be going.
+            self._objects.create(Target(EVENTS, metadata["namespace"], name), event)
 
 
 def _is_waiting(pod: Json) -> bool:

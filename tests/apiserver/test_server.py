@@ -83,6 +83,14 @@ async def test_a_waiting_pod_is_bound_when_a_ready_node_appears(api: Api) -> Non
         kind, bound = await events.next()
     assert (kind, bound["spec"]["nodeName"]) == ("MODIFIED", "edge-1")
     assert [part["status"] for part in bound["status"]["conditions"]] == ["True"]
+    said = (await api.get("events")).body["items"]
+    assert [(one["type"], one["reason"], one["reportingComponent"]) for one in said] == [
+        ("Warning", "FailedScheduling", "default-scheduler"),
+        ("Normal", "Scheduled", "default-scheduler"),
+    ]
+    assert (
+        said[1]["message"] == f"Successfully assigned default/{bound['metadata']['name']} to edge-1"
+    )
 
 
 async def test_a_watch_that_cannot_be_continued_is_told_so(api: Api) -> None:

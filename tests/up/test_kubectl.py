@@ -130,20 +130,33 @@ def test_the_node_is_described_as_one_that_can_run_pods(kubectl: Kubectl) -> Non
 
 
 def test_a_pod_is_applied_awaited_shown_described_and_deleted(kubectl: Kubectl) -> None:
-    assert kubectl.apply(manifest("web")) == "pod/web created\n"
+    unbound = manifest("web")
+    del unbound["spec"]["nodeName"]
+    assert kubectl.apply(unbound) == "pod/web created\n"
     kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
     _, row = kubectl.lines("get", "pods", "web", "-o", "wide")
     assert row[:4] == ["web", "1/1", "Running", "0"]
     assert row[6] == "edge-1"
-    described = kubectl("describe", "pod", "web")
+    described = _described(kubectl, "web", until="Started container")
     assert re.search(r"State: +Running\n +Started: +\w{3}, ", described)
     assert re.search(r"Container ID: +\S+://\S+", described)
     assert re.search(r"Ready +True", block(described, "Conditions"))
     events = block(described, "Events")
-    for reason in ("Pulled", "Created", "Started"):
-        assert re.search(rf"Normal +{reason} .* kubetide-agent ", events), events
+    said = re.findall(r"^ +Normal +(\w+) .*  (\S+-\S+)  ", events, re.MULTILINE)
+    assert said == [("Scheduled", "default-scheduler")] + [
+        (reason, "kubetide-agent") for reason in ("Pulled", "Created", "Started")
+    ]
     assert kubectl("delete", "pod", "web", "--timeout=20s").startswith('pod "web" deleted')
     assert "not found" in kubectl("get", "pod", "web", fails=True)
+
+
+def _described(kubectl: Kubectl, name: str, *, until: str) -> str:
+    """Events are written beside the status, a moment later perhaps."""
+    deadline = time.monotonic() + END_WITHIN
+    while until not in (text := kubectl("describe", "pod", name)):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+    return text
 
 
 def test_labels_are_patched_and_edited_while_the_pod_runs_on(kubectl: Kubectl) -> None:
