@@ -37,6 +37,13 @@ PHASES = frozenset({"Pending", "Running", "Succeeded", "Failed", "Unknown"})
 FINISHED = frozenset({"Succeeded", "Failed"})
 
 
+def runs_again(current: Json, report: Json) -> bool:
+    """Whether a device has taken up a pod that had finished: it has lost what it knew."""
+    phase = report.get("phase")
+    unfinished = isinstance(phase, str) and phase in PHASES - FINISHED
+    return unfinished and current.get("phase") in FINISHED
+
+
 def status_patch(current: Json, report: Json, *, online: bool, mirror: bool = False) -> Json | None:
     """``current`` and ``report`` are statuses; answers the ``status`` part of a patch.
 
@@ -45,7 +52,7 @@ def status_patch(current: Json, report: Json, *, online: bool, mirror: bool = Fa
     phase = report.get("phase")
     if not isinstance(phase, str) or phase not in PHASES:
         return None
-    if current.get("phase") in FINISHED and phase not in FINISHED:
+    if current.get("phase") in FINISHED and phase != current["phase"]:
         return None
     before, after = bare(current), bare(report)
     patch = {

@@ -20,7 +20,7 @@ from cloudhub.fleet.reports import ReportBook
 from cloudhub.kube.port import PODS, Kube
 from cloudhub.metrics import Metrics
 from cloudhub.mounted import with_mounts
-from cloudhub.pod_status import status_patch
+from cloudhub.pod_status import runs_again, status_patch
 from cloudhub.readiness import gated
 from cloudhub.static_lists import StaticLists
 from shared import codec
@@ -52,16 +52,19 @@ class Reporting:
         book: ReportBook,
         clear: Callable[[str, ObjectKey], Awaitable[None]],
         statics: StaticLists,
+        over: Callable[[PodRecord, bool], None],
         *,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """``clear`` empties the topic of a report; it raises LinkError while the link is down."""
+        """``clear`` empties the topic of a report; it raises LinkError while the link is down.
+        ``over`` is told whether the device runs a pod that has finished."""
         self._kube = kube
         self._fleet = fleet
         self._book = book
         self._clear_topic = clear
         self._statics = statics
+        self._over = over
         self._clock = clock
         self._metrics = metrics
         self._online: set[str] = set()
@@ -140,6 +143,7 @@ class Reporting:
         return Report.decode(payload) if payload is not None else None
 
     async def _take(self, record: PodRecord, report: Report) -> None:
+        self._over(record, runs_again(record.status, report.status))
         try:
             await self._patch(record, report)
             if report.finished and record.grace is not None and record.uid not in self._ended:

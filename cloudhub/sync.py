@@ -74,7 +74,7 @@ class Sync:
         )
         statics = StaticLists(self._book)
         self._reporting = Reporting(
-            *(kube, self._fleet, self._book, self._clear_report, statics),
+            *(kube, self._fleet, self._book, self._clear_report, statics, self._pod_is_over),
             clock=clock,
             metrics=metrics,
         )
@@ -185,6 +185,11 @@ class Sync:
 
     def _answer(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:
         self._uplink.answer_token(node, answer, correlation)
+
+    def _pod_is_over(self, record: PodRecord, over: bool) -> None:
+        if over:
+            log.debug("a finished pod runs", pod=str(record.key), node=record.node)
+        self._apply(self._fleet.set_over(record, over))
 
     async def _clear_report(self, node: str, key: ObjectKey) -> None:
         await self._uplink.clear_report(node, key)

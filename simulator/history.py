@@ -27,6 +27,11 @@ class PodStory:
     """When the pod was marked for deletion or removed."""
     phases: list[str] = field(default_factory=list)
 
+    @property
+    def finished(self) -> bool:
+        """The API has called it finished: that is not taken back."""
+        return not {"Succeeded", "Failed"}.isdisjoint(self.phases)
+
     def replaced_since(self, container: str, image: str, started: float) -> bool:
         """Whether the API has named another image after it last named this one."""
         said = self.images.get(container, [])

@@ -49,6 +49,8 @@ class Judge:
         self._journal.say(self._name, f"stops {run.container_id}", pod=pod, of=run.name)
         if story is None or story.doomed is not None:
             return
+        if story.finished:
+            return
         if story.replaced_since(run.name, run.image, run.started):
             return
         self._fail("unprovoked-stop", run, "though nobody deleted or changed its pod")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cloudhub.fleet.pods import PodRecord, is_mirror, mirror_of, node_of, record_of
 from cloudhub.fleet.references import named_by
@@ -195,7 +195,7 @@ class Fleet:
         """The watch may lag behind a list that was asked for since: older news are none."""
         effects = Effects()
         known = self._known(ObjectKey.of("Pod", pod))
-        if known is None or not _is_older(pod, known):
+        if known is None or not known.is_newer_than(pod):
             self._put(pod, effects)
         return effects
 
@@ -212,6 +212,15 @@ class Fleet:
     def _known(self, key: ObjectKey) -> PodRecord | None:
         return self._pods.get(key) or self._mirrors.get(key)
 
+    def set_over(self, record: PodRecord, over: bool) -> Effects:
+        """Whether the node runs a pod that has finished: then its list says to stop it."""
+        effects = Effects()
+        if record.over != over and self._pods.get(record.key) is record:
+            node, newer = self._nodes[record.node], replace(record, over=over)
+            self._pods[record.key] = node.pods[record.key] = newer
+            self._note_change(node, record, newer, effects)
+        return effects
+
     def _put(self, pod: Json, effects: Effects) -> None:
         key, name = ObjectKey.of("Pod", pod), node_of(pod)
         node = self._nodes.get(name)
@@ -225,7 +234,7 @@ class Fleet:
         if key in self._mirrors:
             self._drop(key, effects)
         old = self._pods.get(key)
-        if old is not None and _same_version(old, pod):
+        if old is not None and old.is_of(pod):
             return
         try:
             record = record_of(key, pod, old)
@@ -382,16 +391,6 @@ class Fleet:
             elif found.body is not None:
                 entries[key] = Entry(found.body.digest)
         return Wanted(entries, frozenset(pending), self._services.known)
-
-
-def _is_older(pod: Json, known: PodRecord) -> bool:
-    version = str(pod["metadata"]["resourceVersion"])
-    return version.isdecimal() and known.version.isdecimal() and int(version) < int(known.version)
-
-
-def _same_version(old: PodRecord, pod: Json) -> bool:
-    metadata = pod["metadata"]
-    return (old.uid, old.version) == (metadata["uid"], metadata["resourceVersion"])
 
 
 def _digest(body: Body | None) -> bytes:

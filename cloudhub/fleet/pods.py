@@ -30,6 +30,8 @@ class PodRecord:
     packed_status: bytes
     mirror: str = ""
     """Of a mirror pod: the hash of the static pod that it shows; the device has the original."""
+    over: bool = False
+    """It has finished, and yet its device runs it."""
 
     @property
     def origin(self) -> str:
@@ -43,12 +45,25 @@ class PodRecord:
 
     @property
     def entry(self) -> Entry:
+        if self.grace is None and self.over:
+            spec = codec.unpack(self.body.packed).get("spec") or {}
+            grace = max(0, int(spec.get("terminationGracePeriodSeconds") or 0))
+            return Entry(self.body.digest, grace)
         return Entry(self.body.digest, self.grace)
 
     @property
     def status(self) -> Json:
         status: Json = codec.unpack(self.packed_status)
         return status
+
+    def is_newer_than(self, pod: Json) -> bool:
+        version = str(pod["metadata"]["resourceVersion"])
+        return version.isdecimal() and self.version.isdecimal() and int(version) < int(self.version)
+
+    def is_of(self, pod: Json) -> bool:
+        """Whether it was made of this very version."""
+        metadata = pod["metadata"]
+        return (self.uid, self.version) == (metadata["uid"], metadata["resourceVersion"])
 
 
 def is_mirror(pod: Json) -> bool:
@@ -87,6 +102,7 @@ def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
         links=_links(pod) if old is None or old.uid != metadata["uid"] else old.links,
         gates=gates,
         packed_status=status,
+        over=old is not None and old.uid == metadata["uid"] and old.over,
     )
 
 

@@ -125,7 +125,9 @@ def test_the_broker_alone_brings_a_new_device_up_to_date(
     device.read(scene.store)
     assert device.applied.entries == entries_of(wanted)
     assert not device.missing()
-    if not any(step[0] == "publish" and step[2] is not None for step in history):
+    published = [step for step in history if step[0] == "publish"]
+    if all(step[2] is None for step in published) and len({step[1] for step in published}) < 2:
+        # One hub that was not killed; two that never heard of each other may leave a body behind.
         assert scene.store.bodies.keys() == wanted.keys()
 
 

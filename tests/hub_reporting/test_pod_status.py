@@ -133,7 +133,9 @@ def test_a_resize_says_itself_which_generation_asked_for_it() -> None:
 
 def test_a_finished_phase_is_never_taken_back() -> None:
     assert status_patch({"phase": "Failed"}, {"phase": "Running"}, online=True) is None
-    assert status_patch({"phase": "Failed"}, {"phase": "Succeeded"}, online=True) is not None
+    assert status_patch({"phase": "Failed"}, {"phase": "Succeeded"}, online=True) is None
+    told = {"phase": "Failed", "reason": "Evicted"}
+    assert status_patch({"phase": "Failed"}, told, online=True) == {"reason": "Evicted"}
 
 
 def test_pods_of_a_node_that_is_away_are_not_called_ready_again() -> None:
