@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeagent.pods import specs
+from edgeagent.pods.containers import HASH
 from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
 from edgeagent.pods.restarting import next_backoff
 from edgeagent.pods.view import Live, PodView
@@ -66,10 +67,11 @@ def _begun(known: ContainerFacts | None, observed: Container, spec: Json) -> Con
         sandbox=observed.sandbox_id,
         started_at=observed.started_at,
         previous=(known.ended or _lost(known)) if known else None,
-        backoff=next_backoff(known, same_sandbox=same_sandbox) if known else 0,
+        backoff=next_backoff(known, spec, same_sandbox=same_sandbox) if known else 0,
         started="startupProbe" not in spec,
         ready=False,
         resources=spec.get("resources") or {},
+        identity=observed.annotations.get(HASH, ""),
     )
 
 

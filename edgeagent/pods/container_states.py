@@ -48,20 +48,19 @@ def _state(view: PodView, container: Json, now: Moment) -> Json:
         return {"running": {"startedAt": stamps.of_nanoseconds(known.started_at)}}
     if known is not None and known.ended is not None:
         if not view.stops and restarting.restarts(view.pod, container, known):
-            return _restarting(view, known, now, trouble=trouble)
+            return _restarting(view, container, known, now=now)
         return {"terminated": _terminated(view, known.ended)}
     return _waiting(trouble) if trouble else _not_yet(view)
 
 
-def _restarting(
-    view: PodView, known: ContainerFacts, now: Moment, *, trouble: Trouble | None
-) -> Json:
+def _restarting(view: PodView, container: Json, known: ContainerFacts, *, now: Moment) -> Json:
     assert known.ended is not None
+    trouble = _trouble(view, container["name"])
     if view.facts.restarting_all:
         return {"waiting": {"reason": "RestartingAllContainers", "message": _ALL_ANEW}}
     if known.killed == restarting.ALL:
         return _waiting(trouble) if trouble else _not_yet(view)
-    if restarting.due_at(view, known, now.monotonic) > now.monotonic:
+    if restarting.due_at(view, container, known, now.monotonic) > now.monotonic:
         return {"waiting": {"reason": "CrashLoopBackOff", "message": _back_off(view, known)}}
     if trouble is not None:
         return _waiting(trouble)

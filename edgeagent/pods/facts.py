@@ -51,6 +51,8 @@ class ContainerFacts:
     ready: bool = False
     resources: Json = field(default_factory=dict)
     """As it was started or last resized with."""
+    identity: str = ""
+    """Of the spec that it was started with (``specs.identity``); empty = not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from edgeagent.pods.actions import (
     StartSandbox,
     StopSandbox,
 )
+from edgeagent.pods.containers import HASH
 from edgeagent.pods.draft import Draft
 from edgeagent.pods.facts import ContainerFacts
 from edgeagent.pods.view import PodView, is_running
 from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import Json
 
-IDENTITY_ANNOTATION = "io.kubernetes.container.hash"
 _MOST_PLUGGED_IN = 3
 """Dead sandboxes of one pod that may keep their addresses while it starts."""
 
@@ -115,7 +115,7 @@ def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: Con
         return known.killed
     if specs.runs_once(view.pod, spec):
         return known.killed
-    ran_as = observed.annotations.get(IDENTITY_ANNOTATION)
+    ran_as = observed.annotations.get(HASH)
     if ran_as and ran_as != specs.identity(spec):
         return "spec"
     if known.resources != (spec.get("resources") or {}) and _resize_restarts(spec, known):
@@ -209,7 +209,7 @@ def _tend(draft: Draft, container: Json) -> ContainerFacts | None:
     if known is None:
         _begin(draft, container, attempt=0)
     elif _starts_again(view, container, known):
-        due = restarting.due_at(view, known, draft.now.monotonic)
+        due = restarting.due_at(view, container, known, draft.now.monotonic)
         if due > draft.now.monotonic:
             draft.at(due)
         else:

@@ -1,8 +1,9 @@
 """Whether an ended container starts again, and after how long. Pure.
 
 The kubelet's rules: restartPolicy of the pod, or of the container where it has one with its exit
-code rules; back-off of 10 s doubling to 5 min, forgotten after 10 min of running. What ended with
-its sandbox (a device that lost power) did not crash and does not wait.
+code rules; back-off of 10 s doubling to 5 min, forgotten after 10 min of running and when the spec
+asks for another image or size. What ended with its sandbox (a device that lost power) did not
+crash and does not wait.
 """
 
 from __future__ import annotations
@@ -72,29 +73,35 @@ def rule_for(container: Json, exit_code: int) -> Json | None:
     return None
 
 
-def delay_after(view: PodView, known: ContainerFacts) -> int:
+def is_another(known: ContainerFacts, spec: Json) -> bool:
+    """Whether the spec asks for another image or size than that which ran: it may do better."""
+    resized = known.resources != (spec.get("resources") or {})
+    return resized or known.identity not in ("", specs.identity(spec))
+
+
+def delay_after(view: PodView, spec: Json, known: ContainerFacts) -> int:
     """Seconds between the end of the container and its next start."""
     sandbox = view.sandbox
     lost_with_sandbox = sandbox is None or sandbox.id != known.sandbox
     if lost_with_sandbox or known.killed in REPLACED | {SHUTDOWN} or _ran_well(known):
         return 0
-    return known.backoff
+    return 0 if is_another(known, spec) else known.backoff
 
 
-def next_backoff(known: ContainerFacts, *, same_sandbox: bool) -> int:
+def next_backoff(known: ContainerFacts, spec: Json, *, same_sandbox: bool) -> int:
     """The back-off of the container that follows ``known``: what its own end will wait for."""
     if known.killed in REPLACED:
         return 0
     if not same_sandbox or known.killed == SHUTDOWN:
         return known.backoff
-    if known.backoff == 0 or _ran_well(known):
+    if known.backoff == 0 or _ran_well(known) or is_another(known, spec):
         return FIRST_BACKOFF
     return min(known.backoff * 2, MOST_BACKOFF)
 
 
-def due_at(view: PodView, known: ContainerFacts, now: float) -> float:
+def due_at(view: PodView, spec: Json, known: ContainerFacts, now: float) -> float:
     """Monotonic moment at which the container may start again."""
-    return view.live.exits.get(known.id, now) + delay_after(view, known)
+    return view.live.exits.get(known.id, now) + delay_after(view, spec, known)
 
 
 def _ran_well(known: ContainerFacts) -> bool:

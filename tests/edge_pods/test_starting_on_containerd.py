@@ -345,6 +345,20 @@ async def test_a_second_crash_waits_ten_seconds_and_the_third_twenty(device: Dev
     assert 10 <= third - second <= 13
 
 
+@pytest.mark.parametrize(
+    "change", [{"image": images.APP_V1}, {"resources": {"limits": {"memory": "32Mi"}}}]
+)
+async def test_another_image_or_size_is_tried_at_once(device: Device, change: Json) -> None:
+    crashes = a_script("exit 3")
+    uid = device.apply(crashes)
+    await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
+    device.change(uid, {**crashes, **change})
+    await device.until(lambda: device.container(uid)["restartCount"] == 2, seconds=5)
+    await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
+    message = device.container(uid)["state"]["waiting"]["message"]
+    assert message.startswith("back-off 10s "), "counted from the beginning again"
+
+
 # Ephemeral containers
 
 
