@@ -226,7 +226,7 @@ async def test_pods_in_trouble(system: System, kubectl: Kubectl) -> None:
 
 async def _crash_loop(kubectl: Kubectl) -> None:
     text = await described(
-        kubectl, "crashing", "CrashLoopBackOff", r"\(x2 over.*Started", "BackOff "
+        kubectl, "crashing", "CrashLoopBackOff", r"\(x\d+ over.*Started(.|\n)*BackOff "
     )
     assert fields(text)["Status"] == "Running"
     main = section(section(text, "Containers"), "main", indent=2)
@@ -237,7 +237,8 @@ async def _crash_loop(kubectl: Kubectl) -> None:
     assert last.split()[0] == "Terminated"
     assert (ended["Reason"], ended["Exit Code"], ended["Message"]) == ("Error", "3", "out of luck")
     shown = fields(main)
-    assert (shown["Ready"], shown["Restart Count"]) == ("False", "1")
+    assert shown["Ready"] == "False"
+    assert int(shown["Restart Count"]) >= 1
     assert list(conditions(text).items()) == [
         ("PodReadyToStartContainers", "True"),
         ("Initialized", "True"),
@@ -253,9 +254,9 @@ async def _crash_loop(kubectl: Kubectl) -> None:
 
 
 async def _failed_pull(kubectl: Kubectl) -> None:
-    text = await described(
-        kubectl, "pulling", "Reason: +ImagePullBackOff", "Error: ImagePullBackOff"
-    )
+    """Its Events are written one by one, so a second round is waited for as a whole."""
+    whole = r"Pulling image(.|\n)*Error: ErrImagePull(.|\n)*Back-off(.|\n)*Error: ImagePullBackOff"
+    text = await described(kubectl, "pulling", "Reason: +ImagePullBackOff", whole)
     assert fields(text)["Status"] == "Pending"
     main = fields(section(section(text, "Containers"), "main", indent=2))
     assert (main["State"], main["Reason"]) == ("Waiting", "ImagePullBackOff")
@@ -275,7 +276,7 @@ async def _failed_pull(kubectl: Kubectl) -> None:
 
 async def _failing_probes(kubectl: Kubectl) -> None:
     text = await described(
-        kubectl, "ill", "Restart Count: +[1-9]", "Killing", r"\(x2 over.*Started"
+        kubectl, "ill", "Restart Count: +[1-9]", "Killing", r"\(x\d+ over.*Started"
     )
     main = section(section(text, "Containers"), "main", indent=2)
     shown = fields(main)
