@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,6 +58,8 @@ from shared.tasks import run_together
 
 log = structlog.get_logger()
 
+RESERVE_SECONDS = 10.0
+
 
 class MaterialsOfNode(Materials, Protocol):
     def node_changed(self, node: NodeFacts) -> None: ...
@@ -100,6 +102,8 @@ class Ports:
     """Takes what people at the device tell and ask the agent, inside the block."""
     logind: Connect | None = None
     """Connects to what announces shutdowns of the device; None = nothing does."""
+    reserve: int = 0
+    """Bytes of the database's disk to be set aside for a time when it is full."""
     told: Callable[[str], None] = lambda line: None
     """Called with one line whenever the agent's standing changed."""
 
@@ -209,7 +213,18 @@ class Agent:
                 standing=self.standing.run(),
                 delivery=self.delivery.run(),
                 session=session.run(),
+                reserving=self._reserve_room(),
             )
+
+    async def _reserve_room(self) -> None:
+        """Root task: once, when the start is over."""
+        reserved = False
+        while self.ports.reserve and not reserved:
+            await self.ports.clock.sleep(RESERVE_SECONDS)
+            with suppress(StoreBusy):
+                await self.ports.database.reserve(self.ports.reserve)
+                reserved = True
+        await asyncio.Event().wait()
 
     def _snapshot(self, pods: Pods) -> Json:
         return snapshot.taken(

@@ -21,7 +21,7 @@ from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.opening import open_runtime
 from edgeagent.settings import Settings
 from edgeagent.shutdown.logind import connected
-from edgeagent.store.database import Database
+from edgeagent.store.database import RESERVE, Database
 from edgeagent.store.executor import ThreadExecutor
 from shared.clock import SystemClock
 from shared.objects import Json
@@ -68,6 +68,7 @@ async def open_ports(
             offload=asyncio.to_thread,
             ready=ready,
             commands=lambda answers: commands(settings.data_dir, answers),
+            reserve=RESERVE,
             told=told,
             logind=connected,
         )

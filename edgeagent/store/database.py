@@ -3,7 +3,9 @@
 What a ``write`` returned for is on the disk (WAL, synchronous FULL). A file that is damaged or of a
 newer program is set aside and a fresh one made, at start or while running; what the stores hold in
 memory then goes into the fresh one, so damage costs nothing that the process still knows. A full or
-read-only disk is ``StoreBusy``: nothing is lost, the caller tries again. Used by the stores only.
+read-only disk is ``StoreBusy``: nothing is lost, the caller tries again. Room that was set aside
+while there was some (``reserve``) lets small changes be stored on a disk that is full. Used by the
+stores only.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ Restore = Callable[[sqlite_utils.Database], None]
 
 FILE = "agent.db"
 BUSY_SECONDS = 5.0
+RESERVE = 256 * 1024
+"""Bytes that an agent sets aside: the facts, reports and lists of some hundred changes of pods."""
 KEPT_ASIDE = 3
 """Damaged files kept for whoever wants to look; older ones are deleted."""
 
@@ -84,6 +88,12 @@ class Database:
         self.trouble = ""
         return result
 
+    async def reserve(self, size: int) -> None:
+        """Give the file this many free bytes and its log that length, which both then keep."""
+        await self.write(lambda db: _take_room(db, size))
+        await self.write(_give_back)
+        await self._executor.run(self._checkpoint)
+
     def restore_with(self, restore: Restore) -> None:
         """``restore`` writes a store's memory into an empty file that replaces a damaged one."""
         self._restores.append(restore)
@@ -97,6 +107,18 @@ class Database:
             self._set_aside(str(error))
             self._to_restore = True
             return self._transact(work)
+        except StoreBusy as error:
+            if _code(error.__cause__) != sqlite3.SQLITE_FULL:
+                raise
+            # The log has grown to where it may: begin it anew, in the room that it has.
+            self._checkpoint()
+            return self._transact(work)
+
+    def _checkpoint(self) -> None:
+        """All of the log into the file, so that the next write begins the log anew."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def _transact(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
         if self._db is None:
@@ -154,6 +176,15 @@ class Database:
                     os.rename(f"{self.path}{suffix}", f"{place}{suffix}")
 
 
+def _take_room(db: sqlite_utils.Database, size: int) -> None:
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('room', zeroblob(?))", [size])
+
+
+def _give_back(db: sqlite_utils.Database) -> None:
+    """SQLite keeps the pages for what is written next."""
+    db.execute("DELETE FROM meta WHERE name = 'room'")
+
+
 def _prepare(db: sqlite_utils.Database, *, exclusive: bool) -> None:
     """A plain error here, where every statement is ours, means that the file is not."""
     try:
@@ -209,7 +240,7 @@ def _text(stored: bytes) -> str:
     return stored.decode(errors="replace")
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: BaseException | None) -> int:
     """SQLite's primary result code; the Python module's own errors have none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 

@@ -192,6 +192,24 @@ async def test_a_full_disk_is_temporary_and_loses_nothing(small_disk: SmallDisk)
     assert set(await stored(small_disk.folder)) == {"before", "after"}
 
 
+async def test_room_set_aside_takes_small_changes_for_as_long_as_the_disk_is_full(
+    small_disk: SmallDisk,
+) -> None:
+    record = {"text": "y" * 1500}
+    async with opened(small_disk.folder) as database:
+        store = facts(database)
+        await database.reserve(200_000)
+        small_disk.fill()
+        for number in range(500):
+            await store.save(f"uid-{number % 50}", {**record, "n": number})
+        with pytest.raises(StoreBusy):
+            await store.save("big", {"text": "y" * 700_000})
+        await store.save("uid-7", {"n": "last"})
+    found = await stored(small_disk.folder)
+    assert len(found) == 50 and found["uid-7"] == {"n": "last"}
+    assert found["uid-49"] == {**record, "n": 499}
+
+
 async def test_the_agent_starts_on_a_full_disk_with_what_it_has(small_disk: SmallDisk) -> None:
     await fill(small_disk.folder, 2)
     small_disk.fill()

@@ -112,7 +112,8 @@ async def test_a_device_without_its_database_adopts_what_runs(
 @pytest.mark.timeout(1200)
 async def test_bits_that_flip_anywhere_cost_no_container(system: System, seeds: range) -> None:
     """One to twenty of them, in the file or its log, while the agent is dead; the device is offline
-    at every other start. The same pods live through all of it.
+    at every other start. The same pods live through all of it. A log whose beginning is damaged
+    is an older database: offline, a pod deleted since may run again until the link is back.
     """
     before = await running(system)
     aside = 0
@@ -126,7 +127,7 @@ async def test_bits_that_flip_anywhere_cost_no_container(system: System, seeds: 
         if seed % 2:
             await system.status_says("agent:    running", "link:     not connected")
             await asyncio.sleep(2)
-            assert system.running_ids() == tasks, f"seed {seed}"
+            assert tasks <= system.running_ids(), f"seed {seed}: nothing is stopped offline"
             system.switch.restore()
         await system.status_says("link:     connected, for")
         await system.create_pod(f"new-{seed}")

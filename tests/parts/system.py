@@ -174,7 +174,9 @@ class System:
                     await asyncio.sleep(0.3)
         except TimeoutError:
             absent = [one for one in words if one not in said]
-            raise AssertionError(f"not said within {within} s: {absent}\n{said}") from None
+            raise AssertionError(
+                f"not said within {within} s: {absent}\n{said}\n{self.last_words()}"
+            ) from None
 
 
 def _essence(pod: Json) -> tuple[str, ...]:
