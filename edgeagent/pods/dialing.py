@@ -15,7 +15,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-_LINE_LIMIT = 16 * 1024
+_LINE_LIMIT = 64 * 1024
 """Bytes that are looked through for the end of a line or of a header."""
 _CLOSING_SECONDS = 0.5
 """A peer that does not end TLS in good manners holds nobody up for longer."""
