@@ -63,7 +63,10 @@ def refusal(
     allocated: Json, asked: Json, others: Iterable[Json], node: NodeFacts
 ) -> Refusal | None:
     """Why the pod cannot have what it asks for, now or ever. Nobody is refused asking for less."""
-    had, wants = resources.pod_total(allocated), resources.pod_total(asked)
+    try:
+        had, wants = resources.pod_total(allocated), resources.pod_total(asked)
+    except quantities.BadQuantity as error:
+        return Refusal(INFEASIBLE, str(error))
     more = [
         name
         for name in _RESIZABLE

@@ -73,6 +73,15 @@ def test_nobody_is_refused_what_he_has_or_less(
         assert refused.reason == resizing.DEFERRED
 
 
+@given(pods(), st.sampled_from(["", "much", "1e99999999999", None, {}, ["1"]]))
+def test_what_is_no_amount_is_infeasible(before: Json, amount: object) -> None:
+    asked = copy.deepcopy(before)
+    asked["spec"]["containers"][0]["resources"] = {"requests": {"cpu": amount}}
+    refused = resizing.refusal(before, asked, [], NODE)
+    assert refused is not None
+    assert refused.reason == resizing.INFEASIBLE
+
+
 @settings(max_examples=100)
 @given(pods(), st.sampled_from([None, "Deferred", "Infeasible"]))
 def test_what_was_decided_is_stored_and_told(asked: Json, reason: str | None) -> None:
