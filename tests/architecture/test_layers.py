@@ -30,6 +30,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "prometheus_client": "cloudhub/metrics.py",
     "sdnotify": "edgeagent/__main__.py",
     "iotcore": "devcluster/",
+    "yaml": ("edgeagent/staticpods/manifests.py", "cloudhub/kube/access.py", "devcluster/"),
     "jeepney": "edgeagent/shutdown/logind.py",
 }
 """Library → the one file, folder or file-name prefix that may import it (prefixes)."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -227,3 +229,16 @@ def test_any_spec_at_all_gives_a_pod_or_one_line(spec: Json) -> None:
 def test_any_bytes_at_all_give_a_pod_or_one_line(data: bytes) -> None:
     with pytest.raises(BadManifest):
         parse(data, node=NODE)
+
+
+def test_a_device_without_manifests_in_yaml_loads_no_yaml() -> None:
+    """PyYAML is some 2 MB of the agent's memory."""
+    made = json.dumps(manifest()).encode()
+    look = (
+        "import sys, edgeagent.app, edgeagent.opening;"
+        "from edgeagent.staticpods.manifests import parse;"
+        f"parse({made!r}, node='edge-1'); print('yaml' in sys.modules);"
+        f"parse({written(manifest())!r}, node='edge-1'); print('yaml' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
