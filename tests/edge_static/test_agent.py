@@ -8,6 +8,8 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from edgeagent.local.describing import describe, wanted
+from edgeagent.runtime.memory_device import Behaviour
+from edgeagent.store.database import FILE
 from edgeagent.store.reading import read_snapshot
 from shared.objects import ObjectKey
 from shared.static_pods import list_key
@@ -71,6 +73,7 @@ async def test_a_changed_file_is_another_pod_that_begins_when_the_old_one_is_gon
     tmp_path: Path,
 ) -> None:
     machine, place = machine_of(Model(tmp_path))
+    machine.containers.behaviour = lambda *_: Behaviour(ignores_stop=True)
     (place / "web.yaml").write_bytes(written(manifest()))
     async with machine.agent():
         await until(lambda: machine.running() == {WEB})
@@ -83,7 +86,7 @@ async def test_a_changed_file_is_another_pod_that_begins_when_the_old_one_is_gon
             return bool(uids(machine)) and old not in uids(machine)
 
         await until(replaced, within=60)
-        assert max(map(len, seen)) == 1
+        assert max(map(len, seen)) == 1, "the old one takes its 30 seconds"
 
 
 @virtual
@@ -185,3 +188,35 @@ async def test_the_hub_is_told_the_bodies_once_and_an_empty_list_at_the_end(tmp_
         assert told() == [[WEB]]
         (place / "web.yaml").unlink()
         await until(lambda: told() == [[WEB], []], within=60)
+
+
+@virtual
+async def test_a_pod_stays_on_the_list_until_it_has_stopped(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    machine.containers.behaviour = lambda *_: Behaviour(ignores_stop=True)
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with a_hub(machine.model.link()) as hub, machine.agent():
+        await until(lambda: phase_of(hub) == "Running")
+        (place / "web.yaml").unlink()
+        await asyncio.sleep(20)
+        assert machine.running() == {WEB}
+        assert [len(one.status["pods"]) for one in hub.reports[list_key(NODE)]] == [1]
+        await until(lambda: not machine.running(), within=60)
+        await until(lambda: len(hub.reports[list_key(NODE)]) == 2)
+
+
+@virtual
+async def test_a_lost_database_does_not_keep_a_pod_whose_file_is_gone(tmp_path: Path) -> None:
+    """The list that it was made under is no evidence about it; the folder is."""
+    machine, place = machine_of(Model(tmp_path))
+    async with a_hub(machine.model.link()) as hub, machine.agent():
+        await hub.want("db")
+        await until(lambda: machine.running() == {"db"})
+        (place / "web.yaml").write_bytes(written(manifest()))
+        await until(lambda: machine.running() == {WEB, "db"})
+    machine.model.broker.crash()
+    for file in machine.folder.glob(f"{FILE}*"):
+        file.unlink()
+    (place / "web.yaml").unlink()
+    async with machine.agent():
+        await until(lambda: machine.running() == {"db"}, within=60)

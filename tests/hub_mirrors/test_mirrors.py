@@ -283,3 +283,19 @@ def test_a_foreign_mirror_on_the_node_is_an_orphan_and_goes() -> None:
         assert await world.kube.get(PODS, "default", "fake") is None
 
     in_world(story)
+
+
+def test_a_report_that_comes_before_its_list_is_kept_though_an_older_list_lacks_it() -> None:
+    async def story(world: World) -> None:
+        world.hub()
+        world.device()
+        await world.quiet()
+        say(world)
+        await world.quiet()
+        report(world)
+        await world.quiet()
+        say(world, body())
+        await world.quiet(0.5)
+        assert (await there(world))["status"]["phase"] == "Running"
+
+    in_world(story)
