@@ -122,7 +122,8 @@ async def test_sidecars_start_in_their_turn_among_the_init_containers(device: De
 
 
 async def test_what_follows_a_sidecar_waits_for_its_startup_probe(device: Device) -> None:
-    probe = {"exec": {"command": ["test", "-e", "/v/up"]}, "periodSeconds": 1}
+    probe: Json = {"exec": {"command": ["test", "-e", "/v/up"]}, "periodSeconds": 1}
+    probe["failureThreshold"] = 60
     slow = a_sidecar(f"sleep 2; echo up > /v/order; touch /v/up; {OBEYS}", startupProbe=probe)
     init = a_sharer("echo init >> /v/order", "init")
     uid = device.apply(
