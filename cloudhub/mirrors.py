@@ -60,6 +60,8 @@ class Mirrors:
         self._node_uid = node_uid
         self._events = events
         self._clock = clock
+        self._told: dict[Named, str] = {}
+        """Why there is no mirror, as the last Event about it says."""
         self._room = asyncio.Semaphore(AT_ONCE)
         self._workers = KeyedWorkers(self._settle, clock=clock, name="mirror pod")
 
@@ -72,6 +74,9 @@ class Mirrors:
         known = self._lists.of(node)
         if known is None:
             return
+        for which in [which for which in self._told if which[0] == node]:
+            if which[1] not in known.pods:
+                del self._told[which]
         for key in known.pods.keys() | {record.key for record in self._fleet.mirrors(node)}:
             self._workers.wake((node, key))
 
@@ -92,6 +97,8 @@ class Mirrors:
         if mirror is not None and mirror.node != node:
             return None
         wanted = known.pods.get(key)
+        if mirror is not None:
+            self._told.pop(which, None)
         async with self._room:
             match step(wanted, mirror):
                 case Step.CREATE if wanted is not None:
@@ -126,6 +133,9 @@ class Mirrors:
         return None
 
     def _refused(self, node: str, pod: StaticPod, why: str) -> float:
+        if self._told.get((node, pod.key)) == why:
+            return REFUSED_SECONDS
+        self._told[node, pod.key] = why
         now = int(self._clock.now())
         said = f"the mirror pod of static pod {pod.key.namespace}/{pod.key.name} cannot be: {why}"
         log.warning("no mirror pod", pod=str(pod.key), node=node, error=why[:300])
