@@ -32,7 +32,7 @@ bench: $(READY)         ## prints every row of docs/benchmarks.md; nothing in it
 sim: $(READY)           ## bad days on a virtual clock: make sim SEEDS=100000
 	$(PY) -m simulator --seeds $(SEEDS)
 
-soak: $(READY)          ## the real-part scenarios that are too long for CI
+soak: $(READY)          ## the real-part scenarios too long for CI; one: make soak PYTEST=tests/offline/test_away.py
 	@tools/debian-parts --for-tests
 	$(PY) -m pytest -m soak --timeout 7200 $(PYTEST)
 

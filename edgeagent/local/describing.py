@@ -22,7 +22,7 @@ def describe(snapshot: Snapshot, *, now: float) -> str:
         ("agent", _agent(snapshot)),
         ("node", said.get("node", "not known yet")),
         ("link", _link(snapshot, now=now)),
-        ("hub", _hub(said)),
+        ("hub", _hub(snapshot)),
         ("runtime", _runtime(said)),
         ("pods", _pods(snapshot)),
         *(
@@ -60,6 +60,8 @@ def _agent(snapshot: Snapshot) -> str:
 def _link(snapshot: Snapshot, *, now: float) -> str:
     said = snapshot.standing
     broker = f" (broker {said['broker']})" if said.get("broker") else ""
+    if not snapshot.live:
+        return f"not known; it was: {said.get('link') or 'not connected yet'}{broker}"
     away = _away(said, now=now)
     ago = f", for {away}" if away else ""
     return f"{said.get('link') or 'not connected yet'}{ago}{broker}"
@@ -73,7 +75,10 @@ def _away(said: Json, *, now: float) -> str:
     return age(now - since)
 
 
-def _hub(said: Json) -> str:
+def _hub(snapshot: Snapshot) -> str:
+    said = snapshot.standing
+    if not snapshot.live:
+        return "not known"
     if said.get("link") != "connected":
         return "not known while the link is away"
     return f"there ({said['hub']})" if said.get("hub") else "not there, as far as the broker knows"
@@ -95,9 +100,9 @@ def _list(snapshot: Snapshot, *, now: float) -> str:
         return "none received yet"
     whole = f"{_some(snapshot.missing)} not come yet" if snapshot.missing else "complete"
     text = f"revision {snapshot.revision}, {whole}"
-    if snapshot.standing.get("link") == "connected":
+    if snapshot.live and snapshot.standing.get("link") == "connected":
         return text
-    away = _away(snapshot.standing, now=now)
+    away = _away(snapshot.standing, now=now) if snapshot.live else ""
     return f"{text}; what changed{f' in the last {away}' if away else ' since'} is not known here"
 
 

@@ -55,6 +55,9 @@ def test_a_device_that_is_well_says_so_in_plain_words() -> None:
     ("known", "words"),
     [
         ({"runs": False}, "not running; containers that were running go on"),
+        ({"runs": False}, "link:     not known; it was: connected (broker mqtts://b:8883)\n"),
+        ({"runs": False}, "hub:      not known\n"),
+        ({"runs": False}, "revision 5, complete; what changed since is not known here"),
         ({"standing": {"fenced": "another agent"}}, "stopped acting: another agent"),
         ({"standing": {"link": "not connected: no route"}}, "not connected: no route"),
         ({"standing": {"link": "not connected: no route"}}, "not known while the link is away"),

@@ -1,4 +1,4 @@
-"""docs/offline.md claims nothing without a test that exists."""
+"""docs/offline.md claims nothing without a test that exists; docs/soak.md lists every soak test."""
 
 from __future__ import annotations
 
@@ -26,3 +26,18 @@ def test_every_test_and_folder_that_it_names_exists() -> None:
         assert (ROOT / "tests" / name).exists(), name
     for path in re.findall(r"`((?:deploy|docs)/[^`]+)`", page):
         assert (ROOT / path).exists(), path
+
+
+def test_every_part_of_the_soak_is_listed_with_the_time_it_takes() -> None:
+    page = (ROOT / "docs" / "soak.md").read_text()
+    listed = set(
+        re.findall(r"^\| `(tests/[^`]+)` \| [^|]+ \| [^|]*(?:min|`SOAK_MINUTES`)", page, re.M)
+    )
+    files = (ROOT / "tests").rglob("test_*.py")
+    here = Path(__file__).resolve()
+    marked = {
+        str(one.relative_to(ROOT))
+        for one in files
+        if one.resolve() != here and "mark.soak" in one.read_text()
+    }
+    assert listed == marked
