@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.parts.mosquitto",
     "tests.parts.deployed_mosquitto",
     "tests.parts.kubernetes",
+    "tests.parts.dbus",
     "tests.parts.logind",
     "tests.parts.registry",
     "tests.parts.small_disk",

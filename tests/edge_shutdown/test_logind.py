@@ -11,7 +11,8 @@ import pytest
 
 from edgeagent.shutdown.logind import LogindAway, connected
 from tests.edge_shutdown.going_down import until
-from tests.parts.logind import Login1, PrivateBus
+from tests.parts.dbus import PrivateBus
+from tests.parts.logind import Login1
 
 
 async def test_a_lock_delays_the_shutdown_until_it_is_released(

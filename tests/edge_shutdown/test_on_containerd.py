@@ -14,7 +14,8 @@ from shared.objects import Json
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script
 from tests.edge_shutdown.going_down import Cloud, shutting_down_with, until
 from tests.parts.containerd import new_containerd
-from tests.parts.logind import Login1, PrivateBus
+from tests.parts.dbus import PrivateBus
+from tests.parts.logind import Login1
 
 CRITICAL = 2_000_001_000
 DEAF = "trap '' TERM; echo on; while :; do sleep 1; done"

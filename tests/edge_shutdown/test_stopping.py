@@ -10,7 +10,8 @@ from edgeagent.pods.held import HeldPod
 from shared.errors import KubetideError
 from tests.edge_pods.world import a_pod
 from tests.edge_shutdown.going_down import Cloud, GivenPods, shutting_down_with, until
-from tests.parts.logind import Login1, PrivateBus
+from tests.parts.dbus import PrivateBus
+from tests.parts.logind import Login1
 
 
 async def test_it_holds_one_lock_and_nothing_else_happens(

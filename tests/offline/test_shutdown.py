@@ -10,8 +10,9 @@ import pytest
 from devcluster.containerd import Containerd
 from shared.objects import Json
 from tests.edge_shutdown.going_down import until
+from tests.parts.dbus import PrivateBus
 from tests.parts.kubernetes import Cluster
-from tests.parts.logind import Login1, PrivateBus
+from tests.parts.logind import Login1
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.system import System, running_system
 from tests.parts.view import container_of, is_ready, restarts_of
