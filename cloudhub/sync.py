@@ -146,6 +146,7 @@ class Sync:
                 events=self._events.run(),
             )
         finally:
+            await self._uplink.stop()
             await self._downlink.stop()
             await self._reporting.stop()
             await self._mirrors.stop()

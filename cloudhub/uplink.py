@@ -19,6 +19,7 @@ from cloudhub.event_objects import Involved
 from cloudhub.events import Events
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.fleet.reports import ReportBook
+from cloudhub.forgetting import Forgetting
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors import Mirrors
 from cloudhub.presence import Heard
@@ -88,6 +89,7 @@ class Uplink:
         self._clock = clock
         self._metrics = metrics
         self._births: dict[str, Session] = {}
+        self._forgetting = Forgetting(book, self._ask_all, clock=clock)
         self._said: dict[str, float] = {}
         self._branches: dict[str, Callable[[str, str, Message], None]] = {
             "session": self._session,
@@ -110,6 +112,7 @@ class Uplink:
         self._downlink.slot_down(slot)
         for node in [node for node in self._births if slot_of(node) == slot]:
             del self._births[node]
+            self._forgetting.gone(node)
             self._reporting.set_online(node, False)
         for node in [node for node in self._book.nodes() if slot_of(node) == slot]:
             self._book.drop_node(node)
@@ -117,8 +120,12 @@ class Uplink:
     def link_down(self) -> None:
         self._metrics.connected(False)
         self._downlink.link_down()
+        self._forgetting.all_gone()
         self._reporting.all_offline()
         self._nodes.linked(False)
+
+    async def stop(self) -> None:
+        await self._forgetting.stop()
 
     def nodes_of(self, slot: int) -> set[str]:
         reported = {node for node in self._book.nodes() if slot_of(node) == slot}
@@ -163,6 +170,7 @@ class Uplink:
                 self._put_back("session", message.topic, last.encode())
             return
         if not session.online:
+            self._forgetting.gone(node)
             self._reporting.set_online(node, False)
             return
         if last is not None and _began_anew(last, session):
@@ -170,6 +178,7 @@ class Uplink:
         elif not message.retained:
             self._book.born(node)
         self._births[node] = session
+        self._forgetting.born(node, session)
         self._downlink.saw_birth(node, session)
         self._reporting.set_online(node, True)
 
@@ -285,6 +294,10 @@ class Uplink:
             log.warning("not answered", node=node, error=str(error))
         else:
             self._metrics.published("answer", len(payload))
+
+    def _ask_all(self, node: str) -> None:
+        """An agent that finds its session cleared sends every report again."""
+        self._put_back("session", self._topics.of(node).session, b"")
 
     def _put_back(self, kind: str, topic: str, payload: bytes) -> None:
         """Best effort: what is lost with the connection is judged anew at the next one."""

@@ -188,6 +188,10 @@ class Session:
     digest: bytes = b""
     missing: tuple[ObjectKey, ...] = ()
     """Entries for which the broker had no body with the right digest."""
+    reported: int = 0
+    """Sequence of the newest report that the broker has acknowledged."""
+    about: int = 0
+    """The ``mark`` of the object that this report is about."""
 
     def same_connection(self, other: Session) -> bool:
         return (self.instance, self.counter) == (other.instance, other.counter)
@@ -198,7 +202,8 @@ class Session:
             return codec.encode(certificate)
         missing = [str(key) for key in self.missing]
         details = {"t": self.boot, "v": self.version, "r": self.revision, "d": self.digest}
-        return codec.encode({**certificate, **details, "m": missing})
+        reported = {"s": self.reported, "a": self.about} if self.reported else {}
+        return codec.encode({**certificate, **details, "m": missing, **reported})
 
     @classmethod
     def decode(cls, payload: bytes) -> Session:
@@ -213,6 +218,8 @@ class Session:
             revision=fields.natural("r"),
             digest=fields.blob("d"),
             missing=tuple(ObjectKey.parse(text) for text in fields.texts("m", MAX_ENTRIES)),
+            reported=fields.natural_or_zero("s"),
+            about=fields.natural_or_zero("a"),
         )
 
 

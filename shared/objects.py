@@ -8,6 +8,7 @@ that only a newer hub or agent knows are keys too: who reads one says what it do
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,11 @@ class ObjectKey:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.namespace}/{self.name}"
+
+    @property
+    def mark(self) -> int:
+        """Two bytes by which it is told from most others where its name would be too long."""
+        return zlib.crc32(str(self).encode()) & 0xFFFF
 
     @classmethod
     def parse(cls, text: str) -> ObjectKey:

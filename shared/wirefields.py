@@ -23,6 +23,10 @@ class Fields:
             raise self._bad(name)
         return value
 
+    def natural_or_zero(self, name: str) -> int:
+        """Of a field that a sender of another version may not have."""
+        return 0 if self._message.get(name) is None else self.natural(name)
+
     def flag(self, name: str) -> bool:
         value = self._message.get(name)
         if type(value) is not bool:

@@ -102,6 +102,23 @@ async def broker_crashes(world: World, rng: random.Random) -> None:
     world.broker_starts(store)
 
 
+async def hub_and_broker_lose_power(world: World, rng: random.Random) -> None:
+    """The broker had saved its store a while ago, and no hub remembers what came since."""
+    if not world.broker.up:
+        return
+    world.broker.take_snapshot()
+    _device(world, rng).crash_some_container()
+    await asyncio.sleep(rng.uniform(3.0, 40.0))
+    world.journal.say("world", "broker and hubs lose power")
+    world.broker.crash()
+    for hub in world.hubs:
+        hub.kill()
+    await asyncio.sleep(2.0)
+    world.broker_starts(Store.ROLLED_BACK)
+    for hub in world.hubs:
+        hub.restart()
+
+
 async def broker_saves(world: World, rng: random.Random) -> None:
     world.broker.take_snapshot()
 
@@ -284,6 +301,7 @@ FAULTS: dict[Fault, int] = {
     link_is_slow: 3,
     broker_crashes: 4,
     broker_saves: 4,
+    hub_and_broker_lose_power: 2,
     api_is_away: 3,
     api_is_moody: 4,
     watches_break: 3,

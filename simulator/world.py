@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cloudhub.kube.memory import MemoryKube
+from shared.topics import Topics
 from simulator.broker import Broker, Store
 from simulator.broker_session import Publication, Traits
 from simulator.clock import SimClock
@@ -123,6 +124,8 @@ class World:
         node, _, rest = publication.topic.partition("/v1/")[2].partition("/")[2].partition("/")
         size = len(publication.payload)
         self.lists_published += size > 0 and rest.startswith(("inventory", "change", "desired/"))
+        if publication.topic.startswith(f"{Topics().root}/echo/"):
+            return
         self.journal.say("mqtt", f"{node or 'hub'}/{rest}", size=size, by=publication.source)
         for then in self._watching.pop(node, ()):
             then()

@@ -65,6 +65,11 @@ class ReportBook:
         kept = self._nodes.get(node, {}).get(key)
         return kept.payload if kept else None
 
+    def has(self, node: str, sequence: int, mark: int) -> bool:
+        """Whether this report, or a newer one of its object, is here."""
+        reports = self._nodes.get(node, {}).items()
+        return any(kept.sequence >= sequence and key.mark == mark for key, kept in reports)
+
     def keys(self, node: str) -> list[ObjectKey]:
         return list(self._nodes.get(node, ()))
 

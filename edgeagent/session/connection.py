@@ -161,10 +161,10 @@ class AgentSession:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._looked.wait()
         kept = connection.session_present and self._is_remembered()
-        await self._announce(frozenset())
-        self._identity.told = self._identity.counter
         if not kept:
             self._parts.reports.mark_all_unsent()
+        await self._announce(frozenset())
+        self._identity.told = self._identity.counter
         log.info("connected", session_present=connection.session_present)
         self._last_reason = ""
         self._parts.standing.update(link="connected")
@@ -198,7 +198,7 @@ class AgentSession:
         connection = self._connection
         if connection is None:
             return
-        applied = self._parts.desired.desired.inventory
+        applied, newest = self._parts.desired.desired.inventory, self._parts.reports.newest_sent
         birth = Session(
             *(True, self._identity.instance, self._identity.counter),
             boot=self._who.boot,
@@ -206,6 +206,8 @@ class AgentSession:
             revision=applied.revision,
             digest=applied.digest,
             missing=tuple(sorted(missing)[:MOST_MISSING]),
+            reported=newest.sequence if newest else 0,
+            about=newest.key.mark if newest else 0,
         )
         self._told_revision = applied.revision
         self._rivals.publishing()
@@ -234,6 +236,10 @@ class AgentSession:
     async def _read_presence(self, connection: Connection, message: Message) -> None:
         connection.ack(message)
         if not message.payload:
+            if message.topic == self._topics.session:
+                # The hub misses reports that the broker had acknowledged.
+                self._parts.reports.mark_all_unsent()
+                await self._announce(self._missing)
             return
         try:
             if message.topic == self._hub_topic:

@@ -76,6 +76,12 @@ class Reports:
         """Whether the broker has acknowledged any of what is here."""
         return any(row.sent for row in self._outbox.rows().values())
 
+    @property
+    def newest_sent(self) -> Row | None:
+        """Of what the broker has acknowledged."""
+        sent = (row for row in self._outbox.rows().values() if row.sent)
+        return max(sent, key=lambda row: row.sequence, default=None)
+
     # -- for those who report
 
     async def put(

@@ -19,7 +19,7 @@ from edgeagent.outbox import EVENT_SECONDS, MAX_TEXT, News, Outbox, coalesce, sm
 from shared.errors import StoreBusy
 from shared.messages import COMBINED, MAX_EVENTS, Report, ReportedEvent
 from tests.edge_session.conftest import Model
-from tests.edge_session.rig import Device, Hub, a_hub, pod_key, until
+from tests.edge_session.rig import OURS, Device, Hub, a_hub, pod_key, until
 from tests.parts.virtual_time import virtual
 
 NOW = 1_780_000_000.0
@@ -346,3 +346,32 @@ def test_every_smaller_form_is_a_report_and_the_last_is_tiny() -> None:
     assert not forms[1].events
     assert [one.status["phase"] for one in forms] == ["Failed"] * 4
     assert len(forms[-1].encode()) < 200
+
+
+@virtual
+async def test_a_cleared_session_asks_for_all_reports_and_a_birth_names_the_newest(
+    tmp_path: Path,
+) -> None:
+    model = Model(tmp_path)
+    async with a_hub(model.link()) as hub, model.device().running() as device:
+        await hub.want("web", "db")
+        await until(lambda: device.has("web", "db"))
+        for name in ("web", "db"):
+            await device.report(name, phase="Running")
+            await asyncio.sleep(1)
+        await until(lambda: all(map(hub.newest, ("web", "db"))))
+        await asyncio.sleep(1)
+        said, births = said_by(hub), len(hub.births)
+        await hub.raw(OURS.session, b"")
+        await until(lambda: len(hub.births) > births and said_by(hub) > said)
+        await asyncio.sleep(60)
+        assert said_by(hub) == said + 2
+        model.ways[-1].cut()
+        await until(lambda: len(hub.births) > births + 1)
+        newest = hub.reports[pod_key("db")][-1]
+        assert hub.births[-1].reported == newest.sequence
+        assert hub.births[-1].about == newest.key.mark
+
+
+def said_by(hub: Hub) -> int:
+    return sum(map(len, hub.reports.values()))

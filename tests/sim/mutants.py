@@ -17,6 +17,7 @@ from cloudhub.downlink import Downlink
 from cloudhub.echoes import Echoes
 from cloudhub.fleet import publishing
 from cloudhub.fleet.delivery import Delivery
+from cloudhub.forgetting import Forgetting
 from cloudhub.kube.port import PODS
 from cloudhub.presence import Heard, Presence, Standing, _Known
 from cloudhub.reporting import Reporting
@@ -40,6 +41,7 @@ from simulator.faults import (
     device_reboots,
     disk_goes_bad,
     disk_is_imaged,
+    hub_and_broker_lose_power,
     hub_dies,
     hub_is_swamped,
     link_is_away,
@@ -226,6 +228,12 @@ def what_the_broker_drops_stays_unseen(stack: ExitStack) -> None:
     """The hub takes it that its queue at the broker is never full."""
     never = property(lambda self: False, lambda self, value: None)
     stack.enter_context(mock.patch.object(Echoes, "suspicious", never, create=True))
+
+
+@mutant(hub_and_broker_lose_power)
+def what_the_broker_forgot_is_not_asked_for(stack: ExitStack) -> None:
+    """A new hub takes the reports that a broker went back to for the newest."""
+    patch(stack, Forgetting, "born", lambda self, node, session: None)
 
 
 @contextmanager
