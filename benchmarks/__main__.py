@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import device, hub, link, pods
+from benchmarks import device, full, hub, link, pods
 from benchmarks.floor import Floor
 from benchmarks.rows import Row, table
 from devcluster.containerd import Containerd
@@ -27,7 +27,7 @@ from tests.parts.kubernetes import assets_folder, start_embedded, start_kube_api
 from tests.parts.mosquitto import Mosquitto, Settings
 from tests.parts.system import System, running_system
 
-GROUPS = ("pods", "device", "link", "link-tls", "hub-restart", "hub-cost")
+GROUPS = ("pods", "device", "full", "link", "link-tls", "hub-restart", "hub-cost")
 AS_IN_THE_UNIT = {
     "PYTHONOPTIMIZE": "2",
     "PYTHONDONTWRITEBYTECODE": "",
@@ -88,10 +88,10 @@ async def _on_system(
 
 
 async def _measure(group: str, system: System, containerd: Containerd) -> list[Row]:
-    if group == "pods":
+    if group in ("pods", "full"):
         floor = Floor(containerd)
         try:
-            return await pods.rows(system, floor)
+            return await (pods if group == "pods" else full).rows(system, floor)
         finally:
             await floor.close()
     if group == "device":
