@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeagent.pods import specs
-from edgeagent.pods.containers import HASH
 from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
+from edgeagent.pods.origins import HASH, made_with
 from edgeagent.pods.restarting import next_backoff
 from edgeagent.pods.view import Live, PodView
 from edgeagent.runtime.port import Container, ContainerState
@@ -70,7 +70,7 @@ def _begun(known: ContainerFacts | None, observed: Container, spec: Json) -> Con
         backoff=next_backoff(known, spec, same_sandbox=same_sandbox) if known else 0,
         started="startupProbe" not in spec,
         ready=False,
-        resources=spec.get("resources") or {},
+        resources=made_with(observed, spec.get("resources") or {}),
         identity=observed.annotations.get(HASH, ""),
     )
 

@@ -104,10 +104,9 @@ class Acting:
             case StartSandbox():
                 await self._start_sandbox(pod, action)
             case EnsureImage():
-                container = _spec(pod, action.name)
-                pod.images[action.name] = await self._materials.image(
-                    pod.pod, container, pod.events.record
-                )
+                container = {**_spec(pod, action.name), "image": action.image}
+                image = await self._materials.image(pod.pod, container, pod.events.record)
+                pod.images[action.name] = action.image, image
             case StartContainer():
                 await self._start_container(pod, action)
             case RunPreStop():
@@ -194,7 +193,7 @@ class Acting:
             pod.pod,
             spec,
             attempt=action.attempt,
-            image=pod.images[action.name],
+            image=pod.images[action.name][1],
             ips=sandbox.ips,
             record=pod.events.record,
         )

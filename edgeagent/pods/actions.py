@@ -41,6 +41,8 @@ class EnsureImage:
     """The image of a container, by its pull policy."""
 
     name: str
+    image: str
+    """As the spec names it."""
 
     @property
     def slot(self) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgeagent.pods import specs
 from edgeagent.pods.expansion import expand
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.origins import HASH, RESOURCES
 from edgeagent.pods.paths import log_path
 from edgeagent.pods.resources import container_resources
 from edgeagent.pods.security import container_security
@@ -29,7 +31,6 @@ from edgeagent.runtime.port import (
 )
 from shared.objects import Json
 
-HASH = "io.kubernetes.container.hash"
 RESTART_COUNT = "io.kubernetes.container.restartCount"
 TERMINATION_PATH = "io.kubernetes.container.terminationMessagePath"
 TERMINATION_POLICY = "io.kubernetes.container.terminationMessagePolicy"
@@ -100,6 +101,7 @@ def container_annotations(
         TERMINATION_PATH: termination_path(container),
         TERMINATION_POLICY: container.get("terminationMessagePolicy") or "File",
         TYPE: _kind(pod, container["name"]),
+        RESOURCES: _compact(container.get("resources") or {}),
         POD_GRACE: str(specs.grace_of(pod)),
     }
     if file:
@@ -107,10 +109,14 @@ def container_annotations(
     if (deletion := pod["metadata"].get("deletionGracePeriodSeconds")) is not None:
         found[DELETION_GRACE] = str(deletion)
     if pre_stop := (container.get("lifecycle") or {}).get("preStop"):
-        found[PRE_STOP] = json.dumps(pre_stop, separators=(",", ":"))
+        found[PRE_STOP] = _compact(pre_stop)
     if ports := container.get("ports"):
-        found[PORTS] = json.dumps(ports, separators=(",", ":"))
+        found[PORTS] = _compact(ports)
     return found
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def termination_path(container: Json) -> str:

@@ -61,5 +61,5 @@ class Draft:
         kept = [one for one in self.view.live.under_way if one not in self.abandon]
         return {action.slot for action in (*kept, *self.actions)}
 
-    def busy(self, prefix: str) -> bool:
-        return any(slot.startswith(prefix) for slot in self.slots())
+    def busy(self, slot: str) -> bool:
+        return slot in self.slots()

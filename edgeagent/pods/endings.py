@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeagent.pods import restarting, specs, status
-from edgeagent.pods.actions import StartContainer, StartSandbox
 from edgeagent.pods.facts import PodFacts, Stopping
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
@@ -112,5 +111,4 @@ def _main_began(view: PodView) -> bool:
 
 def something_lives(view: PodView) -> bool:
     """Whatever is being started counts: it must be seen and stopped before the end."""
-    starting = any(isinstance(one, (StartContainer, StartSandbox)) for one in view.live.under_way)
-    return starting or bool(view.running())
+    return any(map(view.is_starting, view.live.under_way)) or bool(view.running())

@@ -10,6 +10,7 @@ treats the pod as wanted, with the body that it has.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edgeagent.pods import specs
 from edgeagent.pods.facts import PodFacts
@@ -46,6 +47,13 @@ def pending(stored: Json, newest: Json | None, wanted: Wanted, facts: PodFacts) 
         return REMOVAL
     restarts = wanted is Wanted.RUN and newest is not None and _restarts(stored, newest)
     return UPDATE if restarts else ""
+
+
+def kept(facts: PodFacts, what: str, *, taken_up: bool, window_open: bool) -> PodFacts:
+    """The facts with what is held up of what is asked for: nothing, once it may go on."""
+    released = bool(what) and facts.released
+    held = taken_up and not released and not window_open
+    return replace(facts, on_hold=what if held else "", released=released)
 
 
 def _restarts(stored: Json, newest: Json) -> bool:

@@ -47,7 +47,8 @@ class LivePod:
         self.operations = Operations(wake)
         self.events = EventLog(clock)
         self.troubles: dict[str, Trouble] = {}
-        self.images: dict[str, Image] = {}
+        self.images: dict[str, tuple[str, Image]] = {}
+        """By container: how the spec named it, and the image, for its next start."""
         self.volumes_ready = False
         self.volumes_stale = False
         self.cleaned: set[str] = set()
@@ -114,10 +115,18 @@ class LivePod:
             body = self._granted(body, materials)
         if body == self.pod:
             return
+        self._forget_pulls(body)
         self.pod = body
         self.facts = replace(self.facts, pod=body)
         self.volumes_stale = True
         self.refusal = None if self.facts.admitted else materials.refusal(body)
+
+    def _forget_pulls(self, body: Json) -> None:
+        """How long to wait for another image says nothing about this one."""
+        for one in specs.every_container(self.pod) if self.pod else ():
+            after = specs.container_named(body, one["name"])
+            if after is not None and after.get("image") != one.get("image"):
+                self.troubles.pop(f"image/{one['name']}", None)
 
     def _granted(self, body: Json, materials: Materials) -> Json:
         if not resizing.differs(self.pod, body):
@@ -151,6 +160,7 @@ class LivePod:
             self._stopping = plan.facts.stopping
             self._stopping_since = now.monotonic
         self.facts = plan.facts
+        self._note_losses(now)
 
     def take_shutdown(self, shutdown: Shutdown | None) -> None:
         """A pod that ends says so by itself; one that comes back tells why it stops."""
@@ -184,7 +194,7 @@ class LivePod:
             under_way=self.operations.under_way(),
             volumes_ready=self.volumes_ready,
             volumes_stale=self.volumes_stale,
-            images=frozenset(self.images),
+            images={name: written for name, (written, _) in self.images.items()},
             troubles=dict(self.troubles),
             since=self._since,
             stopping_since=self._stopping_since,
@@ -206,15 +216,28 @@ class LivePod:
             for one in sandbox.containers
             if one.state is ContainerState.EXITED
         }
-        self._exits = {
+        # An end is remembered also when the runtime has forgotten the container: a restart waits
+        # from there on.
+        kept = {one: at for one, at in self._exits.items() if one in self._ended_by_the_facts()}
+        seen = {
             one: self._exits.get(one) or on_monotonic(finished / _NANO, now)
             for one, finished in ended.items()
         }
+        self._exits = {**kept, **seen}
         there = {one.id for sandbox in self.sandboxes for one in sandbox.containers}
         self.announced = {one for one in self.announced if one.rpartition("/")[2] in there}
         self.hooked &= there
         self.words = {one: words for one, words in self.words.items() if one in ended}
         self._drop_verdicts(ended)
+
+    def _note_losses(self, now: Moment) -> None:
+        """Where nobody knows when a container ended, it is when that was found out."""
+        for container_id, finished in self._ended_by_the_facts().items():
+            self._exits.setdefault(container_id, on_monotonic(finished / _NANO, now))
+
+    def _ended_by_the_facts(self) -> dict[str, int]:
+        known = self.facts.containers.values()
+        return {one.id: one.ended.finished_at for one in known if one.ended is not None}
 
     def _drop_verdicts(self, ended: Iterable[str]) -> None:
         for container_id in ended:

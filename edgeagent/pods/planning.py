@@ -50,7 +50,7 @@ class Plan:
 def plan(view: PodView, now: Moment) -> Plan:
     if view.wanted is Wanted.UNKNOWN and not view.halted:
         return Plan(view.facts)
-    if view.live.shutdown is not None and not view.taken_up:
+    if view.live.shutdown is not None and not view.taken_up and view.facts.final is None:
         return Plan(view.facts, status=waiting_status(view), rests=True)
     facts = absorb(view)
     view = replace(view, facts=replace(facts, started_at=facts.started_at or now.wall))

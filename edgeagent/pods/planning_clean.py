@@ -12,6 +12,7 @@ from edgeagent.pods.actions import (
     RemoveSandbox,
     RemoveVolumes,
     RunPreStop,
+    StartContainer,
     StopContainer,
     StopSandbox,
 )
@@ -25,7 +26,7 @@ VOLUMES = "volumes"
 def clean(draft: Draft) -> None:
     view = draft.view
     for action in view.live.under_way:
-        if isinstance(action, (EnsureImage, RunPreStop, StopContainer)):
+        if isinstance(action, (EnsureImage, RunPreStop, StartContainer, StopContainer)):
             draft.abandon.append(action)
     cleaned = view.live.cleaned
     for sandbox in view.sandboxes:
@@ -37,5 +38,5 @@ def clean(draft: Draft) -> None:
         return
     if VOLUMES not in cleaned:
         draft.act(RemoveVolumes())
-    elif view.wanted is Wanted.GONE and not view.sandboxes:
+    elif view.wanted is Wanted.GONE and not view.sandboxes and not draft.slots():
         draft.act(Forget())

@@ -13,16 +13,17 @@ from edgeagent.pods.actions import (
     RefreshVolumes,
     RemoveContainer,
     RemoveSandbox,
+    RemoveVolumes,
     ResizeContainer,
     StartContainer,
     StartSandbox,
     StopSandbox,
 )
-from edgeagent.pods.containers import HASH
 from edgeagent.pods.draft import Draft
 from edgeagent.pods.facts import ContainerFacts
+from edgeagent.pods.origins import HASH
 from edgeagent.pods.view import PodView, is_running
-from edgeagent.runtime.port import Container, ContainerState, SandboxState
+from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
 
 _MOST_PLUGGED_IN = 3
@@ -46,12 +47,14 @@ def start(draft: Draft) -> None:
 
 def _prepare(draft: Draft) -> None:
     view = draft.view
+    if RemoveVolumes() in view.live.under_way:
+        return  # Of a pod that was gone and is wanted again: first the one, then the other.
     if view.sandbox is None:
         failed = view.live.troubles.get("sandbox")
         # A failed attempt may have left its name behind in the runtime.
         skipped = failed.failures if failed else 0
         draft.act(StartSandbox(view.facts.sandbox_attempt + 1 + skipped))
-    if not view.live.volumes_ready:
+    if not view.has_volumes:
         draft.act(PrepareVolumes())
     elif view.live.volumes_stale:
         draft.act(RefreshVolumes())
@@ -65,15 +68,34 @@ def _leave_old_sandboxes(draft: Draft) -> bool:
     for sandbox in draft.view.sandboxes:
         if current is not None and sandbox.id == current.id:
             continue
-        running = [one for one in sandbox.containers if is_running(one)]
-        for one in running:
-            _stop(draft, one, "sandbox")
+        starts = _something_starts_in(draft, sandbox)
+        if _something_runs_in(draft, sandbox) or starts:
             lives = True
-        if not running and sandbox.id not in draft.view.live.cleaned and not waits:
+        elif sandbox.id not in draft.view.live.cleaned and not waits:
             draft.act(StopSandbox(sandbox.id))
             # Its host ports must be free before the next sandbox asks for them.
             lives = lives or (current is None and specs.has_host_ports(draft.view.pod))
     return lives
+
+
+def _something_starts_in(draft: Draft, sandbox: Sandbox) -> bool:
+    """A create or a start takes no time and is waited for; a postStart hook is given up."""
+    starts = [
+        action
+        for action in draft.view.live.under_way
+        if isinstance(action, StartContainer) and action.sandbox_id == sandbox.id
+    ]
+    hooks = [action for action in starts if draft.view.is_in_hook(action)]
+    draft.abandon += hooks
+    return len(starts) > len(hooks)
+
+
+def _something_runs_in(draft: Draft, sandbox: Sandbox) -> bool:
+    """What runs in a sandbox that is left is stopped."""
+    running = [one for one in sandbox.containers if is_running(one)]
+    for one in running:
+        _stop(draft, one, "sandbox")
+    return bool(running)
 
 
 def _unplugging_can_wait(view: PodView) -> bool:
@@ -236,11 +258,22 @@ def _begin(draft: Draft, container: Json, *, attempt: int) -> None:
         return
     for one in leftovers:
         draft.act(RemoveContainer(one.id))
-    if name not in view.live.images:
-        draft.act(EnsureImage(name))
-    needs = leftovers or not view.live.volumes_ready or name not in view.live.images
+    at_hand = _has_image(draft, container)
+    needs = leftovers or not view.has_volumes or not at_hand
     if view.sandbox is not None and not needs:
         draft.act(StartContainer(name, attempt, view.sandbox.id))
+
+
+def _has_image(draft: Draft, container: Json) -> bool:
+    """Whether the image that the spec names now is at hand; asks for it when it is not."""
+    wanted = EnsureImage(container["name"], container.get("image") or "")
+    if draft.view.live.images.get(wanted.name) == wanted.image:
+        return True
+    for action in draft.view.live.under_way:
+        if action.slot == wanted.slot and action != wanted:
+            draft.abandon.append(action)
+    draft.act(wanted)
+    return False
 
 
 def _collect_dead(draft: Draft) -> None:

@@ -72,11 +72,10 @@ def _run_hook(draft: Draft, one: Container, end: float) -> None:
 
 
 def give_up_starting(draft: Draft) -> None:
-    """A pull may take hours. Files, a create, a start take no time and are waited for; of a start
-    whose container runs already, only the postStart hook is left."""
-    running = {one.name for one in draft.view.running()}
+    """A pull may take hours, and so may a hook. Files, a create, a start take no time and are
+    waited for."""
     for action in draft.view.live.under_way:
-        in_hook = isinstance(action, StartContainer) and action.name in running
+        in_hook = isinstance(action, StartContainer) and draft.view.is_in_hook(action)
         if in_hook or isinstance(action, _STARTING):
             draft.abandon.append(action)
 

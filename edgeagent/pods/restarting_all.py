@@ -79,5 +79,6 @@ def _living(view: PodView) -> list[Container]:
 
 
 def _something_lives(view: PodView) -> bool:
-    starting = any(isinstance(one, StartContainer) for one in view.live.under_way)
-    return starting or bool(_living(view))
+    """Of a start whose container has ended meanwhile, only a postStart hook is left."""
+    starts = [one for one in view.live.under_way if isinstance(one, StartContainer)]
+    return any(map(view.is_starting, starts)) or bool(_living(view))

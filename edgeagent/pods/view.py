@@ -10,7 +10,14 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeagent.pods.actions import Action
+from edgeagent.pods.actions import (
+    Action,
+    RemoveSandbox,
+    RemoveVolumes,
+    StartContainer,
+    StartSandbox,
+    StopSandbox,
+)
 from edgeagent.pods.facts import ContainerFacts, PodFacts
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
@@ -82,8 +89,8 @@ class Live:
     volumes_ready: bool = False
     volumes_stale: bool = False
     """Something that a volume is made of may have changed."""
-    images: frozenset[str] = frozenset()
-    """Containers whose image is at hand for their next start."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    """By container: the image, as the spec named it, that is at hand for its next start."""
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
     """By slot of the action."""
     since: float = 0.0
@@ -125,8 +132,12 @@ class PodView:
 
     @property
     def sandbox(self) -> Sandbox | None:
-        """The one that containers run in: ready, and newest."""
-        ready = [one for one in self.sandboxes if one.state is SandboxState.READY]
+        """The one that containers run in: ready, newest, and not being given back."""
+        ready = [
+            one
+            for one in self.sandboxes
+            if one.state is SandboxState.READY and not self._is_given_back(one)
+        ]
         occupied = [one for one in ready if any(map(is_running, one.containers))]
         return next(iter(occupied or ready), None)
 
@@ -145,6 +156,14 @@ class PodView:
         """Also by an agent whose facts are lost: what has a sandbox was admitted once."""
         return self.facts.admitted or bool(self.sandboxes) or self.wanted is not Wanted.RUN
 
+    def _is_given_back(self, sandbox: Sandbox) -> bool:
+        going = (StopSandbox(sandbox.id), RemoveSandbox(sandbox.id))
+        return sandbox.id in self.live.cleaned or any(one in self.live.under_way for one in going)
+
+    @property
+    def has_volumes(self) -> bool:
+        return self.live.volumes_ready and RemoveVolumes() not in self.live.under_way
+
     def containers(self) -> list[Container]:
         return [one for sandbox in self.sandboxes for one in sandbox.containers]
 
@@ -159,6 +178,21 @@ class PodView:
 
     def running(self) -> list[Container]:
         return [one for one in self.containers() if is_running(one)]
+
+    def is_in_hook(self, start: StartContainer) -> bool:
+        """Whether of this start only the postStart hook is left: its container has begun."""
+        return any(
+            one.state is not ContainerState.CREATED
+            for one in self.containers()
+            if (one.name, one.attempt, one.sandbox_id)
+            == (start.name, start.attempt, start.sandbox_id)
+        )
+
+    def is_starting(self, action: Action) -> bool:
+        """Whether something may come to life by it that is not seen yet."""
+        if isinstance(action, StartContainer):
+            return not self.is_in_hook(action)
+        return isinstance(action, StartSandbox)
 
     def runs(self, name: str) -> ContainerFacts | None:
         """The facts of a container that runs in the current sandbox."""

@@ -311,17 +311,18 @@ class Pods:
 
     def _holds(self, pod: LivePod, newest: Json | None, asked: Wanted) -> bool:
         """Whether the pod stays as it is, whatever is asked for it; kept in its facts."""
-        facts = pod.facts
-        what = holding.pending(pod.pod or newest or {}, newest, asked, facts)
-        released = bool(what) and facts.released
-        taken_up = facts.admitted or bool(pod.sandboxes)
-        if not taken_up or released or is_open(self._windows, self._clock.now()):
-            what = ""
-        if what != facts.on_hold:
-            pod.events.record(holding.event(facts.on_hold, what))
-            log.info("pod on hold" if what else "pod released", pod_uid=pod.uid, what=what)
-        pod.facts = replace(facts, on_hold=what, released=released)
-        return bool(what)
+        before = pod.facts.on_hold
+        pod.facts = holding.kept(
+            pod.facts,
+            holding.pending(pod.pod or newest or {}, newest, asked, pod.facts),
+            taken_up=pod.facts.admitted or bool(pod.sandboxes),
+            window_open=is_open(self._windows, self._clock.now()),
+        )
+        held = pod.facts.on_hold
+        if held != before:
+            pod.events.record(holding.event(before, held))
+            log.info("pod on hold" if held else "pod released", pod_uid=pod.uid, what=held)
+        return bool(held)
 
     async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:
         """Facts first: an action may rely on them after a crash."""

@@ -74,6 +74,7 @@ def test_annotations_tell_what_the_container_was_started_with() -> None:
         "io.kubernetes.container.preStopHandler": '{"exec":{"command":["x"]}}',
         "io.kubernetes.container.ports": '[{"containerPort":80}]',
         "io.kubernetes.pod.terminationGracePeriod": "5",
+        "kubetide.io/resources": "{}",
     }
 
 

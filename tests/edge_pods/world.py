@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeagent.pods import specs
-from edgeagent.pods.containers import HASH
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.origins import HASH
 from edgeagent.pods.podevents import Record
 from edgeagent.pods.sandboxes import LABEL_NODE
 from edgeagent.pods.view import Refusal

@@ -1,0 +1,261 @@
+"""Bugs planted on purpose, which the properties must find: each is a patch of the real planner.
+
+Several are bugs that the properties once found in it; the others are what a tired engineer might
+write. A mutant may name what happens in the histories that hunt for it, so that it is met soon.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from edgeagent.pods import (
+    absorbing,
+    endings,
+    planning,
+    planning_start,
+    planning_stop,
+    restarting,
+    specs,
+)
+from edgeagent.pods.draft import Draft
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.view import PodView, Wanted
+from shared.objects import Json
+from tests.edge_planning.histories import Happening, deaths, lives, pods
+from tests.edge_planning.properties import (
+    PROPERTIES,
+    a_wanted_pod_comes_to_rest_with_all_running_that_should,
+    an_unwanted_pod_ends,
+)
+
+Plant = Callable[[ExitStack], None]
+Property = Callable[[Json, list[Happening], list[Happening]], None]
+EXAMPLES = 700
+
+
+@dataclass(frozen=True)
+class Mutant:
+    plant: Plant
+    kinds: tuple[str, ...]
+    by: Property | None
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(*kinds: str, by: Property | None = None) -> Callable[[Plant], Plant]:
+    """``by`` is the property that is to find it; left out, any of them may."""
+
+    def register(plant: Plant) -> Plant:
+        MUTANTS[plant.__name__] = Mutant(plant, kinds, by)
+        return plant
+
+    return register
+
+
+def patch(stack: ExitStack, where: Any, name: str, value: Any) -> None:
+    stack.enter_context(mock.patch.object(where, name, value))
+
+
+def hunt(name: str) -> str:
+    """How the first history that shows the bug breaks a property; empty when none does."""
+    found: list[str] = []
+    planted = MUTANTS[name]
+    properties = PROPERTIES if planted.by is None else (planted.by,)
+    with ExitStack() as stack:
+        planted.plant(stack)
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            report_multiple_bugs=False,
+        )
+        @given(st.sampled_from(properties), pods(), lives(*planted.kinds, longest=20), deaths())
+        def look_for_it(
+            holds: Property, pod: Json, life: list[Happening], death: list[Happening]
+        ) -> None:
+            try:
+                holds(pod, life, death)
+            except Exception as error:
+                found.append(
+                    f"{getattr(holds, '__name__', holds)}: {type(error).__name__}: {error}"
+                )
+                raise
+
+        with suppress(Exception):
+            look_for_it()
+    return found[0] if found else ""
+
+
+# Stopping
+
+
+@mutant("a_readiness_probe_changes_its_mind")
+def what_is_not_ready_is_restarted(stack: ExitStack) -> None:
+    decide = planning_start._cause_to_stop
+
+    def hasty(view: PodView, observed: Any, *, spec: Json, known: Any) -> str:
+        unready = view.live.readiness.get(observed.id) is False
+        return "liveness" if unready else decide(view, observed, spec=spec, known=known)
+
+    patch(stack, planning_start, "_cause_to_stop", hasty)
+
+
+@mutant("a_resize")
+def every_resize_restarts(stack: ExitStack) -> None:
+    patch(stack, planning_start, "_resize_restarts", lambda spec, known: True)
+
+
+@mutant("a_liveness_probe_fails")
+def a_failed_probe_stops_nothing(stack: ExitStack) -> None:
+    decide = planning_start._cause_to_stop
+
+    def patient(view: PodView, observed: Any, *, spec: Json, known: Any) -> str:
+        view = replace(view, live=replace(view.live, unhealthy={}))
+        return decide(view, observed, spec=spec, known=known)
+
+    patch(stack, planning_start, "_cause_to_stop", patient)
+
+
+@mutant()
+def sidecars_stop_first(stack: ExitStack) -> None:
+    patch(stack, planning_stop, "_is_its_turn", lambda view, one, running: True)
+
+
+@mutant("time_passes", by=an_unwanted_pod_ends)
+def a_grace_period_begins_anew_at_every_look(stack: ExitStack) -> None:
+    stop = Draft.stop
+
+    def again(self: Draft, one: Any, *, since: float, **how: Any) -> None:
+        stop(self, one, since=self.now.monotonic, **how)
+
+    patch(stack, Draft, "stop", again)
+
+
+@mutant()
+def what_nobody_knows_counts_as_gone(stack: ExitStack) -> None:
+    plan = planning.plan
+
+    def rash(view: PodView, now: Any) -> Any:
+        gone = view.wanted is Wanted.UNKNOWN
+        return plan(replace(view, wanted=Wanted.GONE) if gone else view, now)
+
+    patch(stack, planning, "plan", rash)
+
+
+@mutant()
+def a_pod_ends_before_its_containers(stack: ExitStack) -> None:
+    patch(stack, endings, "something_lives", lambda view: False)
+
+
+@mutant("a_container_exits")
+def a_hook_that_hangs_holds_up_the_end(stack: ExitStack) -> None:
+    patch(stack, PodView, "is_in_hook", lambda self, start: False)
+
+
+# Starting
+
+
+@mutant("a_container_exits")
+def what_ended_always_starts_again(stack: ExitStack) -> None:
+    patch(stack, restarting, "restarts", lambda pod, container, known: True)
+
+
+@mutant("a_container_crashes_twice")
+def a_crash_does_not_wait(stack: ExitStack) -> None:
+    patch(stack, restarting, "delay_after", lambda view, spec, known: 0)
+
+
+@mutant("a_container_exits")
+def a_failed_init_container_counts_as_done(stack: ExitStack) -> None:
+    patch(stack, planning_start, "_succeeded_here", planning_start._began_here)
+
+
+@mutant("a_new_image", "an_operation_fails")
+def an_image_is_at_hand_whatever_the_spec_names_now(stack: ExitStack) -> None:
+    def has_image(draft: Draft, container: Json) -> bool:
+        if container["name"] in draft.view.live.images:
+            return True
+        return has(draft, container)
+
+    has = planning_start._has_image
+    patch(stack, planning_start, "_has_image", has_image)
+
+
+@mutant("a_resize", "a_resize", by=a_wanted_pod_comes_to_rest_with_all_running_that_should)
+def a_container_has_the_resources_of_the_spec_that_is_there_when_it_is_seen(
+    stack: ExitStack,
+) -> None:
+    patch(stack, absorbing, "made_with", lambda made, otherwise: otherwise)
+
+
+@mutant(
+    "the_runtime_loses_a_container",
+    "a_container_crashes_twice",
+    by=a_wanted_pod_comes_to_rest_with_all_running_that_should,
+)
+def the_back_off_of_what_was_lost_never_ends(stack: ExitStack) -> None:
+    patch(stack, LivePod, "_ended_by_the_facts", lambda self: {})
+
+
+@mutant("the_power_is_cut", "the_pause_container_dies")
+def two_sandboxes_have_one_number(stack: ExitStack) -> None:
+    act = Draft.act
+
+    def same(self: Draft, action: Any) -> bool:
+        if isinstance(action, planning_start.StartSandbox):
+            action = replace(action, attempt=0)
+        return act(self, action)
+
+    patch(stack, Draft, "act", same)
+
+
+@mutant("an_operation_fails")
+def what_failed_is_tried_again_at_once(stack: ExitStack) -> None:
+    act = Draft.act
+
+    def eager(self: Draft, action: Any) -> bool:
+        live = replace(self.view.live, troubles={})
+        calm, self.view = self.view, replace(self.view, live=live)
+        try:
+            return act(self, action)
+        finally:
+            self.view = calm
+
+    patch(stack, Draft, "act", eager)
+
+
+# The planner itself
+
+
+@mutant("an_operation_succeeds", by=an_unwanted_pod_ends)
+def one_slot_takes_several_actions(stack: ExitStack) -> None:
+    patch(stack, Draft, "slots", lambda self: set())
+
+
+@mutant("an_operation_fails", "a_container_crashes_twice")
+def nobody_says_when_to_look_again(stack: ExitStack) -> None:
+    patch(stack, Draft, "at", lambda self, monotonic: None)
+
+
+@mutant()
+def a_plan_depends_on_how_often_it_was_asked_for(stack: ExitStack) -> None:
+    asked = itertools.count()
+    grace_of = specs.grace_of
+    patch(stack, specs, "grace_of", lambda pod: grace_of(pod) + next(asked) % 2)
+
+
+@mutant("a_container_crashes_twice")
+def dead_containers_pile_up(stack: ExitStack) -> None:
+    patch(stack, planning_start, "_collect_dead", lambda draft: None)
