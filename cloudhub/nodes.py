@@ -244,6 +244,9 @@ class Nodes:
         if not node.seen:
             return await self._appear(name, node, standing)
         self._keep_alive(name, node, standing)
+        if not self._linked:
+            # What we heard last may be long untrue, and another replica says what is so now.
+            return None
         return await self._refresh(name, node, standing)
 
     async def _refresh(self, name: str, node: NodeRecord, standing: Standing) -> float | None:

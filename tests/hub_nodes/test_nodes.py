@@ -195,6 +195,27 @@ async def test_a_node_of_which_the_broker_knows_nothing_becomes_unknown_after_a_
 
 
 @virtual
+async def test_a_death_heard_before_the_link_broke_is_not_held_against_another_replica() -> None:
+    """Cut off, we do not hear that the agent came back; whose link holds, calls the Node Ready."""
+    world = World()
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(5)
+        world.hear(death(1))
+        await asyncio.sleep(5)
+        world.nodes.linked(False)
+        ready = {"type": "Ready", "status": "True", "reason": "AgentReady"}
+        status = {"status": {"conditions": [ready]}}
+        await world.kube.patch(
+            NODES, "", "n1", status, subresource="status", patch_type="strategic"
+        )
+        world.writes()
+        await asyncio.sleep(600)
+        assert world.writes() == []
+
+
+@virtual
 async def test_while_our_own_link_is_down_nothing_is_said_about_anybody() -> None:
     world = World()
     async with running(world.nodes):
