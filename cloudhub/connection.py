@@ -27,7 +27,7 @@ from shared.errors import LinkError, PermanentError, TemporaryError, WireError
 from shared.link import Connection, ConnectOptions, Link, Message, Subscription, Will
 from shared.messages import HubPresence
 from shared.tasks import run_together
-from shared.topics import Topics
+from shared.topics import Topics, slot_of
 
 log = structlog.get_logger()
 
@@ -101,8 +101,9 @@ class HubConnection:
         self._owned = frozenset(slots)
         self._woken.set()
 
-    def has(self, slot: int) -> bool:
-        return slot in self._subscribed
+    def serves(self, node: str) -> bool:
+        """Whether what this node says comes here."""
+        return self.up and slot_of(node) in self._owned
 
     def publish(self, topic: str, payload: bytes) -> Awaitable[None]:
         """Retained; see ``shared.link.Connection.publish``. Raises LinkError while it is down."""

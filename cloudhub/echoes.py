@@ -14,8 +14,10 @@ from dataclasses import dataclass
 EVERY = 16
 """Messages after which there is to be a new echo."""
 MOST_LIVE = 64
-"""Messages before an echo that are taken for an ordinary moment. So a queue of
-``MOST_LIVE + EVERY`` is long enough for every overflow to be noticed."""
+"""Messages before an echo that are taken for an ordinary moment."""
+LONG_ENOUGH = MOST_LIVE + EVERY + MOST_LIVE // EVERY + 2
+"""A queue of so many is never full unnoticed: what is taken of it before the next echo is sent,
+what may lie before that one, and the echoes among them."""
 MOST = 500
 """The same with the retained messages that were asked for: brokers hold 1000 and more."""
 

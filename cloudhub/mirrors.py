@@ -46,16 +46,19 @@ class Mirrors:
         kube: Kube,
         fleet: Fleet,
         lists: StaticLists,
+        serves: Callable[[str], bool],
         *,
         apply: Callable[[Effects], None],
         node_uid: Callable[[str], str],
         events: Events,
         clock: Clock,
     ) -> None:
-        """``apply`` takes what a write changed in the fleet; ``node_uid`` is empty for no Node."""
+        """``apply`` takes what a write changed in the fleet; ``node_uid`` is empty for no Node.
+        ``serves``: whether what a node says comes here; else its list may be old."""
         self._kube = kube
         self._fleet = fleet
         self._lists = lists
+        self._serves = serves
         self._apply = apply
         self._node_uid = node_uid
         self._events = events
@@ -91,7 +94,7 @@ class Mirrors:
     async def _settle(self, which: Named) -> float | None:
         node, key = which
         known = self._lists.of(node)
-        if known is None or not self._fleet.listed(node):
+        if known is None or not self._fleet.listed(node) or not self._serves(node):
             return None
         mirror = self._fleet.mirror(key)
         if mirror is not None and mirror.node != node:

@@ -53,18 +53,21 @@ class Reporting:
         clear: Callable[[str, ObjectKey], Awaitable[None]],
         statics: StaticLists,
         over: Callable[[PodRecord, bool], None],
+        serves: Callable[[str], bool],
         *,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         """``clear`` empties the topic of a report; it raises LinkError while the link is down.
-        ``over`` is told whether the device runs a pod that has finished."""
+        ``over`` is told whether the device runs a pod that has finished. ``serves``: whether what
+        a node says comes here; else our memory of it may be old."""
         self._kube = kube
         self._fleet = fleet
         self._book = book
         self._clear_topic = clear
         self._statics = statics
         self._over = over
+        self._serves = serves
         self._clock = clock
         self._metrics = metrics
         self._online: set[str] = set()
@@ -128,6 +131,8 @@ class Reporting:
         report = self._fresh.pop(which, None) or self._from_book(which)
         if report is None or key.kind not in ABOUT_PODS or not self._fleet.listed(node):
             return
+        if not self._serves(node):
+            return  # Another replica may: we would undo what it writes, and it what we write.
         async with self._room:
             record = self._fleet.reported_as(key)
             if record is None or record.origin != report.uid:

@@ -75,11 +75,12 @@ class Sync:
         statics = StaticLists(self._book)
         self._reporting = Reporting(
             *(kube, self._fleet, self._book, self._clear_report, statics, self._pod_is_over),
+            serves=self._connection.serves,
             clock=clock,
             metrics=metrics,
         )
         self._mirrors = Mirrors(
-            *(kube, self._fleet, statics),
+            *(kube, self._fleet, statics, self._connection.serves),
             apply=self._apply,
             node_uid=nodes.uid,
             events=self._events,

@@ -106,7 +106,11 @@ class Uplink:
         self._nodes.linked(True)
 
     def slot_up(self, slot: int) -> None:
+        """What was heard before a loss of the link may be unwritten still."""
         self._downlink.slot_up(slot)
+        for node in self._book.nodes_of(slot):
+            self._reporting.look_at(node)
+            self._mirrors.look_at(node)
 
     def slot_down(self, slot: int) -> None:
         self._downlink.slot_down(slot)
@@ -114,7 +118,7 @@ class Uplink:
             del self._births[node]
             self._forgetting.gone(node)
             self._reporting.set_online(node, False)
-        for node in [node for node in self._book.nodes() if slot_of(node) == slot]:
+        for node in self._book.nodes_of(slot):
             self._book.drop_node(node)
 
     def link_down(self) -> None:
@@ -128,8 +132,7 @@ class Uplink:
         await self._forgetting.stop()
 
     def nodes_of(self, slot: int) -> set[str]:
-        reported = {node for node in self._book.nodes() if slot_of(node) == slot}
-        return self._downlink.nodes_of(slot) | reported
+        return self._downlink.nodes_of(slot).union(self._book.nodes_of(slot))
 
     def received(self, message: Message) -> None:
         if message.retained:

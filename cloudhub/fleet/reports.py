@@ -10,10 +10,12 @@ life's (``restarted``) so is what the broker retained of it. Pure. Owned by ``up
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from shared.messages import Report
 from shared.objects import ObjectKey
+from shared.topics import slot_of
 
 MOST_PER_NODE = 2000
 """Reports kept of one node; a device has a few hundred pods at the very most."""
@@ -32,10 +34,14 @@ class _Kept:
 class ReportBook:
     def __init__(self) -> None:
         self._nodes: dict[str, dict[ObjectKey, _Kept]] = {}
+        self._slots: defaultdict[int, set[str]] = defaultdict(set)
 
     def accept(self, node: str, report: Report, payload: bytes, *, retained: bool) -> bool:
         """Whether this is the newest of its object."""
-        kept = self._nodes.setdefault(node, {})
+        if node not in self._nodes:
+            self._nodes[node] = {}
+            self._slots[slot_of(node)].add(node)
+        kept = self._nodes[node]
         old = kept.get(report.key)
         if old is None and len(kept) >= MOST_PER_NODE:
             return False
@@ -73,15 +79,16 @@ class ReportBook:
     def keys(self, node: str) -> list[ObjectKey]:
         return list(self._nodes.get(node, ()))
 
-    def nodes(self) -> list[str]:
-        return list(self._nodes)
+    def nodes_of(self, slot: int) -> list[str]:
+        return sorted(self._slots[slot])
 
     def drop(self, node: str, key: ObjectKey) -> None:
         kept = self._nodes.get(node)
         if kept is not None and key in kept:
             del kept[key]
             if not kept:
-                del self._nodes[node]
+                self.drop_node(node)
 
     def drop_node(self, node: str) -> None:
         self._nodes.pop(node, None)
+        self._slots[slot_of(node)].discard(node)

@@ -10,10 +10,10 @@ from collections import deque
 from itertools import count, islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cloudhub.echoes import EVERY, MOST_LIVE, Echoes
+from cloudhub.echoes import LONG_ENOUGH, Echoes
 from shared.link import PublishRefused
 from shared.messages import Report
 from shared.objects import NO_NAMESPACE, ObjectKey
@@ -130,8 +130,9 @@ def test_a_broker_that_forbids_echoes_is_used_without(monkeypatch: pytest.Monkey
 
 
 @settings(max_examples=300, deadline=None)
+@example(room=LONG_ENOUGH, moves=[(16, 16), (81, 0)])
 @given(
-    room=st.integers(MOST_LIVE + EVERY + 1, 300),
+    room=st.integers(LONG_ENOUGH, 300),
     moves=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 120)), max_size=30),
 )
 def test_whatever_comes_and_goes_a_loss_is_noticed(room: int, moves: list[tuple[int, int]]) -> None:

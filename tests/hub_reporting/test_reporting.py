@@ -400,3 +400,39 @@ def test_old_events_are_not_told_and_many_are_told_slowly() -> None:
         assert len(await world.kube.list(EVENTS)) > len(found)
 
     in_world(story)
+
+
+def test_a_replica_without_a_link_does_not_write_what_it_remembers() -> None:
+    """Its memory is older than what the other one hears: they would undo each other for ever."""
+
+    async def story(world: World) -> None:
+        uid = await running(world)
+        cut_off = world.hubs[0]
+        cut_off.path.reachable = False
+        cut_off.path.cut()
+        world.hub("hub-b")
+        await world.quiet()
+        world.devices[NODE].report(pod_key("web"), uid, {**RUNNING, "podIP": "10.0.0.10"})
+        await world.quiet(0.5)
+        before = len(writes(world))
+        await world.quiet(60)
+        assert (await pod_of(world))["status"]["podIP"] == "10.0.0.10"
+        assert writes(world)[before:] == []
+
+    in_world(story)
+
+
+def test_what_was_heard_before_a_loss_of_the_link_is_written_after_it() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        world.hubs[0].path.cut()
+        await world.kube.patch(
+            *(PODS, "default", "web"),
+            {"metadata": {"uid": uid}, "status": {"podIP": "10.0.0.66"}},
+            subresource="status",
+            patch_type="strategic",
+        )
+        await world.quiet()
+        assert (await pod_of(world))["status"]["podIP"] == "10.0.0.9"
+
+    in_world(story)
