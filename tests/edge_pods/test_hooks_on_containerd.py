@@ -21,8 +21,11 @@ async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device
         yield one
 
 
-SERVES = "mkdir /www; httpd -p 8080 -h /www; trap 'exit 7' TERM; sleep 3600 & wait"
-"""Answers every path with 404."""
+SERVES = "trap 'exit 7' TERM; mkdir /www; httpd -p 8080 -h /www; echo serving; sleep 3600 & wait"
+"""Answers every path with 404, from when it has said so."""
+AT_ONCE = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1}
+"""For hooks that fail at once: a shell that has not set its trap yet ignores SIGTERM, being
+process 1."""
 
 
 def by_exec(script: str) -> Json:
@@ -54,7 +57,7 @@ async def test_any_answer_is_success_for_an_http_hook(device: Device) -> None:
     """The request names the container's port, and goes from the device to the pod's address."""
     ports = [{"name": "web", "containerPort": 8080}]
     uid = device.apply(hooked("preStop", by_http(port="web"), SERVES, ports=ports))
-    await device.until(lambda: device.runs(uid))
+    await device.until(lambda: device.log(uid) == "serving" and device.runs(uid))
     device.delete(uid, grace=10)
     await device.until(lambda: device.finished(uid))
     assert "FailedPreStopHook" not in device.reasons(uid), "404 is an answer"
@@ -62,7 +65,7 @@ async def test_any_answer_is_success_for_an_http_hook(device: Device) -> None:
 
 
 async def test_an_http_hook_that_gets_no_answer_fails(device: Device) -> None:
-    uid = device.apply(hooked("postStart", by_http()), restartPolicy="Never")
+    uid = device.apply(hooked("postStart", by_http()), **AT_ONCE)
     await device.until(lambda: device.status(uid).get("phase") == "Failed")
     assert device.messages(uid, "FailedPostStartHook") == ["PostStartHook failed"]
 
@@ -71,7 +74,7 @@ async def test_an_https_hook_that_meets_plain_http_is_tried_again_without_tls(
     device: Device,
 ) -> None:
     uid = device.apply(hooked("preStop", by_http(scheme="HTTPS"), SERVES))
-    await device.until(lambda: device.runs(uid))
+    await device.until(lambda: device.log(uid) == "serving" and device.runs(uid))
     address = device.status(uid)["podIP"]
     device.delete(uid, grace=10)
     await device.until(lambda: device.finished(uid))
@@ -85,7 +88,7 @@ async def test_an_https_hook_that_meets_plain_http_is_tried_again_without_tls(
 
 async def test_a_failed_post_start_hook_kills_the_container_and_is_told(device: Device) -> None:
     """What the hook said is in the status, not in the Event: it may be a secret."""
-    hook = by_exec("echo s3cret; exit 3")
+    hook = by_exec("sleep 0.5; echo s3cret; exit 3")
     uid = device.apply(hooked("postStart", hook), restartPolicy="OnFailure")
     await device.until(lambda: device.container(uid).get("restartCount") == 1)
     assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 7
@@ -114,7 +117,8 @@ async def test_a_failed_post_start_hook_kills_the_container_and_is_told(device: 
 async def test_after_a_failed_post_start_hook_the_restart_policy_decides(
     device: Device, policy: str, text: str, phase: str
 ) -> None:
-    uid = device.apply(hooked("postStart", by_exec("exit 3"), text), restartPolicy=policy)
+    fails = by_exec("sleep 0.5; exit 3")  # The container has set its trap by then.
+    uid = device.apply(hooked("postStart", fails, text), restartPolicy=policy)
     await device.until(lambda: device.status(uid).get("phase") == phase)
     await asyncio.sleep(1)
     assert device.container(uid)["restartCount"] == 0
@@ -123,7 +127,7 @@ async def test_after_a_failed_post_start_hook_the_restart_policy_decides(
 async def test_a_tcp_socket_is_no_hook(device: Device) -> None:
     """The API keeps the field, and documents that it fails."""
     hook = {"tcpSocket": {"port": 8080}}
-    uid = device.apply(hooked("postStart", hook, SERVES), restartPolicy="Never")
+    uid = device.apply(hooked("postStart", hook, SERVES), **AT_ONCE)
     await device.until(lambda: device.status(uid).get("phase") == "Failed")
     assert device.messages(uid, "FailedPostStartHook") == ["PostStartHook failed"]
 
