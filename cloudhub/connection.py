@@ -102,8 +102,8 @@ class HubConnection:
         self._woken.set()
 
     def serves(self, node: str) -> bool:
-        """Whether what this node says comes here."""
-        return self.up and slot_of(node) in self._owned
+        """Whether what this node says comes here, and what the broker retains of it has come."""
+        return slot_of(node) in self._subscribed
 
     def publish(self, topic: str, payload: bytes) -> Awaitable[None]:
         """Retained; see ``shared.link.Connection.publish``. Raises LinkError while it is down."""

@@ -132,7 +132,7 @@ class Reporting:
         if report is None or key.kind not in ABOUT_PODS or not self._fleet.listed(node):
             return
         if not self._serves(node):
-            return  # Another replica may: we would undo what it writes, and it what we write.
+            return  # Our memory may be old: we would undo, or clear, what another replica wrote.
         async with self._room:
             record = self._fleet.reported_as(key)
             if record is None or record.origin != report.uid:

@@ -436,3 +436,33 @@ def test_what_was_heard_before_a_loss_of_the_link_is_written_after_it() -> None:
         assert (await pod_of(world))["status"]["podIP"] == "10.0.0.9"
 
     in_world(story)
+
+
+def test_what_a_replica_remembers_clears_no_newer_report() -> None:
+    """Cut off, it heard nothing of the new pod; back, it reads first what the broker retains."""
+
+    async def story(world: World) -> None:
+        uid = await running(world)
+        cut_off = world.hubs[0]
+        cut_off.path.reachable = False
+        cut_off.path.cut()
+        other = world.hub("hub-b")
+        await world.quiet()
+        await world.kube.delete(PODS, "default", "web", uid=uid, grace=0)
+        new = (await world.pod("web"))["metadata"]["uid"]
+        await world.quiet()
+        world.devices[NODE].report(pod_key("web"), new, {**RUNNING, "podIP": "10.0.0.10"})
+        await world.quiet()
+        await other.stop()
+        cut_off.path.reachable = True
+        kept = retained_reports(world)
+        for _ in range(100_000):
+            if cut_off.sync.connected:
+                break
+            await asyncio.sleep(0.001)
+        cut_off.sync._reporting.look_at(NODE)  # As when the API says something just then.
+        await world.quiet()
+        assert retained_reports(world) == kept
+        assert (await pod_of(world))["status"]["podIP"] == "10.0.0.10"
+
+    in_world(story)
