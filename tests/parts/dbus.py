@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class PrivateBus:
         shutil.rmtree(self.root)
 
 
-class PlayedService:
+class PlayedService(ABC):
     """Owns one name of the bus; a thread serves it until ``close``."""
 
     def __init__(self, address: str, name: str) -> None:
@@ -101,11 +102,11 @@ class PlayedService:
         self._thread.join(5)
         self.connection.close()
 
+    @abstractmethod
     def answer(self, message: Any) -> None:
         """To a call; the guard is held."""
-        raise NotImplementedError
 
-    def look(self) -> None:
+    def look(self) -> None:  # noqa: B027 - most services have nothing to look at.
         """Every few milliseconds; the guard is held."""
 
     def _serve(self) -> None:
