@@ -82,6 +82,8 @@ class Containerd:
         """``program`` may be another one than the system's, with its own tools beside it."""
         self._program = program
         self.root = Path(tempfile.mkdtemp(prefix="ktc-"))
+        # Pods with users of their own pass through it to their files.
+        self.root.chmod(0o711)
         self.socket = self.root / "containerd.sock"
         self.address = f"unix://{self.socket}"
         self.log = self.root / "containerd.log"

@@ -19,6 +19,7 @@ NAMESPACE = "default"
 PODS_NAMED = tuple(f"pod-{number}" for number in range(6))
 OBJECTS_NAMED = ("red", "blue")
 PODS_WITH_TOKEN = PODS_NAMED[:2]
+PODS_WITH_OWN_USERS = PODS_NAMED[1:3]
 TOKEN_SECONDS = 86_400
 """So long that no renewal falls into the time in which nothing may be sent."""
 GRACES = (0, 0, 1, 5, 30, 30, 30, 120)
@@ -195,6 +196,8 @@ class Users:
             spec["volumes"] = [{"name": "settings", "configMap": volume}]
             mount = {"name": "settings", "mountPath": "/settings"}
             containers[0]["volumeMounts"] = [mount]
+        if name in PODS_WITH_OWN_USERS:
+            spec["hostUsers"] = False
         if name in PODS_WITH_TOKEN:
             token = {"path": "token", "expirationSeconds": TOKEN_SECONDS}
             access = {"name": "access", "projected": {"sources": [{"serviceAccountToken": token}]}}

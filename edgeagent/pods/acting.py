@@ -30,7 +30,7 @@ from edgeagent.pods.actions import (
     StopSandbox,
 )
 from edgeagent.pods.draft import MINIMUM_GRACE
-from edgeagent.pods.errors import ConfigError, PodTrouble
+from edgeagent.pods.errors import SANDBOX_FAILED, ConfigError, PodTrouble
 from edgeagent.pods.handlers import Target
 from edgeagent.pods.hooks import HookFailed, Hooks
 from edgeagent.pods.live import LivePod
@@ -52,6 +52,10 @@ _STARTS_AT_ONCE = 4
 """Sandboxes and containers that are being started at the same time, of all pods."""
 _SERVICES_PATIENCE, _SERVICES_LOOK = 3.0, 0.05
 """Seconds that a container waits for Services that are on their way, and between two looks."""
+
+
+_BEGINNINGS = {"Failed": "Error: ", SANDBOX_FAILED: "Failed to create pod sandbox: "}
+"""Of messages, by the reason of the Event."""
 
 
 class Acting:
@@ -151,6 +155,7 @@ class Acting:
             pod.pod,
             attempt=action.attempt,
             seen=pod.facts.started_at,
+            first_id=pod.facts.first_id,
             record=pod.events.record,
         )
         under = {LIST_REVISION: str(self._revision())}
@@ -202,6 +207,7 @@ class Acting:
             pod.pod,
             attempt=sandbox.attempt,
             seen=pod.facts.started_at,
+            first_id=pod.facts.first_id,
             record=lambda event: None,
         )
         async with self._starting:
@@ -322,13 +328,13 @@ class Acting:
         path = specs.field_path(pod.pod, getattr(action, "name", ""))
         if isinstance(error, PodTrouble):
             if error.event:
-                words = str(error) if error.event != "Failed" else f"Error: {error}"
+                words = f"{_BEGINNINGS.get(error.event, '')}{error}"
                 pod.events.record(warning(error.event, words, field_path=path))
         elif isinstance(error, RuntimeAway):
             return
         elif isinstance(action, StartSandbox):
-            words = f"Failed to create pod sandbox: {error}"
-            pod.events.record(warning("FailedCreatePodSandBox", words))
+            words = f"{_BEGINNINGS[SANDBOX_FAILED]}{error}"
+            pod.events.record(warning(SANDBOX_FAILED, words))
         elif isinstance(action, ResizeContainer):
             pod.events.record(resizing.failed(pod.pod, str(error)))
         elif isinstance(action, StartContainer):

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
 
-from edgeagent.pods import nodeaffinity, quantities, resources, security, specs
+from edgeagent.pods import nodeaffinity, quantities, resources, security, specs, userids
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.supported import unsupported
 from edgeagent.pods.view import Refusal
@@ -47,6 +47,7 @@ def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | Non
         or _operating_system(pod)
         or _sysctls(pod)
         or _security(pod, node)
+        or _users(pod)
         or _image_volumes(pod, node)
         or _room(pod, kept, node)
         or _place(pod, node)
@@ -124,6 +125,20 @@ def _security(pod: Json, node: NodeFacts) -> Refusal | None:
         words = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
         return Refusal("AppArmor", words)
     return None
+
+
+def _users(pod: Json) -> Refusal | None:
+    """What the API does not allow together; static pods never were there."""
+    if not userids.are_own(pod):
+        return None
+    spec = pod["spec"]
+    bad = [f"spec.{name}" for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    for one in specs.every_container(pod):
+        if one.get("volumeDevices"):
+            bad.append(f"volumeDevices of container {one['name']}")
+    if not bad:
+        return None
+    return Refusal("UnsupportedPodField", f"{bad[0]}: Forbidden: when `hostUsers` is false")
 
 
 def _image_volumes(pod: Json, node: NodeFacts) -> Refusal | None:

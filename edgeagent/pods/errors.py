@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from shared.errors import TemporaryError
 
+SANDBOX_FAILED = "FailedCreatePodSandBox"
+
 
 class PodTrouble(TemporaryError):
     """``event`` is the reason of the Event that goes with it; empty = one was recorded already."""
@@ -32,7 +34,7 @@ class SandboxConfigError(PodTrouble):
     """A pod's shared world cannot be configured."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("CreatePodSandboxError", message, event="FailedCreatePodSandBox")
+        super().__init__("CreatePodSandboxError", message, event=SANDBOX_FAILED)
 
 
 class MountError(PodTrouble):

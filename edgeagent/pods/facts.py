@@ -101,6 +101,8 @@ class PodFacts:
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     sandbox_attempt: int = -1
     ips: tuple[str, ...] = ()
+    first_id: int = 0
+    """Of the pod's own users and groups (``userids.py``); 0 = it has those of the device."""
     stopping: Stopping | None = None
     final: Json | None = None
     """The last status: set when everything has ended, and nothing is started ever after."""

@@ -6,10 +6,10 @@ with the process; ``view`` freezes it for the planner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from edgeagent.pods import resizing, restarting, specs, status, telling
+from edgeagent.pods import resizing, restarting, specs, status, telling, userids
 from edgeagent.pods.eventing import EventLog
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod
@@ -142,6 +142,12 @@ class LivePod:
         if not (before and after and replace(before, message=after.message) == after):
             self.events.record(event)
         return body if refused is None else allocated
+
+    def take_ids(self, others: Callable[[], Collection[int]]) -> None:
+        """Users of its own, before it is started; ``others`` are those that are taken."""
+        if userids.are_own(self.pod) and self.refusal is None and self.facts.final is None:
+            first = userids.first_id(self.facts, self.sandboxes, others())
+            self.facts = replace(self.facts, first_id=first)
 
     def tell(self, plan: Plan) -> None:
         """The Events that follow from a plan, before its facts become the pod's."""

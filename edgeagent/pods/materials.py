@@ -153,10 +153,12 @@ class PodMaterials:
             record=record,
         )
 
-    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig:
+    def sandbox(
+        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
+    ) -> SandboxConfig:
         """Also tells what the pod runs without."""
         config, events = sandbox_config(
-            pod, self._node, attempt=attempt, paths=self._paths, seen=seen
+            pod, self._node, attempt=attempt, paths=self._paths, seen=seen, first_id=first_id
         )
         for left_out in unsupported(pod):
             record(warning("UnsupportedField", f"{left_out.field}: {left_out.message}"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
+from edgeagent.pods import userids
 from edgeagent.pods.sandboxes import LABEL_NODE
 from edgeagent.runtime.port import Runtime, Sandbox
 from shared.tasks import stop
@@ -25,6 +26,8 @@ class Observer:
         self._node = node
         self._seen: dict[str, dict[str, Sandbox]] = defaultdict(dict)
         self._fresh: set[str] = set()
+        self.first_ids: dict[str, set[int]] = {}
+        """Which users are taken, by uid of the pod and by the last list; of other agents too."""
         self._listing: asyncio.Task[list[Sandbox]] | None = None
         self._next: asyncio.Task[list[Sandbox]] | None = None
 
@@ -83,6 +86,7 @@ class Observer:
             await asyncio.wait({before})
         self._listing, self._next = self._next, None
         found = await self._runtime.list_sandboxes()
+        self.first_ids = userids.written(found)
         return [one for one in found if one.labels.get(LABEL_NODE) == self._node]
 
     async def close(self) -> None:

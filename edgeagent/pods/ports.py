@@ -108,7 +108,9 @@ class Materials(Protocol):
         """By the pull policy; tells its own Events."""
         ...
 
-    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig: ...
+    def sandbox(
+        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
+    ) -> SandboxConfig: ...
 
     async def container(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from edgeagent.pods import cgroups, naming, specs
+from edgeagent.pods import cgroups, naming, specs, userids
 from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
@@ -17,6 +17,7 @@ from edgeagent.runtime.port import (
     LABEL_POD_NAME,
     LABEL_POD_NAMESPACE,
     LABEL_POD_UID,
+    IdRange,
     PortMapping,
     SandboxConfig,
     SandboxSecurity,
@@ -32,10 +33,20 @@ LIST_REVISION = "kubetide.io/list-revision"
 
 
 def sandbox_config(
-    pod: Json, node: NodeFacts, *, attempt: int, paths: PodPaths, seen: float = 0.0
+    pod: Json,
+    node: NodeFacts,
+    *,
+    attempt: int,
+    paths: PodPaths,
+    seen: float = 0.0,
+    first_id: int = 0,
 ) -> tuple[SandboxConfig, tuple[PodEvent, ...]]:
-    """``seen`` is when the agent took the pod up, in seconds since 1970."""
+    """``seen`` is when the agent took the pod up, in seconds since 1970.
+
+    ``first_id`` is that of users of its own, for a pod that asks for them.
+    """
     dns, events = naming.dns(pod, node)
+    ids = userids.id_range(pod, first_id, node)
     config = SandboxConfig(
         name=specs.name_of(pod),
         namespace=specs.namespace_of(pod),
@@ -44,12 +55,12 @@ def sandbox_config(
         hostname=naming.hostname(pod, node).kernel,
         log_directory=str(paths.log_directory(pod)),
         labels=labels(pod, node),
-        annotations=_annotations(pod, seen),
+        annotations=_annotations(pod, seen, ids),
         dns=dns,
         ports=_ports(pod),
         cgroup_parent=cgroups.parent(pod, node.cgroup_driver),
         sysctls=_sysctls(pod),
-        security=_security(pod),
+        security=_security(pod, ids),
         runtime_handler=_handler(pod, node),
     )
     return config, events
@@ -65,12 +76,13 @@ def labels(pod: Json, node: NodeFacts) -> dict[str, str]:
     }
 
 
-def _annotations(pod: Json, seen: float) -> dict[str, str]:
+def _annotations(pod: Json, seen: float, ids: IdRange | None) -> dict[str, str]:
     stamp = datetime.fromtimestamp(seen, UTC).isoformat(timespec="microseconds")
     return {
         "kubernetes.io/config.source": "api",
         "kubernetes.io/config.seen": stamp.replace("+00:00", "Z"),
         **(pod["metadata"].get("annotations") or {}),
+        **({userids.FIRST_ID: str(ids.first)} if ids else {}),
     }
 
 
@@ -96,7 +108,7 @@ def _sysctls(pod: Json) -> dict[str, str]:
     return {one["name"].replace("/", "."): str(one["value"]) for one in wanted}
 
 
-def _security(pod: Json) -> SandboxSecurity:
+def _security(pod: Json, ids: IdRange | None) -> SandboxSecurity:
     spec = pod["spec"]
     context = spec.get("securityContext") or {}
     user = context.get("runAsUser")
@@ -111,6 +123,7 @@ def _security(pod: Json) -> SandboxSecurity:
         run_as_group=context.get("runAsGroup") if user is not None else None,
         supplemental_groups=groups(pod),
         selinux=context.get("seLinuxOptions") or {},
+        ids=ids,
     )
 
 

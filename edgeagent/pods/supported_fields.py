@@ -87,7 +87,7 @@ TABLE: dict[str, dict[str, Field]] = {
         "topologySpreadConstraints": idle("any", _SCHEDULER),
         "setHostnameAsFQDN": yes("flag"),
         "os": yes("OS"),
-        "hostUsers": only(True, shape="flag", note="user namespaces are not supported here yet"),
+        "hostUsers": yes("flag", "false needs a runtime with user namespaces"),
         "schedulingGates": idle("any", _SCHEDULER),
         "resourceClaims": no("any", "dynamic resource allocation is not supported on edge nodes"),
         "resources": no("Resources", "pod-level resources are not supported on edge nodes yet"),

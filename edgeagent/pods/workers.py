@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import structlog
 
-from edgeagent.pods import holding, planning, reporting, resizing
+from edgeagent.pods import holding, planning, reporting, resizing, userids
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import made_under, pod_of, recovered
@@ -128,13 +128,15 @@ class Pods:
 
     def active(self) -> list[Json]:
         """Pods that were taken up and have not ended: what they hold is not free."""
-        facts = [*self._remembered.values(), *(pod.facts for pod in self._pods.values())]
-        return [one.pod for one in facts if one.admitted and one.final is None and one.pod]
+        every = self._facts().values()
+        return [one.pod for one in every if one.admitted and one.final is None and one.pod]
 
     def facts(self) -> list[Json]:
         """What must outlive the agent about each pod, stored or not."""
-        facts = {**self._remembered, **{uid: pod.facts for uid, pod in self._pods.items()}}
-        return [facts[uid].to_json() for uid in sorted(facts)]
+        return [one.to_json() for _, one in sorted(self._facts().items())]
+
+    def _facts(self) -> dict[str, PodFacts]:
+        return {**self._remembered, **{uid: pod.facts for uid, pod in self._pods.items()}}
 
     # For housekeeping (``held.PodsOfDevice``)
 
@@ -240,6 +242,7 @@ class Pods:
             self._drop(uid)
             return None
         await self._hear_out(pod)
+        pod.take_ids(lambda: userids.taken(uid, self._facts(), self._observer.first_ids))
         pod.take_shutdown(self._shutdown(pod.pod) if self._shutdown else None)
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
@@ -290,8 +293,8 @@ class Pods:
         """Also brings the pod's body up to date; what it was is kept for stopping it well."""
         desired = self._desired.pods().get(pod.uid)
         if desired is not None:
-            known = {**self._remembered, **{uid: one.facts for uid, one in self._pods.items()}}
-            if holding.waits(pod.uid, desired.key, known) and not pod.sandboxes:
+            waits = holding.waits(pod.uid, desired.key, self._facts())
+            if waits and not pod.sandboxes:
                 return Wanted.UNKNOWN, None
             asked = Wanted.RUN if desired.grace is None else Wanted.DELETE
             held = self._holds(pod, desired.pod, asked)

@@ -16,6 +16,7 @@ from edgeagent.runtime.port import (
     ContainerConfig,
     Device,
     DnsConfig,
+    IdRange,
     ImageAuth,
     Mount,
     PortMapping,
@@ -82,7 +83,7 @@ def container_config(config: ContainerConfig, sandbox: SandboxSecurity) -> Any:
         args=config.args,
         working_dir=config.working_dir,
         envs=[cri.KeyValue(key=key, value=value) for key, value in config.env],
-        mounts=[_mount(mount) for mount in config.mounts],
+        mounts=[_mount(mount, sandbox.ids) for mount in config.mounts],
         devices=[_device(device) for device in config.devices],
         labels=dict(config.labels),
         annotations=dict(config.annotations),
@@ -138,8 +139,11 @@ def _dns(dns: DnsConfig) -> Any:
     return cri.DNSConfig(servers=dns.servers, searches=dns.searches, options=dns.options)
 
 
-def _mount(mount: Mount) -> Any:
+def _mount(mount: Mount, ids: IdRange | None) -> Any:
+    """Files have the owners on the device that the pod sees, so that volumes can be shared."""
     return cri.Mount(
+        uidMappings=_mappings(ids),
+        gidMappings=_mappings(ids),
         host_path=mount.host_path,
         container_path=mount.container_path,
         readonly=mount.readonly,
@@ -205,7 +209,21 @@ def _namespaces(security: SandboxSecurity, *, processes_of: str = "") -> Any:
         pid=_processes(security, processes_of),
         ipc=cri.NODE if security.host_ipc else cri.POD,
         target_id=processes_of,
+        userns_options=_users(security.ids),
     )
+
+
+def _users(ids: IdRange | None) -> Any:
+    if ids is None:
+        return None
+    return cri.UserNamespace(mode=cri.POD, uids=_mappings(ids), gids=_mappings(ids))
+
+
+def _mappings(ids: IdRange | None) -> list[Any]:
+    """Groups like users, as on a kubelet."""
+    if ids is None:
+        return []
+    return [cri.IDMapping(host_id=ids.first, container_id=0, length=ids.length)]
 
 
 def _processes(security: SandboxSecurity, of: str) -> Any:

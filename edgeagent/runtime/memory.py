@@ -2,7 +2,8 @@
 
 Owns no state; the device (``memory_device.py``) has it. It is as strict as a real runtime where
 that catches mistakes of the caller: names are taken until removed, containers need a ready sandbox
-and a present image, only a created container can be started.
+with the same users and a present image, only a created container can be started. Stricter than one
+in this: two pods cannot have the same users.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from edgeagent.runtime.abilities import RuntimeInfo
+from edgeagent.runtime.abilities import Handler, RuntimeInfo
 from edgeagent.runtime.memory_device import SIGKILLED, Call, MemoryDevice, Pod, Process
 from edgeagent.runtime.port import (
     LABEL_CONTAINER_NAME,
@@ -42,7 +43,8 @@ class MemoryRuntime:
 
     async def info(self) -> RuntimeInfo:
         await self._called("info")
-        return RuntimeInfo("memory", "1", has_events=True)
+        able = Handler(user_namespaces=True)
+        return RuntimeInfo("memory", "1", has_events=True, handlers=(able,))
 
     async def network_ready(self) -> tuple[bool, str]:
         await self._called("network_ready")
@@ -85,6 +87,7 @@ class MemoryRuntime:
         taken = {(pod.config.uid, pod.config.attempt) for pod in self.device.pods.values()}
         if (config.uid, config.attempt) in taken:
             raise TemporaryError(f"the sandbox name {config.name}_{config.attempt} is taken")
+        self.device.check_ids(config)
         number = self.device.next_id()
         address = f"10.88.{number // 250 % 250}.{number % 250 + 2}"
         sandbox = Sandbox(
@@ -123,6 +126,8 @@ class MemoryRuntime:
     ) -> str:
         await self._called("create_container", f"{sandbox.namespace}/{sandbox.name}/{config.name}")
         pod = self.device.ready_pod(sandbox_id)
+        if sandbox.security.ids != pod.config.security.ids:
+            raise TemporaryError("the user namespace of the sandbox is another one")
         image = self.device.image(config.image)
         if image is None:
             raise TemporaryError(f"the image {config.image} is not there")

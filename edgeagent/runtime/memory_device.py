@@ -134,6 +134,15 @@ class MemoryDevice:
         self.images[name] = Image(image_id, tags=(name,), size_bytes=1_000_000, user=user)
         return self.images[name]
 
+    def check_ids(self, config: SandboxConfig) -> None:
+        """No two pods have a user in common."""
+        for pod in self.pods.values():
+            mine, theirs = config.security.ids, pod.config.security.ids
+            if mine and theirs and pod.config.uid != config.uid:
+                apart = max(mine.first, theirs.first) >= min(mine.end, theirs.end)
+                if not apart:
+                    raise TemporaryError(f"the users of {config.name} are {pod.config.name}'s")
+
     def kill(self, container_id: str, *, exit_code: int = SIGKILLED, reason: str = "") -> None:
         """The process dies by itself: a crash, the OOM killer (reason ``OOMKilled``)."""
         self.end(self.process(container_id), exit_code, reason=reason)

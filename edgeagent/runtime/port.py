@@ -82,6 +82,18 @@ class SeccompProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class IdRange:
+    """Users and groups of the device that stand for those from 0 on inside a pod."""
+
+    first: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        return self.first + self.length
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSecurity:
     host_network: bool = False
     host_pid: bool = False
@@ -93,6 +105,8 @@ class SandboxSecurity:
     supplemental_groups: tuple[int, ...] = ()
     seccomp: SeccompProfile = SeccompProfile("RuntimeDefault")
     selinux: Mapping[str, str] = field(default_factory=dict)
+    ids: IdRange | None = None
+    """Of the pod's own user namespace; None = the device's users are the pod's."""
 
 
 @dataclass(frozen=True, slots=True)

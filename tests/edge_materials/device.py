@@ -69,7 +69,9 @@ class Device:
     async def start(self, whole: Json, *, name: str = "main") -> str:
         """Everything a worker does for one container; returns its id."""
         await self.materials.prepare(whole)
-        sandbox = self.materials.sandbox(whole, attempt=0, seen=0.0, record=self.events.append)
+        sandbox = self.materials.sandbox(
+            whole, attempt=0, seen=0.0, first_id=0, record=self.events.append
+        )
         sandbox_id = await self.runtime.start_sandbox(sandbox)
         status = await self.runtime.inspect_sandbox(sandbox_id)
         assert status is not None

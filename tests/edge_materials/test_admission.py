@@ -177,6 +177,21 @@ def test_security_that_the_node_cannot_enforce_is_refused() -> None:
         assert refusal(armoured, [], replace(NODE, apparmor=True)) is None
 
 
+@pytest.mark.parametrize("field", ["hostNetwork", "hostPID", "hostIPC"])
+def test_users_of_its_own_and_the_devices_namespaces_do_not_go_together(field: str) -> None:
+    words = f"spec.{field}: Forbidden: when `hostUsers` is false"
+    both = pod(hostUsers=False, **{field: True})
+    assert refusal(both, [], NODE) == Refusal("UnsupportedPodField", words)
+    assert refusal(pod(hostUsers=True, **{field: True}), [], NODE) is None
+    assert refusal(pod(hostUsers=False, **{field: False}), [], NODE) is None
+
+
+def test_users_of_its_own_and_block_devices_do_not_go_together() -> None:
+    raw = pod(container(volumeDevices=[{"name": "v", "devicePath": "/d"}]), hostUsers=False)
+    found = refusal(raw, [], NODE)
+    assert found and found.message.startswith("volumeDevices of container main: Forbidden")
+
+
 def test_a_field_that_is_not_supported_is_named() -> None:
     drive = pod(volumes=[{"name": "v", "csi": {"driver": "c"}}])
     assert refusal(drive, [], NODE) == Refusal(

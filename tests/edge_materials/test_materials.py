@@ -161,9 +161,8 @@ def test_a_pod_that_makes_no_sense_is_refused(bench: Bench, whole: Json) -> None
 
 
 def test_what_a_pod_runs_without_is_told_when_it_starts(bench: Bench) -> None:
-    bench.materials.sandbox(
-        pod(container(teleport=True)), attempt=0, seen=0.0, record=bench.events.append
-    )
+    whole = pod(container(teleport=True))
+    bench.materials.sandbox(whole, attempt=0, seen=0.0, first_id=0, record=bench.events.append)
     told = [one.message for one in bench.events if one.reason == "UnsupportedField"]
     assert told == [
         "spec.containers[0].teleport: this version of the agent does not know the field"

@@ -152,8 +152,8 @@ def test_a_restart_rule_of_a_newer_api_is_refused_not_taken_for_another() -> Non
 
 
 def test_a_value_that_is_not_supported_refuses_the_pod() -> None:
-    assert fields(pod(hostUsers=False)) == ["spec.hostUsers"]
-    assert fields(pod(hostUsers=True)) == []
+    assert fields(pod(restartPolicy="Sometimes")) == ["spec.restartPolicy"]
+    assert fields(pod(restartPolicy="Never")) == []
     assert fields(pod(dnsPolicy="Psychic")) == ["spec.dnsPolicy"]
 
 

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,18 @@ class Device:
     def start_agent(self) -> None:
         self.pods = self._new_pods()
         self._task = asyncio.create_task(self.pods.run())
+
+    async def meet_runtime(self) -> None:
+        """A new agent that knows what its runtime is and can, as a whole agent does."""
+        await self.kill_agent()
+        info = await self.runtime.info()
+        self.node = replace(
+            self.node,
+            runtime_name=info.name,
+            runtime_version=info.version,
+            handlers=info.handlers,
+        )
+        self.start_agent()
 
     async def kill_agent(self) -> None:
         if self._task is not None:

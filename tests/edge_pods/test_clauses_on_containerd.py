@@ -227,7 +227,9 @@ async def test_a_pod_that_does_not_fit_is_failed_and_nothing_of_it_is_made(small
         small.apply(a_script(OBEYS, securityContext=armoured)): (
             "AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host"
         ),
-        small.apply(a_script(OBEYS), hostUsers=False): ("UnsupportedPodField", ""),
+        small.apply(a_script(OBEYS), hostUsers=False, hostPID=True): (
+            "UnsupportedPodField", "spec.hostPID: Forbidden: when `hostUsers` is false"
+        ),
     }  # fmt: skip
     for uid, (reason, words) in refused.items():
         await small.until(lambda uid=uid: small.status(uid).get("phase") == "Failed")  # type: ignore[misc]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,7 @@ ABSENT = "127.0.0.1:9/no/such:1"
 async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
     """It knows its runtime, as an agent does."""
     async with a_device(containerd, tmp_path) as one:
-        await one.kill_agent()
-        info = await one.runtime.info()
-        one.node = replace(one.node, runtime_name=info.name, runtime_version=info.version)
-        one.start_agent()
+        await one.meet_runtime()
         yield one
 
 

@@ -17,8 +17,10 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.origins import HASH
 from edgeagent.pods.podevents import Record
 from edgeagent.pods.sandboxes import LABEL_NODE
+from edgeagent.pods.userids import FIRST_ID, id_range
 from edgeagent.pods.view import Refusal
 from edgeagent.pods.workers import Pods
+from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import Behaviour, MemoryDevice, Process
 from edgeagent.runtime.port import (
@@ -30,6 +32,7 @@ from edgeagent.runtime.port import (
     Image,
     Resources,
     SandboxConfig,
+    SandboxSecurity,
 )
 from edgeagent.windows import Window
 from shared.errors import KubetideError, StoreBusy
@@ -37,7 +40,7 @@ from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
 from simulator.clock import SimClock
 
-NODE = NodeFacts("edge-1", ips=("192.0.2.7",))
+NODE = NodeFacts("edge-1", ips=("192.0.2.7",), handlers=(Handler("", user_namespaces=True),))
 
 
 def a_container(name: str = "main", **fields: Any) -> Json:
@@ -160,7 +163,9 @@ class PlainMaterials:
             await self.device.clock.sleep(self.pull_seconds)
         return self.device.add_image(container["image"])
 
-    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig:
+    def sandbox(
+        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
+    ) -> SandboxConfig:
         return SandboxConfig(
             name=specs.name_of(pod),
             namespace=specs.namespace_of(pod),
@@ -169,6 +174,8 @@ class PlainMaterials:
             hostname=specs.name_of(pod),
             log_directory="/logs",
             labels={LABEL_NODE: NODE.name, LABEL_POD_UID: specs.uid_of(pod)},
+            annotations={FIRST_ID: str(first_id)},
+            security=SandboxSecurity(ids=id_range(pod, first_id, NODE)),
         )
 
     async def container(

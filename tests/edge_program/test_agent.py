@@ -42,9 +42,11 @@ class Files(PlainMaterials):
     def node_changed(self, node: NodeFacts) -> None:
         self.node = node
 
-    def sandbox(self, pod: Json, *, attempt: int, seen: float, record: Record) -> SandboxConfig:
+    def sandbox(
+        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
+    ) -> SandboxConfig:
         self.begun_on.append(self.node.runtime_version)
-        return super().sandbox(pod, attempt=attempt, seen=seen, record=record)
+        return super().sandbox(pod, attempt=attempt, seen=seen, first_id=first_id, record=record)
 
 
 class Machine:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.containerd import PACKAGES, PROGRAMS, Containerd
+from edgeagent.runtime.abilities import RuntimeInfo
 from tests.parts import images
 from tests.parts.missing import need, need_root
 
@@ -24,6 +25,15 @@ OTHER = "KUBETIDE_TEST_CONTAINERD"
 def image_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OCI archive with every test image."""
     return images.build_all(tmp_path_factory.mktemp("images"))
+
+
+def need_user_namespaces(info: RuntimeInfo) -> None:
+    """Skip unless this runtime gives a pod users of its own."""
+    if not info.handlers[0].user_namespaces:
+        pytest.skip(
+            f"{info.name} {info.version} has no user namespaces here; containerd 2.0 with runc 1.2"
+            f" on Linux 6.3 has: {OTHER} can name one"
+        )
 
 
 def new_containerd(archive: Path) -> Containerd:

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from edgeagent.runtime.port import ContainerState, SandboxState
+from edgeagent.runtime.port import ContainerState, IdRange, SandboxSecurity, SandboxState
 from shared.errors import TemporaryError
 from tests.parts import images
+from tests.parts.containerd import need_user_namespaces
 from tests.runtime_contract.worlds import (
     RUNS,
     STUBBORN,
@@ -98,6 +99,17 @@ async def test_without_grace_it_dies_at_once(world: World) -> None:
     await world.runtime.stop_container(container_id, 0)
     assert time.monotonic() - started < 3
     assert (await seen(world, container_id)).exit_code == 137
+
+
+async def test_a_pod_can_have_users_of_its_own(daemon_world: World) -> None:
+    need_user_namespaces(await daemon_world.runtime.info())
+    for first in (1 << 20, 1 << 21):
+        pod = await daemon_world.pod(security=SandboxSecurity(ids=IdRange(first, 65536)))
+        container_id = await pod.run(RUNS)
+        done = await daemon_world.runtime.exec_sync(container_id, ["cat", "/proc/self/uid_map"], 5)
+        # In memory nothing really runs.
+        expected = f"0 {first} 65536" if daemon_world.kind == "containerd" else ""
+        assert " ".join(done.stdout.decode().split()) == expected
 
 
 async def test_stopping_the_sandbox_kills_what_runs_in_it(world: World) -> None:

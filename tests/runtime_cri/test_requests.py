@@ -12,6 +12,7 @@ from edgeagent.runtime.port import (
     ContainerConfig,
     ContainerSecurity,
     DnsConfig,
+    IdRange,
     ImageAuth,
     Mount,
     PortMapping,
@@ -94,6 +95,27 @@ def test_containers_get_the_namespaces_of_their_sandbox(
     ).linux.security_context.namespace_options
     assert (options.pid, options.ipc, options.network) == (pid, ipc, cri.POD)
     assert not options.HasField("userns_options")
+
+
+def test_a_pod_with_users_of_its_own_has_them_in_sandbox_containers_and_mounts() -> None:
+    own = SandboxSecurity(ids=IdRange(131072, 65536))
+    made = container(mounts=(Mount("/host", "/in"), Mount("", "/image", image="sha256:2")))
+    message = cri_requests.container_config(made, own)
+    around = cri_requests.sandbox_config(sandbox(security=own))
+    mapping = [cri.IDMapping(host_id=131072, container_id=0, length=65536)]
+    users = cri.UserNamespace(mode=cri.POD, uids=mapping, gids=mapping)
+    for context in (message.linux.security_context, around.linux.security_context):
+        assert context.namespace_options.userns_options == users
+    for mount in message.mounts:
+        assert list(mount.uidMappings) == list(mount.gidMappings) == mapping
+
+
+def test_without_them_nothing_is_said_about_users() -> None:
+    message = cri_requests.container_config(
+        container(mounts=(Mount("/host", "/in"),)), SandboxSecurity()
+    )
+    assert not message.linux.security_context.namespace_options.HasField("userns_options")
+    assert not message.mounts[0].uidMappings and not message.mounts[0].gidMappings
 
 
 def test_a_container_says_what_to_run_and_what_was_written() -> None:
