@@ -62,10 +62,12 @@ def _stopping(view: PodView, now: Moment) -> Stopping | None:
     if _overdue(view, now):
         grace = specs.grace_of(view.pod)
         return Stopping(grace, now.wall, "Failed", DEADLINE_REASON, DEADLINE_MESSAGE)
-    if _init_failed(view):
-        return Stopping(specs.grace_of(view.pod), now.wall, "Failed")
-    if all(_is_done(view, one) for one in specs.mains(view.pod)):
-        return Stopping(specs.grace_of(view.pod), now.wall)
+    # While all are stopped to begin anew, how one of them ends decides nothing.
+    if not view.facts.restarting_all:
+        if _init_failed(view):
+            return Stopping(specs.grace_of(view.pod), now.wall, "Failed")
+        if all(_is_done(view, one) for one in specs.mains(view.pod)):
+            return Stopping(specs.grace_of(view.pod), now.wall)
     if view.halted and not restarting.comes_back(view.pod):
         grace = specs.grace_of(view.pod)
         words = status.TERMINATED_REASON, status.TERMINATED_MESSAGE

@@ -180,7 +180,11 @@ class PodView:
         return [one for one in self.containers() if is_running(one)]
 
     def is_in_hook(self, start: StartContainer) -> bool:
-        """Whether of this start only the postStart hook is left: its container has begun."""
+        """Whether of this start only the postStart hook is left: its container has begun, though
+        the runtime may have lost it since."""
+        known = self.facts.container(start.name)
+        if known and (known.attempt, known.sandbox) == (start.attempt, start.sandbox_id):
+            return True
         return any(
             one.state is not ContainerState.CREATED
             for one in self.containers()

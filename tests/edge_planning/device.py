@@ -2,7 +2,7 @@
 
 The agent's half is the real ``LivePod``; what its worker and ``acting.py`` do around the planner
 is done here at once, or fails, or stays under way, as the history says. Every plan is put before
-the judge (``rules.py``), with the ledger of what truly happened (``ledger.py``).
+the judge (``passes.py``), with the ledger of what truly happened (``ledger.py``).
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ from edgeagent.pods.planning_clean import VOLUMES
 from edgeagent.pods.view import Moment, Refusal, Shutdown, Trouble, Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.objects import Json
-from tests.edge_planning import rules
+from tests.edge_planning import rules, starting_rules
 from tests.edge_planning.ledger import Ledger
+from tests.edge_planning.passes import Pass, judge
 
 UID = "uid"
 NODE = NodeFacts("device", ips=("192.0.2.1",))
 RETRY_SECONDS = 5.0
 NANO = 10**9
+LAW = rules, starting_rules
+"""Whose rules are in force."""
 NOT_ADMITTED = Refusal("OutOfcpu", "it does not fit")
 DEFERRED = Refusal("Deferred", "it does not fit now")
 
@@ -152,7 +155,7 @@ class Device:
         view = live.view(wanted, grace=grace, node=NODE, now=now)
         self.ledger.looked(view, now)
         plan = planning.plan(view, now)
-        rules.judge(rules.Pass(view, now, plan, self.ledger, trusted=self.clock.trusted))
+        judge(Pass(view, now, plan, self.ledger, trusted=self.clock.trusted))
         self.ledger.planned(view, plan, now)
         live.take(plan, now)
         decided = plan.facts.admitted or plan.facts.stopping is not None

@@ -33,6 +33,8 @@ NAMES = ("a", "ab", "abc")
 RULES = (
     {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},
     {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0, 1, 137, 143]}},
+    {"action": truth.ALL_ANEW, "exitCodes": {"operator": "In", "values": [42]}},
+    {"action": truth.ALL_ANEW, "exitCodes": {"operator": "NotIn", "values": [0, 1, 137, 143]}},
 )
 
 
@@ -86,8 +88,9 @@ def _container(
         one["restartPolicy"] = "Always"
     elif draw(sometimes):
         one["restartPolicy"] = draw(st.sampled_from(("OnFailure", "Never") if init else POLICIES))
-        if draw(st.booleans()):
-            one["restartPolicyRules"] = [draw(st.sampled_from(RULES))]
+    if "restartPolicy" in one and draw(st.booleans()):
+        several = st.lists(st.sampled_from(RULES), min_size=1, max_size=2)
+        one["restartPolicyRules"] = draw(several)
     if not init or one.get("restartPolicy") == "Always":
         _probes(draw, one, sometimes)
         for hook in ("postStart", "preStop"):
@@ -202,6 +205,14 @@ def a_container_crashes_twice(device: Device, number: int) -> None:
             device.look()
             device.clock.advance(seconds)
             every_operation_succeeds(device, number)
+
+
+@life
+def a_container_ends_so_that_all_may_begin_anew(device: Device, number: int) -> None:
+    """Where it has such a rule, that is."""
+    ruled = [one for one in device.running() if "restartPolicyRules" in _spec(device, one)]
+    if one := _pick(tuple(ruled), number):
+        device.ends(one.id, 42 if number % 2 else 2)
 
 
 @life
@@ -407,10 +418,13 @@ def _container_of(device: Device, number: int) -> Container | None:
     return _pick(tuple(device.running()), number)
 
 
+def _spec(device: Device, one: Container) -> Json:
+    return (truth.container_spec(device.live.pod, one.name) or {}) if device.live.pod else {}
+
+
 def _is_probed(device: Device, one: Container, kind: str) -> bool:
-    spec = truth.container_spec(device.live.pod, one.name) if device.live.pod else None
     in_hook = one.id in device.operations.in_hook.values()
-    return bool(spec and f"{kind}Probe" in spec) and not in_hook
+    return f"{kind}Probe" in _spec(device, one) and not in_hook
 
 
 def _probe_fails(device: Device, number: int, kind: str, *, started: bool) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from edgeagent.pods.actions import StopContainer
+from edgeagent.pods.actions import StartContainer, StopContainer
 from edgeagent.pods.planning import Plan
 from edgeagent.pods.view import Moment, PodView, Wanted, is_running
-from edgeagent.runtime.port import Container
+from edgeagent.runtime.port import Container, ContainerState
 from shared.objects import Json
 
 LOST_CODE = 137
@@ -21,7 +21,8 @@ GOOD_RUN = 600.0
 YES, NO, EITHER = frozenset({True}), frozenset({False}), frozenset({True, False})
 BY_OTHERS = frozenset({"liveness", "startup", "shutdown"})
 """A container stopped for these runs again unless its policy is Never."""
-TO_REPLACE = frozenset({"spec", "resize"})
+TO_REPLACE = frozenset({"spec", "resize", "all"})
+ALL_ANEW = "RestartAllContainers"
 
 
 @dataclass
@@ -42,6 +43,12 @@ class Life:
     """Why it may be stopped: what was wrong at some look, or was said by a probe or a hook."""
     asked: set[str] = field(default_factory=set)
     """Those that were there when its stop was asked for."""
+    told: bool = False
+    """Its end was seen by a planner that could act on it."""
+    source: bool = False
+    """Its end has let all containers of the pod begin anew."""
+    past: bool = False
+    """All have begun anew since, so that it counts for nothing in the order of starts."""
     doubtful: bool = False
     """An agent with older facts has come since: it may not know why the container was stopped."""
 
@@ -56,6 +63,10 @@ class Ledger:
         self.first_body: Json | None = None
         self.edited = False
         """Its spec is not what it was: a back-off may have begun anew, or be over."""
+        self.all_begin_anew = False
+        """All containers are being stopped because one ended with a code that asks for it."""
+        self.all_may_begin_anew = False
+        """So it may be: the agent's facts are old."""
 
     def of(self, container_id: str) -> Life:
         return self.lives[container_id]
@@ -73,7 +84,8 @@ class Ledger:
         """The agent knows only containers that it can see, or that its old facts name."""
         self.lives = {one: life for one, life in self.lives.items() if one in known}
         for life in self.lives.values():
-            life.doubtful = True
+            life.doubtful, life.source = True, False
+        self.all_begin_anew = False
 
     def began(self, container: Container, spec: Json, now: float) -> None:
         started = "startupProbe" not in spec
@@ -107,12 +119,17 @@ class Ledger:
         self._note_what_is_asked(view)
         if view.live.eviction is not None:
             self.pod_causes.add("evicted")
+        for one in view.containers():
+            if one.state is ContainerState.EXITED and one.id in self.lives:
+                self.lives[one.id].told = True
         if self.is_overdue(view, now):
             self.pod_causes.add("overdue")
         if self.is_done(view.pod):
             self.pod_causes.add("done")
         if view.halted and not comes_back(view.pod):
             self.pod_causes.add("terminated")
+        if not view.halted:
+            self._note_what_begins_anew(view)
 
     def planned(self, view: PodView, plan: Plan, now: Moment) -> None:
         for action in plan.actions:
@@ -142,6 +159,46 @@ class Ledger:
         if resized_by_restart(life.spec["resources"], spec):
             life.causes.add("resize")
 
+    def _note_what_begins_anew(self, view: PodView) -> None:
+        """From the end of the source until nothing lives that belongs to the pod."""
+        newest = [one for name in members(view.pod) if (one := self.newest(name))]
+        sources = [one for one in newest if self._lets_all_begin_anew(view, one)]
+        self.all_may_begin_anew = any(one.doubtful for one in sources)
+        if any(not (one.source or one.doubtful) for one in sources):
+            self.all_begin_anew = True
+        for life in sources:
+            life.source = True
+        if not (self.all_begin_anew or self.all_may_begin_anew):
+            return
+        for life in newest:
+            if life.ended is None:
+                life.causes.add("all")
+        if self._lives_or_starts(view):
+            return
+        for life in newest:
+            life.asked |= set() if life.source else {"all"}
+        for life in self.lives.values():
+            life.past = life.past or life.name in members(view.pod)
+        self.all_begin_anew = False
+
+    def _lives_or_starts(self, view: PodView) -> bool:
+        """Whether anything of the pod runs, or will when a start that is under way has ended."""
+        starts = [one for one in view.live.under_way if isinstance(one, StartContainer)]
+        began = {(one.name, one.attempt, one.sandbox) for one in self.lives.values()}
+        alive = [one for one in view.running() if one.name in members(view.pod)]
+        return bool(alive) or any(
+            (one.name, one.attempt, one.sandbox_id) not in began for one in starts
+        )
+
+    def _lets_all_begin_anew(self, view: PodView, life: Life) -> bool:
+        """It ended in this sandbox, not to be replaced, and its first rule that matches says so."""
+        spec = container_spec(view.pod, life.name)
+        here = view.sandbox is not None and view.sandbox.id == life.sandbox
+        if spec is None or not (here and life.told) or life.asked & (TO_REPLACE | {"shutdown"}):
+            return False
+        fitting = (one for one in spec.get("restartPolicyRules") or () if _matches(one, life.code))
+        return next(fitting, {}).get("action") == ALL_ANEW
+
     def _note_what_is_asked(self, view: PodView) -> None:
         if view.wanted is Wanted.RUN:
             self.pod_causes.discard("gone")
@@ -164,6 +221,8 @@ class Ledger:
 
     def is_done(self, pod: Json) -> bool:
         """No container will ever run again, or an init container stands in the way for good."""
+        if self.all_begin_anew:
+            return False
         mains = [self.newest(one["name"]) for one in pod["spec"]["containers"]]
         if all(life and life.ended and False in self.again(pod, life) for life in mains):
             return True
@@ -252,6 +311,11 @@ def container_spec(pod: Json, name: str) -> Json | None:
 
 def names(pod: Json, kind: str) -> list[str]:
     return [one["name"] for one in pod["spec"].get(kind) or ()]
+
+
+def members(pod: Json) -> list[str]:
+    """All but the ephemeral containers, which nothing restarts."""
+    return [*names(pod, "initContainers"), *names(pod, "containers")]
 
 
 def is_sidecar(pod: Json, name: str) -> bool:

@@ -23,9 +23,11 @@ from edgeagent.pods import (
     planning_start,
     planning_stop,
     restarting,
+    restarting_all,
     specs,
 )
 from edgeagent.pods.draft import Draft
+from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.view import PodView, Wanted
 from shared.objects import Json
@@ -162,6 +164,68 @@ def a_pod_ends_before_its_containers(stack: ExitStack) -> None:
 @mutant("a_container_exits")
 def a_hook_that_hangs_holds_up_the_end(stack: ExitStack) -> None:
     patch(stack, PodView, "is_in_hook", lambda self, start: False)
+
+
+# All containers begin anew
+
+ANEW = "a_container_ends_so_that_all_may_begin_anew"
+
+
+@mutant(ANEW)
+def only_what_ended_begins_anew(stack: ExitStack) -> None:
+    patch(stack, restarting_all, "decided", lambda view: view.facts)
+
+
+@mutant(ANEW)
+def only_what_has_ended_already_begins_anew(stack: ExitStack) -> None:
+    patch(stack, restarting_all, "_something_lives", lambda view: False)
+
+
+@mutant(ANEW)
+def init_containers_do_not_run_again(stack: ExitStack) -> None:
+    def began(view: PodView, container: Json) -> bool:
+        known, sandbox = view.facts.container(container["name"]), view.sandbox
+        return known is not None and sandbox is not None and known.sandbox == sandbox.id
+
+    patch(stack, planning_start, "_began_here", began)
+
+
+@mutant(ANEW)
+def all_begin_anew_twice(stack: ExitStack) -> None:
+    """What was the cause is not remembered until it starts again."""
+    killed = restarting_all._killed
+
+    def forgetful(facts: PodFacts, name: str, cause: str) -> PodFacts:
+        return facts if cause == restarting_all.SOURCE else killed(facts, name, cause)
+
+    patch(stack, restarting_all, "_killed", forgetful)
+
+
+@mutant(ANEW)
+def what_had_ended_for_good_does_not_begin_anew(stack: ExitStack) -> None:
+    killed = restarting_all._killed
+
+    def choosy(facts: PodFacts, name: str, cause: str) -> PodFacts:
+        known = facts.container(name)
+        well = known is not None and known.ended is not None and known.ended.exit_code == 0
+        return facts if well and cause == restarting_all.ALL else killed(facts, name, cause)
+
+    patch(stack, restarting_all, "_killed", choosy)
+
+
+@mutant(ANEW, "somebody_debugs")
+def a_debug_container_begins_anew_too(stack: ExitStack) -> None:
+    patch(stack, restarting_all, "_living", lambda view: view.running())
+
+
+@mutant(ANEW)
+def something_starts_while_all_are_stopped(stack: ExitStack) -> None:
+    def stop(draft: Draft) -> None:
+        planning_start.start(draft)
+        halt(draft)
+
+    halt = restarting_all.stop
+    patch(stack, restarting_all, "stop", stop)
 
 
 # Starting

@@ -2,14 +2,14 @@
 
 Called by ``device.py`` with each plan, before anything of it is done. A rule looks at the view
 that the plan was made from and at the ledger of what truly happened; it never takes a plan's own
-facts for an excuse. ``mutants.py`` shows of each kind of rule that it can fail.
+facts for an excuse. ``mutants.py`` shows of each kind of rule that it can fail. What may start is
+judged by ``starting_rules.py``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from edgeagent.pods import planning
 from edgeagent.pods.actions import (
@@ -29,86 +29,12 @@ from edgeagent.pods.actions import (
 )
 from edgeagent.pods.draft import MINIMUM_GRACE
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.planning import Plan
-from edgeagent.pods.view import Moment, PodView, Wanted, is_running
+from edgeagent.pods.view import Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import Json
 from tests.edge_planning import ledger as truth
-from tests.edge_planning.ledger import Ledger, Life
-
-Rule = Callable[["Pass"], None]
-RULES: list[Rule] = []
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One plan, and what it was made from."""
-
-    view: PodView
-    now: Moment
-    plan: Plan
-    ledger: Ledger
-    trusted: bool
-    """The wall clock has never jumped."""
-
-    @property
-    def kept(self) -> list[Action]:
-        return [one for one in self.view.live.under_way if one not in self.plan.abandon]
-
-    @property
-    def doing(self) -> list[Action]:
-        """Under way after this plan."""
-        return [*self.kept, *(one for one in self.plan.actions if one not in self.kept)]
-
-    @property
-    def begun(self) -> list[Action]:
-        """Asked for by this plan and not under way yet."""
-        return [one for one in self.plan.actions if one not in self.kept]
-
-    def stops(self) -> Iterator[tuple[StopContainer, Container]]:
-        for action in self.begun:
-            if isinstance(action, StopContainer):
-                yield action, self.container(action.container_id)
-
-    def starts(self) -> Iterator[StartContainer]:
-        yield from (one for one in self.begun if isinstance(one, StartContainer))
-
-    def container(self, container_id: str) -> Container:
-        return next(one for one in self.view.containers() if one.id == container_id)
-
-    def alive(self) -> set[str]:
-        return {one.id for one in self.view.running()}
-
-    @property
-    def pod_stops(self) -> bool:
-        """For good."""
-        return self.plan.facts.stopping is not None
-
-    @property
-    def all_stop(self) -> bool:
-        """For good, or with the device."""
-        return self.pod_stops or self.view.halted
-
-    def stop_end(self) -> float:
-        """When the grace period of the whole pod is over."""
-        stopping, shutdown = self.plan.facts.stopping, self.view.live.shutdown
-        if stopping is not None:
-            known = stopping == self.view.facts.stopping and self.ledger.stopping_since
-            return (known or self.now.monotonic) + stopping.grace
-        assert shutdown is not None and shutdown.grace is not None
-        own = self.view.pod["spec"]["terminationGracePeriodSeconds"]
-        return shutdown.since + min(own, shutdown.grace)
-
-
-def rule(check: Rule) -> Rule:
-    RULES.append(check)
-    return check
-
-
-def judge(one: Pass) -> None:
-    for check in RULES:
-        check(one)
-
+from tests.edge_planning.ledger import Life
+from tests.edge_planning.passes import Pass, rule
 
 # The planner itself
 
@@ -262,8 +188,16 @@ def a_grace_period_is_neither_cut_short_nor_exceeded(one: Pass) -> None:
 
 
 @rule
+def what_begins_anew_with_all_others_is_stopped_without_its_hook(one: Pass) -> None:
+    for action, _ in one.stops():
+        assert action.cause != "all" or not action.hook
+
+
+@rule
 def what_stops_gets_no_more_time_than_before(one: Pass) -> None:
     before, after = one.view.facts.stopping, one.plan.facts.stopping
+    if before is not None and before.gone and one.view.wanted is Wanted.RUN:
+        return  # Taken back; what stops it now, an eviction for one, is another stop.
     if before is not None and after is not None:
         assert after.grace <= before.grace
     if before is not None and not before.gone:
@@ -281,17 +215,17 @@ def what_is_given_up_has_lost_its_purpose(one: Pass) -> None:
                 assert dead or (sooner is not None and sooner.deadline < action.deadline)
             case StartContainer():
                 stopped = {stop.name for stop, _ in one.stops()}
-                began = [box for box in one.view.containers() if box.name == action.name]
-                assert any(box.attempt == action.attempt and box.started_at for box in began)
+                began = {(life.name, life.attempt) for life in one.ledger.lives.values()}
+                assert (action.name, action.attempt) in began, "only its hook is given up"
                 home = [box for box in one.view.sandboxes if box.id == action.sandbox_id]
                 left = [box for box in home if box.state is SandboxState.NOT_READY]
-                assert one.all_stop or action.name in stopped or left
+                assert one.all_end or action.name in stopped or left
             case EnsureImage():
                 spec = truth.container_spec(one.view.pod, action.name)
-                assert one.all_stop or (spec and spec["image"] != action.image)
+                assert one.all_end or (spec and spec["image"] != action.image)
             case ResizeContainer():
                 ids = {stop.container_id for stop, _ in one.stops()}
-                assert one.all_stop or action.container_id in ids
+                assert one.all_end or action.container_id in ids
             case RunPreStop():
                 assert action.container_id not in one.alive()
             case _:
@@ -322,6 +256,8 @@ def _certain_causes(one: Pass, container: Container) -> Iterator[str]:
         yield "unknown"
     yield from filter(None, [one.view.live.unhealthy.get(container.id)])
     life = one.ledger.lives.get(container.id)
+    if one.ledger.all_begin_anew and container.name in truth.members(one.view.pod):
+        yield "all"
     spec = truth.container_spec(one.view.pod, container.name)
     if life is not None and spec and not truth.runs_once(one.view.pod, container.name):
         if life.spec["image"] != spec["image"]:
@@ -338,7 +274,9 @@ def _certain_causes(one: Pass, container: Container) -> Iterator[str]:
 
 
 def _own_grace(one: Pass, action: StopContainer, container: Container) -> float:
-    """The probe's, where it has one and is the cause; else the pod's."""
+    """The probe's, where it has one and is the cause; else the pod's, if not all begin anew."""
+    if action.cause == "all":
+        return MINIMUM_GRACE
     spec = truth.container_spec(one.view.pod, container.name) or {}
     probe = spec.get(f"{action.cause}Probe") or {}
     return float(
@@ -346,104 +284,6 @@ def _own_grace(one: Pass, action: StopContainer, container: Container) -> float:
             "terminationGracePeriodSeconds", one.view.pod["spec"]["terminationGracePeriodSeconds"]
         )
     )
-
-
-# Starting
-
-
-@rule
-def a_pod_that_stops_starts_nothing(one: Pass) -> None:
-    if one.all_stop or one.plan.facts.final is not None:
-        for action in one.begun:
-            assert not isinstance(
-                action, (StartContainer, StartSandbox, EnsureImage, ResizeContainer)
-            )
-
-
-@rule
-def one_sandbox_at_a_time(one: Pass) -> None:
-    for action in one.begun:
-        if isinstance(action, StartSandbox):
-            for box in one.view.sandboxes:
-                going = [a.slot for a in one.doing] + [
-                    f"sandbox/{x}" for x in one.view.live.cleaned
-                ]
-                assert box.state is not SandboxState.READY or f"sandbox/{box.id}" in going
-            assert action.attempt not in {box.attempt for box in one.view.sandboxes}
-            assert not one.view.running()
-
-
-@rule
-def a_container_starts_once_with_all_that_it_needs(one: Pass) -> None:
-    for action in one.starts():
-        spec = truth.container_spec(one.view.pod, action.name)
-        same = [box for box in one.view.containers() if box.name == action.name]
-        assert not [box for box in same if is_running(box)], f"{action} while {same} runs"
-        assert action.attempt not in {box.attempt for box in same}, "the name is taken"
-        assert one.view.live.volumes_ready
-        assert one.view.sandbox is not None and one.view.sandbox.id == action.sandbox_id
-        assert spec is not None
-
-
-@rule
-def containers_start_in_their_order(one: Pass) -> None:
-    """Each init container after those before it, the others after all of them."""
-    inits = truth.names(one.view.pod, "initContainers")
-    lives = list(one.ledger.lives.values())
-    for action in one.starts():
-        began = [
-            inits.index(a.name) for a in lives if a.name in inits and a.sandbox == action.sandbox_id
-        ]
-        if action.name in truth.names(one.view.pod, "ephemeralContainers"):
-            continue
-        if _main_began_in(one, action.sandbox_id):
-            assert action.name not in inits or truth.is_sidecar(one.view.pod, action.name)
-            continue
-        before = inits[: inits.index(action.name)] if action.name in inits else inits
-        for name in before[max(began, default=0) :]:
-            assert _is_through(one, name, action.sandbox_id), f"{action} before {name} is through"
-
-
-@rule
-def what_has_ended_for_good_does_not_start_again(one: Pass) -> None:
-    for action in one.starts():
-        life = one.ledger.newest(action.name)
-        if life is None or life.ended is None:
-            continue
-        regular_init = action.name in truth.names(
-            one.view.pod, "initContainers"
-        ) and not truth.is_sidecar(one.view.pod, action.name)
-        if regular_init and life.sandbox != action.sandbox_id:
-            continue
-        assert True in one.ledger.again(one.view.pod, life), f"{action} after {life}"
-
-
-@rule
-def a_crash_waits_out_its_back_off(one: Pass) -> None:
-    if not one.trusted:
-        return
-    for action in one.starts():
-        life = one.ledger.newest(action.name)
-        if life is None or life.ended is None or life.doubtful:
-            continue
-        if life.sandbox == action.sandbox_id and life.attempt == action.attempt - 1:
-            waited = one.now.monotonic - life.ended
-            assert waited >= one.ledger.back_off(life) - 1e-6, f"{action} after {waited} s: {life}"
-
-
-def _main_began_in(one: Pass, sandbox_id: str) -> bool:
-    mains = truth.names(one.view.pod, "containers")
-    lives = one.ledger.lives.values()
-    return any(life.name in mains and life.sandbox == sandbox_id for life in lives)
-
-
-def _is_through(one: Pass, name: str, sandbox_id: str) -> bool:
-    life = one.ledger.newest(name)
-    if life is None or life.sandbox != sandbox_id:
-        return False
-    if truth.is_sidecar(one.view.pod, name):
-        return life.ended is None and life.started
-    return life.ended is not None and life.code == 0
 
 
 # The end

@@ -126,6 +126,8 @@ def _runs_as_it_should(device: Device) -> None:
     for name in truth.names(pod, "initContainers"):
         if truth.is_sidecar(pod, name):
             assert name in running, f"sidecar {name} does not run"
+        newest = ledger.newest(name)
+        assert newest is None or newest.doubtful or not newest.past, f"{name} did not run again"
     for name in truth.names(pod, "ephemeralContainers"):
         assert ledger.newest(name) is not None, f"{name} was never started"
     for one in running.values():

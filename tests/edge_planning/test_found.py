@@ -17,6 +17,7 @@ from edgeagent.pods.planning import Plan
 from edgeagent.pods.view import Shutdown, Wanted
 from shared.objects import Json
 from tests.edge_planning.device import Device
+from tests.edge_planning.ledger import ALL_ANEW
 from tests.edge_planning.settling import settle
 
 HOOK = {"postStart": {"sleep": {"seconds": 3600}}}
@@ -115,6 +116,38 @@ def test_the_hook_of_a_dead_container_does_not_hold_up_the_end_of_its_pod() -> N
     plan = look(device)
     assert plan.facts.final is not None
     assert [one.name for one in plan.abandon] == ["a"]  # type: ignore[union-attr]
+
+
+def test_the_hook_of_a_container_that_is_lost_does_not_hold_up_the_end_of_its_pod() -> None:
+    device = Device(a_pod({"name": "a", "lifecycle": HOOK}))
+    go_on(device, 2)
+    (started,) = device.running()
+    device.loses(started.id)
+    look(device)
+    device.wanted = Wanted.DELETE
+    assert look(device).facts.final is not None
+
+
+def test_a_pod_does_not_end_while_all_its_containers_are_stopped_to_begin_anew() -> None:
+    """Though none would start again by its own policy."""
+    rule = {"action": ALL_ANEW, "exitCodes": {"operator": "In", "values": [42]}}
+    source = {"restartPolicy": "Always", "restartPolicyRules": [rule]}
+    device = Device(
+        a_pod(
+            {"name": "a"},
+            initContainers=[{"name": "proxy", "image": "app:1", **source}],
+            restartPolicy="Never",
+        )
+    )
+    go_on(device, 3)
+    (start,) = under_way(device, StartContainer)
+    device.ends(device.running()[0].id, 42)
+    look(device)
+    device.finish(start)
+    device.ends(device.running()[0].id, 0)
+    assert look(device).facts.final is None
+    settle(device)
+    assert {one.name: one.attempt for one in device.running()} == {"proxy": 1, "a": 1}
 
 
 def test_a_sandbox_that_died_is_unplugged_after_the_start_in_it_has_ended() -> None:
