@@ -176,6 +176,13 @@ class LivePod:
         if begins and active and restarting.comes_back(self.pod):
             self.events.record(normal(status.TERMINATED_REASON, status.TERMINATED_MESSAGE))
 
+    def evict(self, eviction: Eviction) -> bool:
+        """False where there is nothing to be evicted any more."""
+        if self.eviction is not None or not self.held().active:
+            return False
+        self.eviction = eviction
+        return True
+
     def newly_ended(self) -> list[Container]:
         """Containers whose end the facts do not know yet."""
         known = {one.ended.container_id for one in self.facts.containers.values() if one.ended}

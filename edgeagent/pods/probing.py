@@ -54,6 +54,7 @@ class Prober:
 
     async def close(self) -> None:
         await stop(*self._tasks.values())
+        self._tasks.clear()
 
     def _note_starts(self) -> None:
         """Once, when a container is seen first: a clock that is set later changes nothing."""

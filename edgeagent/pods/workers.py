@@ -152,8 +152,7 @@ class Pods:
 
     def evict(self, uid: str, eviction: Eviction) -> None:
         pod = self._pods.get(uid)
-        if pod is not None and pod.eviction is None and pod.held().active:
-            pod.eviction = eviction
+        if pod is not None and not self._fenced and pod.evict(eviction):
             self._wake(uid)
 
     # For the shutdown of the device (``held.PodsToStop``)
@@ -189,9 +188,19 @@ class Pods:
         self._wake_all()
 
     async def fence(self) -> None:
-        """Stop acting for good, and touch nothing: another agent has this node's name."""
+        """Stop acting, and touch nothing: another agent has this node's name."""
         self._fenced = True
-        await self._stop_working()
+        await self._workers.stop()
+        for prober in self._probers.values():
+            await prober.close()
+        for pod in self._pods.values():
+            await pod.operations.close()
+
+    def unfence(self) -> None:
+        """Go on, from what the runtime has now."""
+        self._fenced = False
+        self._observer.changed_all()
+        self._wake_all()
 
     # Waking
 
@@ -384,14 +393,6 @@ class Pods:
         self._pods.pop(uid, None)
         self._probers.pop(uid, None)
 
-    async def _stop_working(self) -> None:
-        await self._workers.stop()
-        for prober in self._probers.values():
-            await prober.close()
-        for pod in self._pods.values():
-            await pod.operations.close()
-
     async def _close(self) -> None:
-        self._fenced = True
-        await self._stop_working()
+        await self.fence()
         await self._observer.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from edgeagent.pods.view import Eviction
 from edgeagent.runtime.memory_device import Behaviour
+from edgeagent.runtime.port import ExecResult
 from tests.edge_pods.world import NODE, World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
@@ -206,6 +208,34 @@ async def test_a_fenced_agent_touches_nothing() -> None:
         world.drop(uid)
         await world.passes(600)
         assert world.running(uid) == ["main"]
+
+
+@virtual
+async def test_an_agent_that_is_fenced_no_more_goes_on_from_what_it_finds() -> None:
+    async with World() as world:
+        world.exec_results["ready"] = lambda: ExecResult(0, b"", b"")
+        probe = {"exec": {"command": ["ready"]}, "periodSeconds": 10}
+        probed = world.apply(a_pod("probed", a_container(readinessProbe=probe)))
+        kept = world.apply(a_pod("kept"))
+        dropped = world.apply(a_pod("dropped"))
+        await world.passes(30)
+        assert world.pods is not None
+        await world.pods.fence()
+        world.drop(dropped)
+        world.crash(kept)
+        new = world.apply(a_pod("new"))
+        world.pods.evict(kept, Eviction("short of disk"))
+        await world.passes(600)
+        assert world.running(kept) == []
+        assert world.running(dropped) == ["main"]
+        world.pods.unfence()
+        await world.passes(60)
+        assert world.running(kept) == ["main"]
+        assert world.running(dropped) == []
+        assert world.running(new) == ["main"]
+        world.exec_results["ready"] = lambda: ExecResult(1, b"", b"")
+        await world.passes(60)
+        assert world.condition(probed, "Ready")["status"] == "False", "its probe goes on"
 
 
 @virtual
