@@ -165,6 +165,8 @@ class Uplink:
         if rest != "session" or not message.payload:
             return
         session = Session.decode(message.payload)
+        if session.asks:
+            return
         self._check_revision(session.revision)
         last = self._births.get(node)
         if self._nodes.heard(node, session) is Heard.STALE:

@@ -25,6 +25,7 @@ from edgeagent.node import NodeReporter
 from edgeagent.nodefacts import node_facts
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Offload
@@ -53,6 +54,7 @@ from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.errors import StoreBusy
 from shared.link import Link
+from shared.messages import Session
 from shared.objects import Json
 from shared.tasks import run_together
 
@@ -141,6 +143,7 @@ class Agent:
             rejections=self.rejections,
             rng=ports.rng,
         )
+        self._name_events = NodeEvents(settings.node, self.reports, clock)
         self.standing = StandingKeeper(
             Standing(
                 node=settings.node,
@@ -213,6 +216,7 @@ class Agent:
                 standing=self.standing.run(),
                 delivery=self.delivery.run(),
                 session=session.run(),
+                name_events=self._name_events.run(),
                 reserving=self._reserve_room(),
             )
 
@@ -320,13 +324,25 @@ class Agent:
             parts=Parts(
                 *(self.desired, self.delivery, self.reports, Asking(topics, self.tokens)),
                 *(self.rejections, self.standing, self.ports.clock),
+                asked_by=lambda asker: self._name_events.record(_not_unique(asker)),
             ),
             rng=self.ports.rng,
         )
 
 
 async def _fence(session: AgentSession, pods: Pods) -> None:
-    """Root task: when a newer agent has our name, the pods are left alone."""
-    await session.fenced.wait()
-    await pods.fence()
-    await asyncio.Event().wait()
+    """Root task: while another agent has our name, the pods are left alone."""
+    while True:
+        await session.fenced.wait()
+        await pods.fence()
+        await session.free.wait()
+        pods.unfence()
+
+
+def _not_unique(asker: Session) -> PodEvent:
+    """What the cluster is told by the one that stays."""
+    return warning(
+        "NodeNameNotUnique",
+        f"another device (instance {asker.instance}, boot {asker.boot}) has this node's name and"
+        " has given way; give one of the two another node-name",
+    )

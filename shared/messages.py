@@ -174,7 +174,8 @@ class Session:
     """Birth or death certificate of one agent connection; the death is also the Will.
 
     A death counts only for the birth with the same ``instance`` and ``counter``: the late Will
-    of an older connection cannot end a newer one.
+    of an older connection cannot end a newer one. A death with a question is none: it asks
+    whether any other agent of this name lives, and who does repeats its birth with the question.
     """
 
     online: bool
@@ -192,25 +193,36 @@ class Session:
     """Sequence of the newest report that the broker has acknowledged."""
     about: int = 0
     """The ``mark`` of the object that this report is about."""
+    question: int = 0
+    """A random number: of the question, or of the one that this birth answers."""
+
+    @property
+    def asks(self) -> bool:
+        return not self.online and self.question > 0
 
     def same_connection(self, other: Session) -> bool:
         return (self.instance, self.counter) == (other.instance, other.counter)
 
     def encode(self) -> bytes:
         certificate = {"i": self.instance, "c": self.counter, "o": self.online}
+        if self.asks:
+            return codec.encode({**certificate, "t": self.boot, "q": self.question})
         if not self.online:
             return codec.encode(certificate)
         missing = [str(key) for key in self.missing]
         details = {"t": self.boot, "v": self.version, "r": self.revision, "d": self.digest}
         reported = {"s": self.reported, "a": self.about} if self.reported else {}
-        return codec.encode({**certificate, **details, "m": missing, **reported})
+        answer = {"q": self.question} if self.question else {}
+        return codec.encode({**certificate, **details, "m": missing, **reported, **answer})
 
     @classmethod
     def decode(cls, payload: bytes) -> Session:
         fields = Fields(codec.decode(payload))
         birth = cls(fields.flag("o"), fields.text("i", 64), fields.natural("c"))
+        question = fields.natural_or_zero("q")
         if not birth.online:
-            return birth
+            boot = fields.text("t", 64) if question else ""
+            return cls(False, birth.instance, birth.counter, boot=boot, question=question)
         return cls(
             *(birth.online, birth.instance, birth.counter),
             boot=fields.text("t", 64),
@@ -220,6 +232,7 @@ class Session:
             missing=tuple(ObjectKey.parse(text) for text in fields.texts("m", MAX_ENTRIES)),
             reported=fields.natural_or_zero("s"),
             about=fields.natural_or_zero("a"),
+            question=question,
         )
 
 

@@ -3,7 +3,8 @@
 One connection: store the counter, CONNECT with the death as Will, subscribe, look who else has our
 name, publish the birth, then let the others work (``fetching``, ``delivery``, ``reporting``). The
 link's absence is the normal case: it is logged once per reason and told by ``edgeagent status``.
-Refuses nothing and stops nothing; only a newer agent of the same name makes it give up for good.
+Refuses nothing and stops nothing; only another agent of the same name makes it give way
+(``rivals``, ``yielding``), for as long as that one lives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -22,6 +24,7 @@ from edgeagent.session.fetching import Fetching
 from edgeagent.session.rejecting import Rejections
 from edgeagent.session.reporting import Reports
 from edgeagent.session.rivals import Rivals, Verdict
+from edgeagent.session.yielding import Yielding
 from edgeagent.standing import StandingKeeper
 from edgeagent.store.identity import Identity
 from shared.backoff import Backoff
@@ -48,8 +51,12 @@ LAZY_SECONDS = 30.0
 MOST_MISSING = 1000
 
 
-class _Fenced(Exception):
-    """A newer agent has this node's name."""
+class _Rivalled(Exception):
+    """Another agent may live under this node's name."""
+
+    def __init__(self, suspect: Session) -> None:
+        super().__init__(suspect.instance)
+        self.suspect = suspect
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,6 @@ class AgentSession:
         parts: Parts,
         rng: random.Random,
     ) -> None:
-        self.fenced = asyncio.Event()
         self._who = who
         self._link = link
         self._hub_topic = topics.hub()
@@ -82,6 +88,17 @@ class AgentSession:
         self._rng = rng
         self._clock = parts.clock
         self._rivals = Rivals(instance=identity.instance, boot=who.boot)
+        self._yielding = Yielding(
+            who.node,
+            boot=who.boot,
+            topic=self._topics.session,
+            link=link,
+            identity=identity,
+            standing=parts.standing,
+            clock=parts.clock,
+            rng=rng,
+        )
+        self.fenced, self.free = self._yielding.fenced, self._yielding.free
         self._looked = asyncio.Event()
         self._standing_there: Session | None = None
         """The certificate that the broker held when this connection began."""
@@ -95,33 +112,27 @@ class AgentSession:
         parts.delivery.broker_is_behind = parts.reports.mark_all_unsent
 
     async def run(self) -> None:
-        """Root task: never returns, not even when fenced."""
+        """Root task: never returns."""
         backoff = Backoff(*RECONNECT, self._rng)
         while True:
             began = self._clock.monotonic()
             try:
                 await self._connect_once()
-            except _Fenced as error:
-                self._fence(str(error))
-                break
+            except _Rivalled as error:
+                await self._yielding.until_alone(error.suspect)
+                self._rivals.alone()
             except (TemporaryError, PermanentError) as error:
                 if self._clock.monotonic() - began > HELD_SECONDS:
                     backoff.reset()
                 delay = backoff.next(at_least=getattr(error, "delay", None))
                 self._disconnected(str(error), delay=delay)
                 await self._clock.sleep(delay)
-        await asyncio.Event().wait()
 
     def _disconnected(self, reason: str, *, delay: float) -> None:
         told = log.debug if reason == self._last_reason else log.warning
         told("not connected", reason=reason, retry_in=round(delay, 1))
         self._last_reason = reason
         self._parts.standing.update(link=f"not connected: {reason}", hub="")
-
-    def _fence(self, why: str) -> None:
-        log.error("stopped acting until restarted; containers are left as they are", reason=why)
-        self._parts.standing.update(fenced=why, link="given up", hub="")
-        self.fenced.set()
 
     # -- one connection
 
@@ -193,7 +204,7 @@ class AgentSession:
 
     # -- the birth
 
-    async def _announce(self, missing: frozenset[ObjectKey]) -> None:
+    async def _announce(self, missing: frozenset[ObjectKey], *, question: int = 0) -> None:
         self._missing = missing
         connection = self._connection
         if connection is None:
@@ -208,6 +219,7 @@ class AgentSession:
             missing=tuple(sorted(missing)[:MOST_MISSING]),
             reported=newest.sequence if newest else 0,
             about=newest.key.mark if newest else 0,
+            question=question,
         )
         self._told_revision = applied.revision
         self._rivals.publishing()
@@ -256,16 +268,17 @@ class AgentSession:
     async def _read_session(self, message: Message) -> None:
         found = Session.decode(message.payload)
         verdict = self._rivals.judge(found, retained=message.retained)
-        if verdict is Verdict.FENCED:
-            raise _Fenced(
-                f"another agent has the name {self._who.node} (instance {found.instance},"
-                f" boot {found.boot}); give one of the two another node-name and restart it"
-            )
+        if verdict is Verdict.RIVAL:
+            raise _Rivalled(found)
         if message.retained:
             self._standing_there = self._standing_there or found
             self._looked.set()
         if verdict is Verdict.REPEAT:
             await self._announce(self._missing)
+        if verdict is Verdict.ANSWER:
+            log.warning("another agent has this node's name", instance=found.instance)
+            self._parts.asked_by(found)
+            await self._announce(self._missing, question=found.question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,3 +292,5 @@ class Parts:
     rejections: Rejections
     standing: StandingKeeper
     clock: Clock
+    asked_by: Callable[[Session], None] = lambda asker: None
+    """Another agent asks whether this one lives: there are two of this name."""

@@ -216,6 +216,35 @@ async def test_a_fenced_agent_leaves_its_pods_alone(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_a_fenced_agent_goes_on_when_the_other_is_gone(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    older, newer = Machine(model, "a"), Machine(model, "b")
+    async with a_hub(model.link()) as hub, older.agent():
+        await hub.want("web")
+        await until(lambda: older.running() == {"web"})
+        async with newer.agent():
+            await until(lambda: "stopped acting" in older.lines[-1])
+            await until(lambda: newer.running() == {"web"})
+        await hub.want("db")
+        await asyncio.sleep(60)
+        await until(lambda: older.running() == {"db"}, within=700)
+        await until(lambda: older.lines[-1] == "connected")
+
+
+@virtual
+async def test_an_event_of_the_node_tells_that_its_name_is_not_unique(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    older, newer = Machine(model, "a"), Machine(model, "b")
+    async with a_hub(model.link()) as hub, older.agent(), newer.agent():
+        await asyncio.sleep(120)
+        reports = hub.reports[ObjectKey("Node", NO_NAMESPACE, NODE)]
+        told = [event for report in reports for event in report.events]
+        words = {event.message for event in told if event.reason == "NodeNameNotUnique"}
+        assert len(words) == 1
+        assert "give one of the two another node-name" in words.pop()
+
+
+@virtual
 async def test_the_node_is_reported_once_and_again_when_it_changes(tmp_path: Path) -> None:
     model = Model(tmp_path)
     machine = Machine(model)

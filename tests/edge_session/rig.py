@@ -85,7 +85,9 @@ class Device:
         self.session: AgentSession
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Device]:
+    async def running(
+        self, *, asked_by: Callable[[Session], None] = lambda asker: None
+    ) -> AsyncIterator[Device]:
         await self.database.open()
         await self.identity.load()
         await self.reports.load()
@@ -95,7 +97,7 @@ class Device:
         self.desired.subscribe(self.reports.changed)
         parts = Parts(
             *(self.desired, self.delivery, self.reports, Asking(OURS, self.tokens)),
-            *(self.rejections, self.standing, self._clock),
+            *(self.rejections, self.standing, self._clock, asked_by),
         )
         self.session = AgentSession(
             Who(NODE, self._boot, "0"),

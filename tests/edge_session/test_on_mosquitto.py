@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeagent.session import yielding
 from shared import codec
 from shared.clock import SystemClock
 from shared.link import Broker
@@ -159,6 +160,34 @@ async def test_of_two_agents_with_one_name_the_older_stops_and_keeps_its_pods(
         assert hub.sessions[-1].online
 
 
+async def test_the_older_one_goes_on_when_the_newer_one_is_gone(
+    mosquitto: Mosquitto, device: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yielding, "LOOK_AGAIN", (1.0, 2.0))
+    monkeypatch.setattr(yielding, "ANSWER_SECONDS", 1)
+    async with in_step(mosquitto, device) as (hub, older):
+        async with device("b").running() as newer:
+            await until(older.session.fenced.is_set)
+            await asyncio.sleep(8)
+            assert older.session.fenced.is_set(), "the newer one answers"
+            assert newer.identity.counter == 1, "and its connection is left alone"
+        await until(lambda: older.connected, within=20)
+        await until(lambda: hub.sessions[-1].instance == older.identity.instance)
+        await hub.want("db")
+        await until(lambda: older.has("db"))
+
+
+async def test_our_own_lost_past_at_the_broker_does_not_answer(
+    mosquitto: Mosquitto, device: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yielding, "ANSWER_SECONDS", 1)
+    async with in_step(mosquitto, device) as (hub, one):
+        await hub.raw(OURS.session, Session(True, "lost", 9, boot="boot-0").encode())
+        await until(lambda: "asking" in one.standing.now.link)
+        await until(lambda: one.connected and hub.sessions[-1].counter == 2)
+        assert not one.session.fenced.is_set()
+
+
 async def test_of_two_devices_from_one_image_one_goes_on(
     mosquitto: Mosquitto, device: Callable[..., Device], tmp_path: Path
 ) -> None:
@@ -170,7 +199,7 @@ async def test_of_two_devices_from_one_image_one_goes_on(
         await until(lambda: one.connected)
         async with two.running():
             await until(
-                lambda: one.session.fenced.is_set() or two.session.fenced.is_set(), within=30
+                lambda: one.session.fenced.is_set() or two.session.fenced.is_set(), within=90
             )
             await asyncio.sleep(3)
             assert one.session.fenced.is_set() != two.session.fenced.is_set()

@@ -1,4 +1,4 @@
-"""Two agents with one name: exactly one goes on, and it is the newer one.
+"""Two agents with one name: exactly one goes on, the newer one, for as long as it lives.
 
 Over the broker model in virtual time; ``a`` and ``b`` are two disks, so two instances.
 """
@@ -6,6 +6,7 @@ Over the broker model in virtual time; ``a`` and ``b`` are two disks, so two ins
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from edgeagent.session.rivals import Rivals, Verdict
 from shared.messages import Session
 from tests.edge_session.conftest import Model
-from tests.edge_session.rig import a_hub, until
+from tests.edge_session.rig import OURS, a_hub, until
 from tests.parts.virtual_time import virtual
 
 
@@ -97,6 +98,131 @@ async def test_a_restart_takes_the_name_back(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_the_one_that_gave_way_goes_on_when_the_other_is_gone(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with a_hub(model.link()) as hub, model.device("a").running() as older:
+        await hub.want("web")
+        await until(lambda: older.has("web"))
+        await older.report("web", phase="Running")
+        async with model.device("b").running():
+            await until(older.session.fenced.is_set)
+        await until(lambda: older.connected, within=700)
+        assert older.session.free.is_set()
+        assert not older.session.fenced.is_set()
+        assert not older.standing.now.fenced
+        await older.report("web", phase="Failed")
+        await until(lambda: hub.newest("web") == {"phase": "Failed"})
+
+
+@virtual
+async def test_the_one_that_gave_way_disturbs_the_other_one_seldom(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    asked: list[Session] = []
+    async with a_hub(model.link()) as hub, model.device("a").running() as older:
+        await until(lambda: older.connected)
+        async with model.device("b").running(asked_by=asked.append) as newer:
+            await until(older.session.fenced.is_set)
+            await asyncio.sleep(24 * 3600)
+            assert older.session.fenced.is_set()
+            assert newer.connected
+            assert newer.identity.counter == 1, "its connection was left alone"
+            assert hub.sessions[-1].instance == newer.identity.instance
+            assert 144 <= len(asked) <= 300, "every five to ten minutes"
+            assert {one.instance for one in asked} == {older.identity.instance}
+            older_link = model.ways[1]
+            older_link.reachable = False
+            await asyncio.sleep(3600)
+            assert older.session.fenced.is_set(), "without a link nothing is known"
+
+
+@virtual
+async def test_our_own_lost_past_is_asked_after_and_does_not_answer(tmp_path: Path) -> None:
+    """A disk was lost long ago; now the broker goes back to a store from before that."""
+    model = Model(tmp_path)
+    async with a_hub(model.link()) as hub, model.device(boot="boot-2").running() as device:
+        await until(lambda: device.connected)
+        way = model.ways[-1]
+        way.reachable = False
+        way.cut()
+        lost = Session(True, "lost", 9, boot="boot-1")
+        await hub.raw(OURS.session, lost.encode())
+        way.reachable = True
+        await until(lambda: "asking" in device.standing.now.link)
+        await until(lambda: device.connected, within=30)
+        await asyncio.sleep(60)
+        assert device.connected
+        assert not device.session.fenced.is_set()
+        assert hub.sessions[-1].instance == device.identity.instance
+        await hub.raw(OURS.session, lost.encode())
+        await until(lambda: hub.sessions[-1].instance == device.identity.instance)
+        assert device.connected, "it is known now"
+
+
+@virtual
+async def test_a_birth_that_a_hub_puts_back_is_no_answer(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with a_hub(model.link()) as hub, model.device(boot="boot-2").running() as device:
+        await until(lambda: device.connected)
+        lost = Session(True, "lost", 9, boot="boot-1")
+        await hub.raw(OURS.session, lost.encode())
+        await until(lambda: "asking" in device.standing.now.link)
+        for _ in range(10):
+            await hub.raw(OURS.session, lost.encode())
+            await asyncio.sleep(1)
+        await until(lambda: device.connected, within=30)
+        assert not device.session.fenced.is_set()
+
+
+@virtual
+async def test_a_link_that_breaks_during_the_question_decides_nothing(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with model.device("a").running() as older:
+        await until(lambda: older.connected)
+        way = model.ways[-1]
+        async with model.device("b").running() as newer:
+            await until(lambda: newer.connected)
+            way.reachable = False
+            way.cut()
+            await asyncio.sleep(600)
+            assert not older.connected
+            way.reachable = True
+            await until(older.session.fenced.is_set, within=120)
+            assert newer.connected
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+@virtual
+async def test_after_any_bad_hour_one_goes_on_and_the_other_says_so(
+    tmp_path: Path, cloned: bool, seed: int
+) -> None:
+    rng = random.Random(seed)
+    model = Model(tmp_path)
+    if cloned:
+        async with model.device("a").running():
+            pass
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+    one, two = model.device("a", boot="boot-a"), model.device("b", boot="boot-b")
+    async with one.running(), two.running():
+        for _ in range(60):
+            way = rng.choice(model.ways[-2:])
+            way.reachable = rng.random() < 0.6
+            if rng.random() < 0.7:
+                way.cut()
+            await asyncio.sleep(rng.expovariate(1 / 60))
+        for way in model.ways[-2:]:
+            way.reachable = True
+        await asyncio.sleep(1300)
+        for _ in range(10):
+            assert sorted([one.connected, two.connected]) == [False, True]
+            gone = one if two.connected else two
+            assert gone.session.fenced.is_set()
+            assert "give one of the two another node-name" in gone.standing.now.line()
+            await asyncio.sleep(600)
+        assert (one if two.connected else two) is gone, "and it stays so"
+
+
+@virtual
 async def test_a_reboot_of_the_same_device_is_no_rival(tmp_path: Path) -> None:
     model = Model(tmp_path)
     for boot in ("boot-1", "boot-2", "boot-3"):
@@ -138,15 +264,6 @@ def test_what_was_there_before_our_first_birth_is_older(other: tuple[str, str]) 
     assert rivals.judge(birth(other, 9), retained=True) is Verdict.NOTHING, "an older store"
 
 
-def test_what_stood_here_under_our_boot_id_was_this_machine() -> None:
-    """Its disk was lost, and the broker went back to a store from before."""
-    rivals = connected(lived=True)
-    assert rivals.judge(birth((OTHER[0], ME[1]), 9), retained=True) is Verdict.NOTHING
-    rivals.publishing()
-    rivals.judge(birth(ME, 2), retained=False)
-    assert rivals.judge(birth((OTHER[0], ME[1]), 9), retained=False) is Verdict.FENCED
-
-
 def test_an_earlier_boot_of_ours_is_no_rival_whenever_it_comes() -> None:
     """A broker that went back to an older store shows births that we never saw there."""
     rivals = connected(lived=True)
@@ -166,14 +283,20 @@ def test_an_earlier_boot_of_the_instance_before_ours_is_no_rival_either() -> Non
     assert rivals.judge(before, retained=False) is Verdict.REPEAT
     rivals.connecting(3)
     assert rivals.judge(before, retained=True) is Verdict.NOTHING
-    assert rivals.judge(birth((OTHER[0], "b8"), 3), retained=True) is Verdict.FENCED, "it lives"
+    assert rivals.judge(birth((OTHER[0], "b8"), 3), retained=True) is Verdict.RIVAL
 
 
 @pytest.mark.parametrize("other", [OTHER, CLONE])
-def test_what_took_our_place_while_we_were_away_is_newer(other: tuple[str, str]) -> None:
+def test_who_took_our_place_while_we_were_away_is_asked_after(other: tuple[str, str]) -> None:
     rivals = connected(lived=True)
     assert rivals.judge(birth(other, 8), retained=False) is Verdict.NOTHING, "it may be old"
-    assert rivals.judge(birth(other, 9), retained=True) is Verdict.FENCED
+    assert rivals.judge(birth(other, 9), retained=True) is Verdict.RIVAL
+    rivals.alone()
+    rivals.connecting(3)
+    assert rivals.judge(birth(other, 9), retained=True) is Verdict.NOTHING, "nobody answered"
+    rivals.publishing()
+    rivals.judge(birth(ME, 3), retained=False)
+    assert rivals.judge(birth(other, 10), retained=False) is Verdict.RIVAL
 
 
 @pytest.mark.parametrize("other", [OTHER, CLONE])
@@ -185,7 +308,30 @@ def test_the_order_at_the_broker_decides(other: tuple[str, str], lived: bool) ->
         "it came to the broker before ours"
     )
     assert rivals.judge(birth(ME, 2), retained=False) is Verdict.NOTHING
-    assert rivals.judge(birth(other, 2), retained=False) is Verdict.FENCED
+    assert rivals.judge(birth(other, 2), retained=False) is Verdict.RIVAL
+
+
+def test_who_is_past_by_its_counter_and_comes_twice_may_live() -> None:
+    """Else two that lost their counters would repeat their births for ever."""
+    rivals = connected(lived=False)
+    rivals.judge(birth(OTHER, 9), retained=True)
+    rivals.publishing()
+    rivals.judge(birth(ME, 2), retained=False)
+    assert rivals.judge(birth(OTHER, 3), retained=False) is Verdict.REPEAT
+    assert rivals.judge(birth(OTHER, 3), retained=False) is Verdict.RIVAL
+
+
+def test_only_who_was_born_answers_and_nobody_answers_itself() -> None:
+    rivals = connected(lived=True)
+    question = Session(False, OTHER[0], 7, boot=OTHER[1], question=5)
+    assert rivals.judge(question, retained=False) is Verdict.NOTHING
+    rivals.publishing()
+    assert rivals.judge(question, retained=False) is Verdict.ANSWER
+    assert rivals.judge(question, retained=True) is Verdict.NOTHING, "it was asked long ago"
+    own = Session(False, ME[0], 1, boot=ME[1], question=5)
+    assert rivals.judge(own, retained=False) is Verdict.NOTHING
+    cloned = Session(False, ME[0], 1, boot="b9", question=5)
+    assert rivals.judge(cloned, retained=False) is Verdict.ANSWER
 
 
 def test_our_own_older_births_are_nothing_and_deaths_are_put_right() -> None:

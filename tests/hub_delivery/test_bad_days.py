@@ -10,11 +10,13 @@ import pytest
 
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, Resource, WatchEvent
+from cloudhub.presence import Standing
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Inventory, Session
 from shared.objects import ObjectKey
 from shared.topics import Topics, slot_of
 from simulator.broker import Store
+from simulator.broker_session import Publication
 from tests.hub_delivery.test_delivery import env_from
 from tests.hub_delivery.world import NODE, World, config_key, in_world, pod_key, topics_of
 
@@ -282,6 +284,20 @@ def test_a_device_that_is_ahead_of_the_broker_gets_a_newer_list() -> None:
         await world.quiet()
         assert device.applied.revision > ahead
         assert device.applied.entries.keys() == {pod_key("web"), config_key("settings")}
+
+    in_world(story)
+
+
+def test_who_asks_whether_an_agent_lives_is_not_taken_for_its_death() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        device = world.devices[NODE]
+        for instance, boot in (("other", "b9"), (device.instance, "b9")):
+            asks = Session(False, instance, device.counter, boot=boot, question=7)
+            world.broker.publish(Publication(TOPICS.session, asks.encode(), "other"), retain=False)
+            assert await world.quiet() == [], "and nothing has to be put back"
+        presence = world.hubs[0].listener.presence
+        assert presence.standing(NODE) is Standing.ONLINE
 
     in_world(story)
 

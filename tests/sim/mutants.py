@@ -6,6 +6,7 @@ Several are bugs that the simulator once found; the others are what a tired engi
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,6 +29,7 @@ from edgeagent.session import delivery
 from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports
 from edgeagent.session.rivals import Rivals, Verdict
+from edgeagent.session.yielding import Yielding
 from shared.messages import Change, Inventory, Session
 from shared.objects import ObjectKey
 from shared.tasks import KeyedWorkers
@@ -97,12 +99,18 @@ def a_late_death_counts(stack: ExitStack) -> None:
         return Heard.BORN if session.online else Heard.DIED
 
     patch(stack, Presence, "hear", hear)
-    patch(stack, Rivals, "_judge_death", lambda self, found: Verdict.NOTHING)
+    patch(stack, Rivals, "_judge_death", lambda self: Verdict.NOTHING)
 
 
-@mutant(broker_saves, broker_crashes, device_reboots)
+@mutant(broker_saves, broker_crashes, device_reboots, disk_goes_bad)
 def our_own_past_is_a_rival(stack: ExitStack) -> None:
-    patch(stack, Rivals, "_is_past", lambda self, found, retained: False)
+    """Who stands at the broker in our place is believed to live, without an answer."""
+
+    async def believe(self: Yielding, suspect: Session) -> None:
+        self._give_way(suspect)
+        await asyncio.Event().wait()
+
+    patch(stack, Yielding, "until_alone", believe)
 
 
 @mutant(broker_crashes, hub_dies)

@@ -113,6 +113,20 @@ def test_a_birth_and_its_death_are_of_one_connection(
     assert not Session(False, instance, counter + 1).same_connection(birth)
 
 
+@given(names, st.integers(0, 2**50), st.integers(1, 2**32))
+def test_a_question_is_no_death_and_its_answer_is_a_birth(
+    instance: str, counter: int, number: int
+) -> None:
+    question = Session(False, instance, counter, boot="b", question=number)
+    assert Session.decode(question.encode()) == question
+    assert question.asks
+    assert not Session(False, instance, counter).asks
+    answer = Session(True, instance, counter, boot="b", version="0.1.0", question=number)
+    assert Session.decode(answer.encode()) == answer
+    assert not answer.asks
+    assert "q" not in codec.decode(replace(answer, question=0).encode())
+
+
 def test_a_report_of_an_agent_that_knows_no_order_of_events_is_taken() -> None:
     said = (
         ReportedEvent("Normal", "Pulled", "x", 1, 1),
