@@ -1,7 +1,8 @@
 """v1.ContainerStatus of each container, as a kubelet would report it. Pure.
 
-Owns the mapping of facts, back-offs and troubles to state, lastState and waiting reasons. The
-other parts of a pod's status (phase, conditions) are computed from these.
+Owns the mapping of facts, back-offs and troubles to state, lastState and waiting reasons. Of the
+mounts only that is said which the hub cannot tell from the spec. The other parts of a pod's status
+(phase, conditions) are computed from these.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from edgeagent.pods import restarting, specs, stamps
 from edgeagent.pods.facts import ContainerFacts, Termination
 from edgeagent.pods.view import Moment, PodView, Trouble
+from edgeagent.pods.volumes import recursive
 from shared.objects import Json
 
 _ALL_ANEW = "The container is stopped because all containers of the pod begin anew"
@@ -32,6 +34,8 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
         "imageID": known.image_id if known else "",
         "started": "running" in state and known is not None and known.started,
     }
+    if mounts := recursive.unforeseen(view.pod, container, view.node):
+        status["volumeMounts"] = mounts
     if known is not None:
         status["containerID"] = f"{view.node.runtime_name}://{known.id}"
         given = known.resources if "running" in state else container.get("resources") or {}

@@ -1,4 +1,5 @@
-"""How urgent a changed status is: what people wait for goes at once, the rest waits for company.
+"""What is said of a pod's deletion, and how urgent a changed status is: what people wait for goes
+at once, the rest waits for company.
 
 Pure. A pod's life should cost few messages: "still creating" seldom matters, because "running"
 follows within the second.
@@ -11,6 +12,13 @@ from shared.objects import Json
 AT_ONCE = 0.02
 SOON = 1.0
 """Seconds that a change may wait for others to join it."""
+
+
+def acknowledged(status: Json, *, deleting: bool) -> Json:
+    """The status of a pod whose deletion is known here. The API server counts a deletion as a
+    generation, and the pod on the device is of the one before: its spec is the same."""
+    generation = status.get("observedGeneration")
+    return {**status, "observedGeneration": generation + 1} if deleting and generation else status
 
 
 def within(before: Json | None, after: Json, *, deleting: bool, finished: bool) -> float:

@@ -363,6 +363,7 @@ class Pods:
             pod.saved, pod.unstored = facts, False
 
     async def _report(self, pod: LivePod, status: Json, *, deleting: bool) -> None:
+        status = reporting.acknowledged(status, deleting=deleting)
         finished = deleting and pod.facts.final is not None and pod.has_let_go
         before, events = pod.reported, pod.events.pending()
         if not pod.events.has_news and before == (status, finished):

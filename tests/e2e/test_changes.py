@@ -100,6 +100,21 @@ async def test_a_running_pod_is_resized_and_waits_for_room(
         assert reason in text
 
 
+async def test_a_pod_that_is_being_deleted_has_observed_the_generation_of_its_deletion(
+    system: System, kubectl: Kubectl
+) -> None:
+    made = pod("leaving", node=system.node, command=("sh", "-c", "trap '' TERM; sleep 3600"))
+    await system.create(PODS, made)
+    await until(kubectl, "leaving", runs)
+    await asyncio.to_thread(kubectl, "delete", "pod", "leaving", "--grace-period=8", "--wait=false")
+    leaving = await until(
+        kubectl, "leaving", lambda pod: pod["status"].get("observedGeneration") == 2
+    )
+    assert leaving["metadata"]["generation"] == 2
+    assert conditions(leaving)["Ready"]["observedGeneration"] == 2
+    await system.gone("leaving")
+
+
 async def test_kubectl_debug_looks_into_a_container(system: System, kubectl: Kubectl) -> None:
     await system.create_pod("watched")
     await until(kubectl, "watched", runs)

@@ -125,6 +125,8 @@ async def test_recursively_read_only_is_everything_below_where_the_runtime_can(
         **volumes(shared),
     )
     await running(device, uid, "possible")
+    (mount,) = device.container(uid, "possible")["volumeMounts"]
+    assert mount == {"mountPath": "/v", "recursiveReadOnly": "Enabled" if able else "Disabled"}
     if able:
         await running(device, uid, "enabled")
         assert await said(device, uid, TRIES, "possible") == ""
@@ -132,6 +134,8 @@ async def test_recursively_read_only_is_everything_below_where_the_runtime_can(
         return
     assert await said(device, uid, TRIES, "possible") == "below"
     await device.until(lambda: "waiting" in device.container(uid, "enabled").get("state", {}))
+    (mount,) = device.container(uid, "enabled")["volumeMounts"]
+    assert mount["recursiveReadOnly"] == "Disabled"
     waiting = device.container(uid, "enabled")["state"]["waiting"]
     assert waiting["reason"] == "CreateContainerConfigError"
     assert waiting["message"] == (

@@ -53,6 +53,24 @@ async def test_a_grace_period_of_zero_kills_at_once(device: Device) -> None:
     assert device.ended(uid)["exitCode"] == 137
 
 
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_deletion_is_a_generation_that_the_status_has_observed(
+    device: Device, ended: bool
+) -> None:
+    """The API server counts it; the device has the pod as it was before."""
+    uid = "uid-generation"
+    script = a_script("exit 0" if ended else IGNORES)
+    metadata = {"name": uid, "namespace": "default", "uid": uid, "generation": 3}
+    device.put({"metadata": metadata, "spec": {"containers": [script], "restartPolicy": "Never"}})
+    await device.until(lambda: bool(device.ended(uid)) if ended else device.runs(uid))
+    assert device.status(uid)["observedGeneration"] == 3
+    device.delete(uid, grace=4)
+    await device.until(lambda: device.status(uid)["observedGeneration"] == 4)
+    assert device.finished(uid) is ended, "it is said while the pod still stops"
+    await device.until(lambda: device.finished(uid))
+    assert device.status(uid)["observedGeneration"] == 4
+
+
 async def test_a_deletion_says_how_long_a_pod_may_take_whatever_its_spec_says(
     device: Device,
 ) -> None:

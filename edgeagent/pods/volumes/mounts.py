@@ -17,7 +17,7 @@ from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.expansion import expand, missing
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.volumes import subpaths
+from edgeagent.pods.volumes import recursive, subpaths
 from edgeagent.pods.volumes.making import IMAGE, Volume
 from edgeagent.runtime.abilities import no_image_volume
 from edgeagent.runtime.port import Device, Mount
@@ -116,22 +116,10 @@ def _exposed(volume: Volume, path: str, *, at: Path, container: Json) -> str:
 
 
 def _recursive_readonly(pod: Json, wanted: Json, node: NodeFacts) -> bool:
-    mode = wanted.get("recursiveReadOnly") or "Disabled"
-    if mode == "Disabled":
-        return False
-    handler = node.handler(pod["spec"].get("runtimeClassName") or "")
-    able = handler is not None and handler.recursive_readonly
-    propagation = wanted.get("mountPropagation") or "None"
-    wrong = ""
-    if not wanted.get("readOnly"):
-        wrong = "it is not read-only"
-    elif propagation != "None":
-        wrong = f'it is not compatible with propagation "{propagation}"'
-    elif mode == "Enabled" and not able:
-        wrong = "it is not supported by the runtime"
-    if wrong:
+    try:
+        return recursive.resolved(pod, wanted, node)
+    except ValueError as wrong:
         raise ConfigError(
             f'failed to resolve recursive read-only mode: volume "{wanted["name"]}" requested'
             f" recursive read-only mode, but {wrong}"
-        )
-    return able
+        ) from wrong
