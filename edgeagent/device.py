@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeagent.pods.nodefacts import FIRST_IDS
+
 PROC = Path("/proc")
 SYS = Path("/sys")
 ARCHITECTURES = {
@@ -52,6 +54,8 @@ class Device:
     cgroup_version: int = 2
     apparmor: bool = False
     selinux: bool = False
+    first_ids: range = FIRST_IDS
+    """Where the users may begin that pods have for themselves."""
 
 
 @dataclass(frozen=True, slots=True)

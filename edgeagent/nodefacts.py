@@ -45,6 +45,7 @@ def node_facts(
         strict_groups=bool(runtime.strict_groups),
         apparmor=device.apparmor,
         selinux=device.selinux,
+        first_ids=device.first_ids,
         pressures=pressures,
     )
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from edgeagent.app import Ports
 from edgeagent.commanding import commands
@@ -23,6 +24,7 @@ from edgeagent.settings import Settings
 from edgeagent.shutdown.logind import connected
 from edgeagent.store.database import RESERVE, Database
 from edgeagent.store.executor import ThreadExecutor
+from edgeagent.subids import read_first_ids
 from shared.clock import SystemClock
 from shared.objects import Json
 from shared.paho_link import PahoLink
@@ -33,6 +35,7 @@ async def open_ports(
     settings: Settings, *, ready: Callable[[], None], told: Callable[[str], None]
 ) -> AsyncIterator[Ports]:
     clock = SystemClock()
+    first_ids = read_first_ids()
     runtime = open_runtime(settings.runtime, data_dir=settings.data_dir, clock=clock)
     images = Images(runtime, clock)
     paths = PodPaths(settings.data_dir, settings.log_dir)
@@ -61,7 +64,7 @@ async def open_ports(
             clock=clock,
             database=Database(settings.data_dir, executor=ThreadExecutor()),
             rng=random.SystemRandom(),
-            device=read_device(settings.data_dir),
+            device=replace(read_device(settings.data_dir), first_ids=first_ids),
             look=lambda: read_now(settings.data_dir, node_ips=settings.node_ips),
             materials=materials,
             room=read_room,

@@ -143,10 +143,12 @@ class LivePod:
             self.events.record(event)
         return body if refused is None else allocated
 
-    def take_ids(self, others: Callable[[], Collection[int]]) -> None:
+    def take_ids(self, node: NodeFacts, others: Callable[[], Collection[int]]) -> None:
         """Users of its own, before it is started; ``others`` are those that are taken."""
         if userids.are_own(self.pod) and self.refusal is None and self.facts.final is None:
-            first = userids.first_id(self.facts, self.sandboxes, others())
+            first = userids.first_id(
+                self.facts, self.sandboxes, others=others(), allowed=node.first_ids
+            )
             self.facts = replace(self.facts, first_id=first)
 
     def tell(self, plan: Plan) -> None:

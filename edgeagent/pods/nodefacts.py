@@ -13,6 +13,10 @@ from fractions import Fraction
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.port import DnsConfig
 
+FIRST_IDS = range(65_536, 2**32 - 65_536, 65_536)
+"""Where the users of a pod may begin, and how many it has. The lowest are the device's own; the
+highest have among them the one that stands for "no user", and no kernel maps them."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
@@ -43,6 +47,8 @@ class NodeFacts:
     selinux: bool = False
     seccomp_default: bool = False
     """Give RuntimeDefault to containers that name no seccomp profile."""
+    first_ids: range = FIRST_IDS
+    """Those of them that pods may get for themselves."""
     pressures: tuple[str, ...] = ()
     """Node conditions that say the device is short of something."""
 

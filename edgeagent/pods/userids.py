@@ -13,13 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.nodefacts import FIRST_IDS, NodeFacts
 from edgeagent.runtime.port import IdRange, Sandbox
 from shared.objects import Json
 
-LENGTH = 65_536
-_LAST = 2**32 - 2 * LENGTH
-"""The highest range of all has the id that stands for "no user", and no kernel maps it."""
+LENGTH = FIRST_IDS.step
 
 FIRST_ID = "kubetide.io/first-id"
 """On a sandbox: the device's user and group that is 0 inside."""
@@ -47,8 +45,14 @@ def taken(
     return held.union(*(ids for other, ids in sandboxes.items() if other != uid))
 
 
-def first_id(facts: PodFacts, sandboxes: Iterable[Sandbox], others: Collection[int]) -> int:
-    """What the pod has, or the lowest that nobody has; 0 = there is none.
+def first_id(
+    facts: PodFacts,
+    sandboxes: Iterable[Sandbox],
+    *,
+    others: Collection[int],
+    allowed: range = FIRST_IDS,
+) -> int:
+    """What the pod has, or the lowest that is allowed and nobody's; 0 = there is none.
 
     The runtime's word beats the facts', which may be those of an older database.
     """
@@ -56,7 +60,7 @@ def first_id(facts: PodFacts, sandboxes: Iterable[Sandbox], others: Collection[i
         return runs_with
     if facts.first_id and facts.first_id not in others:
         return facts.first_id
-    return next((one for one in range(LENGTH, _LAST + 1, LENGTH) if one not in others), 0)
+    return next((one for one in allowed if one not in others), 0)
 
 
 def id_range(pod: Json, first: int, node: NodeFacts) -> IdRange | None:
@@ -80,4 +84,4 @@ def id_range(pod: Json, first: int, node: NodeFacts) -> IdRange | None:
 def _written(sandbox: Sandbox) -> int:
     text = sandbox.annotations.get(FIRST_ID, "")
     number = int(text) if text.isdecimal() and len(text) < 11 else 0
-    return number if number in range(LENGTH, _LAST + 1, LENGTH) else 0
+    return number if number in FIRST_IDS else 0

@@ -251,7 +251,9 @@ class Pods:
             self._drop(uid)
             return None
         await self._hear_out(pod)
-        pod.take_ids(lambda: userids.taken(uid, self._facts(), self._observer.first_ids))
+        pod.take_ids(
+            self._node, lambda: userids.taken(uid, self._facts(), self._observer.first_ids)
+        )
         pod.take_shutdown(self._shutdown(pod.pod) if self._shutdown else None)
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)

@@ -43,14 +43,23 @@ def test_a_runtime_class_must_have_user_namespaces_too() -> None:
 
 
 def test_the_lowest_users_are_the_devices_and_the_highest_are_nobodys() -> None:
-    assert userids.first_id(PodFacts(), (), ()) == LENGTH
+    assert userids.first_id(PodFacts(), (), others=()) == LENGTH
     all_but_one = set(range(LENGTH, HIGHEST, LENGTH))
-    assert userids.first_id(PodFacts(), (), all_but_one) == HIGHEST
+    assert userids.first_id(PodFacts(), (), others=all_but_one) == HIGHEST
+
+
+def test_where_the_device_keeps_some_for_pods_it_is_one_of_those() -> None:
+    kept = range(8 * LENGTH, 10 * LENGTH, LENGTH)
+    assert userids.first_id(PodFacts(), (), others=(), allowed=kept) == 8 * LENGTH
+    assert userids.first_id(PodFacts(), (), others={8 * LENGTH}, allowed=kept) == 9 * LENGTH
+    assert userids.first_id(PodFacts(), (), others=set(kept), allowed=kept) == 0
+    has = PodFacts(first_id=LENGTH)
+    assert userids.first_id(has, (), others=(), allowed=kept) == LENGTH, "given once, it stays"
 
 
 def test_when_all_are_taken_the_pod_waits() -> None:
     everybody = set(range(LENGTH, HIGHEST + 1, LENGTH))
-    assert userids.first_id(PodFacts(), (), everybody) == 0
+    assert userids.first_id(PodFacts(), (), others=everybody) == 0
     with pytest.raises(SandboxConfigError, match="could not find an empty slot"):
         userids.id_range(pod(hostUsers=False), 0, ABLE)
 
@@ -58,13 +67,13 @@ def test_when_all_are_taken_the_pod_waits() -> None:
 @pytest.mark.parametrize("written", ["", "x", "0", "1", "65537", "4294901760", "9" * 5000, "²"])
 def test_what_stands_on_a_sandbox_is_believed_only_if_it_can_be(written: str) -> None:
     assert userids.written([sandbox("a", written)]) == {}
-    assert userids.first_id(PodFacts(), [sandbox("a", written)], ()) == LENGTH
+    assert userids.first_id(PodFacts(), [sandbox("a", written)], others=()) == LENGTH
 
 
 def test_users_that_a_pod_had_by_older_facts_may_be_anothers_by_now() -> None:
     known = PodFacts(first_id=LENGTH)
     others = userids.taken("a", {"a": known}, userids.written([sandbox("b", str(LENGTH))]))
-    assert userids.first_id(known, (), others) == 2 * LENGTH
+    assert userids.first_id(known, (), others=others) == 2 * LENGTH
 
 
 UIDS = st.sampled_from(["a", "b", "c"])
@@ -89,7 +98,7 @@ class Histories(RuleBasedStateMachine):
             return
         mine = [self.running[uid]] if uid in self.running else []
         others = userids.taken(uid, self.facts, userids.written(self.running.values()))
-        first = userids.first_id(known, mine, others)
+        first = userids.first_id(known, mine, others=others)
         self.facts[uid] = replace(known, first_id=first)
         if mine:
             assert mine[0].annotations[FIRST_ID] == str(first), "kept while it runs"
