@@ -6,7 +6,7 @@ with the process; ``view`` freezes it for the planner.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from edgeagent.pods import resizing, restarting, specs, status, telling, userids
@@ -143,12 +143,17 @@ class LivePod:
             self.events.record(event)
         return body if refused is None else allocated
 
-    def take_ids(self, node: NodeFacts, others: Callable[[], Collection[int]]) -> None:
-        """Users of its own, before it is started; ``others`` are those that are taken."""
+    def take_ids(
+        self,
+        node: NodeFacts,
+        facts: Callable[[], Mapping[str, PodFacts]],
+        sandboxes: Mapping[str, Collection[int]],
+    ) -> None:
+        """Users of its own, before it is started, that no pod has by its facts or sandboxes."""
         if userids.are_own(self.pod) and self.refusal is None and self.facts.final is None:
-            first = userids.first_id(
-                self.facts, self.sandboxes, others=others(), allowed=node.first_ids
-            )
+            others = userids.taken(self.uid, facts(), sandboxes)
+            allowed = node.first_ids
+            first = userids.first_id(self.facts, self.sandboxes, others=others, allowed=allowed)
             self.facts = replace(self.facts, first_id=first)
 
     def tell(self, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import structlog
 
-from edgeagent.pods import holding, planning, reporting, resizing, userids
+from edgeagent.pods import holding, planning, reporting, resizing
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import made_under, pod_of, recovered
@@ -251,9 +251,7 @@ class Pods:
             self._drop(uid)
             return None
         await self._hear_out(pod)
-        pod.take_ids(
-            self._node, lambda: userids.taken(uid, self._facts(), self._observer.first_ids)
-        )
+        pod.take_ids(self._node, self._facts, self._observer.first_ids)
         pod.take_shutdown(self._shutdown(pod.pod) if self._shutdown else None)
         now = Moment(self._clock.now(), self._clock.monotonic())
         plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
