@@ -3,16 +3,18 @@
 Owns what counts as a failed hook: a command that does not exit with 0, an address that gives no
 HTTP answer at all (what it answers does not matter, unlike a probe), and tcpSocket, which the API
 keeps for old manifests and documents as failing. When to run one, for how long, and what follows
-from a failure is the caller's (``acting.py``).
+from a failure is the caller's (``acting_start.py``, ``acting_stop.py``).
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 
 from edgeagent import KUBERNETES_VERSION
 from edgeagent.pods import handlers, http_client, specs
 from edgeagent.pods.handlers import BadHandler, Target
+from edgeagent.pods.live import LivePod
 from edgeagent.pods.podevents import Record, warning
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
@@ -58,6 +60,21 @@ class Hooks:
             said = (result.stdout + result.stderr)[:_MOST_OUTPUT].decode(errors="replace")
             why = f"command '{' '.join(command)}' exited with {result.exit_code}"
             raise HookFailed(f'{failed} {why}, message: "{said}"')
+
+
+class PodHooks:
+    """Hooks of pods that run here, at the addresses that these have."""
+
+    def __init__(
+        self, runtime: Runtime, clock: Clock, node_ips: Callable[[], tuple[str, ...]]
+    ) -> None:
+        self._hooks = Hooks(runtime, clock)
+        self._node_ips = node_ips
+
+    async def run(self, pod: LivePod, hook: Json, *, spec: Json, container_id: str) -> None:
+        ips = self._node_ips() if specs.on_host_network(pod.pod) else pod.facts.ips
+        target = Target(spec, container_id, ips)
+        await self._hooks.run(hook, pod=pod.pod, target=target, record=pod.events.record)
 
 
 async def _http_get(http_get: Json, target: Target, record: Record, failed: str) -> None:

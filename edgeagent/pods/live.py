@@ -86,6 +86,20 @@ class LivePod:
             node=node,
         )
 
+    def spec_of(self, name: str) -> Json:
+        """A container that the pod no longer names can still be stopped."""
+        return specs.container_named(self.pod, name) or {"name": name}
+
+    def containers(self) -> list[Container]:
+        return [one for sandbox in self.sandboxes for one in sandbox.containers]
+
+    def home_of(self, container_id: str) -> str:
+        """The sandbox that a container is in; empty when it is not seen any more."""
+        for sandbox in self.sandboxes:
+            if any(one.id == container_id for one in sandbox.containers):
+                return sandbox.id
+        return ""
+
     def held(self) -> HeldPod:
         facts = self.facts
         return HeldPod(

@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 
 from edgeagent.pods import userids
+from edgeagent.pods.live import LivePod
 from edgeagent.pods.sandboxes import LABEL_NODE
 from edgeagent.runtime.port import Runtime, Sandbox
 from shared.tasks import stop
@@ -64,6 +65,12 @@ class Observer:
             self._seen[uid][sandbox_id] = found
         else:
             self._seen[uid].pop(sandbox_id, None)
+
+    async def see(self, pod: LivePod, sandbox_id: str) -> None:
+        """What became of the sandbox becomes what is known of the pod."""
+        if sandbox_id:
+            await self.inspect(pod.uid, sandbox_id)
+            pod.sandboxes = await self.look(pod.uid)
 
     async def _compare(self, uid: str) -> None:
         listed = {one.id: one for one in await self._list() if one.uid == uid}

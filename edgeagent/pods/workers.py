@@ -102,6 +102,7 @@ class Pods:
 
     def changed(self, keys: Iterable[ObjectKey]) -> None:
         """The desired set changed in these keys."""
+        self._acting.desired_changed()
         named = frozenset(keys)
         for uid, wanted in self._desired.pods().items():
             if wanted.key in named or mentions(wanted.pod, wanted.key.namespace, named):

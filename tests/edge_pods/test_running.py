@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from edgeagent.runtime.memory_device import Behaviour
+from shared.objects import ObjectKey
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
@@ -229,7 +230,8 @@ async def test_a_container_waits_a_moment_for_services_that_are_on_their_way() -
         await world.passes(1)
         assert world.running(uid) == []
         world.materials.services_awaited = False
-        await world.passes(0.2)
+        world.desired_changed(ObjectKey("Service", "default", "db"))
+        await world.passes(0.01)
         assert world.running(uid) == ["main"]
         assert world.reasons(uid) == ["Created", "Started"]
 

@@ -278,6 +278,11 @@ class World:
         """It is not in the inventory any more."""
         self._tell(self.desired.wanted.pop(uid).key)
 
+    def desired_changed(self, key: ObjectKey) -> None:
+        """Something that is no pod has come."""
+        assert self.pods is not None
+        self.pods.changed({key})
+
     async def passes(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
