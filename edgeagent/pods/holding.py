@@ -3,7 +3,7 @@
 A pod with the annotation ``HOLD`` goes on running as it is, whatever is asked for it, until
 somebody at the device releases it (``edgeagent release``) or a maintenance window is open. Held
 are its deletion, its absence from the list, and a change that would restart a container; ends that
-are its own (deadline, restart policy) and evictions are not. Called by ``workers.py``, which then
+are its own (deadline, restart policy) and evictions are not. Called by ``wanting.py``, which then
 treats the pod as wanted, with the body that it has.
 """
 

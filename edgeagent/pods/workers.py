@@ -15,10 +15,10 @@ from dataclasses import replace
 
 import structlog
 
-from edgeagent.pods import holding, planning, reporting, resizing
+from edgeagent.pods import planning, resizing
 from edgeagent.pods.acting import Acting
 from edgeagent.pods.actions import Forget
-from edgeagent.pods.adoption import made_under, pod_of, recovered
+from edgeagent.pods.adoption import recovered
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod, ShutdownOf
 from edgeagent.pods.last_words import last_words
@@ -30,12 +30,14 @@ from edgeagent.pods.planning import Plan
 from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
 from edgeagent.pods.probing import Prober
+from edgeagent.pods.recording import Recording
 from edgeagent.pods.view import Eviction, Moment, Wanted
+from edgeagent.pods.wanting import Wanting
 from edgeagent.runtime.port import Runtime, RuntimeAway
-from edgeagent.windows import Window, is_open, next_look
+from edgeagent.windows import Window
 from shared.backoff import Backoff
 from shared.clock import Clock
-from shared.errors import KubetideError, StoreBusy
+from shared.errors import KubetideError
 from shared.objects import Json, ObjectKey
 from shared.tasks import KeyedWorkers
 
@@ -66,12 +68,10 @@ class Pods:
     ) -> None:
         """``windows`` are the times in which what is on hold may go on; ``meet`` brings ``node``
         up to date with a runtime that is there, and raises RuntimeAway while none is."""
-        self._windows = windows
         self._runtime = runtime
         self._desired = desired
         self._materials = materials
         self._store = facts
-        self._reports = reports
         self._clock = clock
         self._node = node
         self._observer = Observer(runtime, node=node.name)
@@ -82,6 +82,14 @@ class Pods:
             clock=clock,
             revision=lambda: desired.revision,
             node_ips=lambda: self._node.ips,
+        )
+        self._recording = Recording(facts, reports)
+        self._wanting = Wanting(
+            desired=desired,
+            materials=materials,
+            windows=windows,
+            clock=clock,
+            facts=self._facts,
         )
         self._pods: dict[str, LivePod] = {}
         self._probers: dict[str, Prober] = {}
@@ -178,7 +186,7 @@ class Pods:
             if pod.facts.on_hold and ObjectKey.of("Pod", pod.pod) == key:
                 what = pod.facts.on_hold
                 pod.facts = replace(pod.facts, released=True)
-                await self._save(pod, pod.facts)
+                await self._recording.save(pod, pod.facts)
                 self._wake(uid)
                 return what
         return ""
@@ -247,7 +255,7 @@ class Pods:
             return AWAY_SECONDS
         pod = self._live(uid)
         pod.sandboxes = sandboxes
-        wanted, grace = self._wanted(pod)
+        wanted, grace = self._wanting.of(pod)
         if not pod.pod:
             self._drop(uid)
             return None
@@ -271,9 +279,13 @@ class Pods:
         """Seconds until the pod is looked at though nothing happened."""
         now = self._clock.monotonic()
         due = None if plan.due is None else max(plan.due - now, 0.0)
-        opens = next_look(self._windows, self._clock.now()) if pod.facts.on_hold else None
         unstored = UNSTORED_SECONDS if pod.unstored else None
-        looks = (due, opens, unstored, resizing.RETRY_SECONDS if pod.facts.resize else None)
+        looks = (
+            due,
+            self._wanting.opens(pod),
+            unstored,
+            resizing.RETRY_SECONDS if pod.facts.resize else None,
+        )
         return min((one for one in looks if one is not None), default=None)
 
     def _ask_again_for_resizes(self) -> None:
@@ -299,49 +311,11 @@ class Pods:
             self._probers[uid] = Prober(self._pods[uid], runtime=self._runtime, clock=self._clock)
         return self._pods[uid]
 
-    def _wanted(self, pod: LivePod) -> tuple[Wanted, int | None]:
-        """Also brings the pod's body up to date; what it was is kept for stopping it well."""
-        desired = self._desired.pods().get(pod.uid)
-        if desired is not None:
-            waits = holding.waits(pod.uid, desired.key, self._facts())
-            if waits and not pod.sandboxes:
-                return Wanted.UNKNOWN, None
-            asked = Wanted.RUN if desired.grace is None else Wanted.DELETE
-            held = self._holds(pod, desired.pod, asked)
-            if not held or not pod.pod:
-                pod.take_body(desired.pod, self._materials)
-            return (Wanted.RUN, None) if held else (asked, desired.grace)
-        if not pod.pod and pod.sandboxes:
-            pod.pod = pod_of(pod.sandboxes)
-        if not pod.pod:
-            return Wanted.UNKNOWN, None
-        key = ObjectKey.of("Pod", pod.pod)
-        newer = self._desired.revision >= made_under(pod.sandboxes)
-        gone = newer and self._desired.may_stop(pod.uid, key)
-        if gone and self._holds(pod, None, Wanted.GONE):
-            return Wanted.RUN, None
-        return (Wanted.GONE if gone else Wanted.UNKNOWN), None
-
-    def _holds(self, pod: LivePod, newest: Json | None, asked: Wanted) -> bool:
-        """Whether the pod stays as it is, whatever is asked for it; kept in its facts."""
-        before = pod.facts.on_hold
-        pod.facts = holding.kept(
-            pod.facts,
-            holding.pending(pod.pod or newest or {}, newest, asked, pod.facts),
-            taken_up=pod.facts.admitted or bool(pod.sandboxes),
-            window_open=is_open(self._windows, self._clock.now()),
-        )
-        held = pod.facts.on_hold
-        if held != before:
-            pod.events.record(holding.event(before, held))
-            log.info("pod on hold" if held else "pod released", pod_uid=pod.uid, what=held)
-        return bool(held)
-
     async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:
         """Facts first: an action may rely on them after a crash."""
         decided = plan.facts.admitted or plan.facts.stopping is not None
         if plan.facts != pod.saved and decided and wanted is not Wanted.UNKNOWN:
-            await self._save(pod, plan.facts)
+            await self._recording.save(pod, plan.facts)
         for action in plan.abandon:
             pod.operations.abandon(action)
         under_way = pod.operations.under_way()
@@ -351,36 +325,7 @@ class Pods:
             elif action not in under_way:
                 self._acting.begin(pod, action)
         if plan.status is not None and wanted in (Wanted.RUN, Wanted.DELETE):
-            await self._report(pod, plan.status, deleting=wanted is Wanted.DELETE)
-
-    async def _save(self, pod: LivePod, facts: PodFacts) -> None:
-        """A full disk must not keep pods from running: they go on, with less to be adopted from."""
-        try:
-            await self._store.save(pod.uid, facts.to_json())
-        except StoreBusy as error:
-            log.error("facts of a pod not stored", pod_uid=pod.uid, error=str(error))
-            pod.unstored = True
-        else:
-            pod.saved, pod.unstored = facts, False
-
-    async def _report(self, pod: LivePod, status: Json, *, deleting: bool) -> None:
-        status = reporting.acknowledged(status, deleting=deleting)
-        finished = deleting and pod.facts.final is not None and pod.has_let_go
-        before, events = pod.reported, pod.events.pending()
-        if not pod.events.has_news and before == (status, finished):
-            return
-        await self._reports.put(
-            pod.report_key,
-            uid=pod.uid,
-            status=status,
-            events=events,
-            finished=finished,
-            within=reporting.within(
-                before[0] if before else None, status, deleting=deleting, finished=finished
-            ),
-        )
-        pod.reported = (status, finished)
-        pod.events.told(events)
+            await self._recording.report(pod, plan.status, deleting=wanted is Wanted.DELETE)
 
     async def _forget(self, pod: LivePod) -> None:
         await self._materials.remove_logs(pod.pod)

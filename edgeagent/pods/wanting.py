@@ -1,0 +1,85 @@
+"""What is wanted of each pod: by the desired set, less what its owner has put on hold.
+
+Also brings the pod's body up to date, and takes that of a pod which nobody remembers from the
+runtime. Absence is a wish only if the desired set is newer than the pod and may stop it; all else
+is not knowing. Called by ``workers.py`` before each plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from edgeagent.pods import holding
+from edgeagent.pods.adoption import made_under, pod_of
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.ports import Desired, Materials
+from edgeagent.pods.view import Wanted
+from edgeagent.windows import Window, is_open, next_look
+from shared.clock import Clock
+from shared.objects import Json, ObjectKey
+
+log = structlog.get_logger()
+
+
+class Wanting:
+    def __init__(
+        self,
+        *,
+        desired: Desired,
+        materials: Materials,
+        windows: tuple[Window, ...],
+        clock: Clock,
+        facts: Callable[[], Mapping[str, PodFacts]],
+    ) -> None:
+        """``facts`` are those of every pod that is known here, by uid."""
+        self._desired = desired
+        self._materials = materials
+        self._windows = windows
+        self._clock = clock
+        self._facts = facts
+
+    def opens(self, pod: LivePod) -> float | None:
+        """Seconds until what is on hold may go on by itself; None when nothing is."""
+        return next_look(self._windows, self._clock.now()) if pod.facts.on_hold else None
+
+    def of(self, pod: LivePod) -> tuple[Wanted, int | None]:
+        """What, and the grace period of a deletion. The body of a pod that is gone from the
+        desired set is kept for stopping it well."""
+        desired = self._desired.pods().get(pod.uid)
+        if desired is not None:
+            waits = holding.waits(pod.uid, desired.key, self._facts())
+            if waits and not pod.sandboxes:
+                return Wanted.UNKNOWN, None
+            asked = Wanted.RUN if desired.grace is None else Wanted.DELETE
+            held = self._holds(pod, desired.pod, asked)
+            if not held or not pod.pod:
+                pod.take_body(desired.pod, self._materials)
+            return (Wanted.RUN, None) if held else (asked, desired.grace)
+        if not pod.pod and pod.sandboxes:
+            pod.pod = pod_of(pod.sandboxes)
+        if not pod.pod:
+            return Wanted.UNKNOWN, None
+        key = ObjectKey.of("Pod", pod.pod)
+        newer = self._desired.revision >= made_under(pod.sandboxes)
+        gone = newer and self._desired.may_stop(pod.uid, key)
+        if gone and self._holds(pod, None, Wanted.GONE):
+            return Wanted.RUN, None
+        return (Wanted.GONE if gone else Wanted.UNKNOWN), None
+
+    def _holds(self, pod: LivePod, newest: Json | None, asked: Wanted) -> bool:
+        """Whether the pod stays as it is, whatever is asked for it; kept in its facts."""
+        before = pod.facts.on_hold
+        pod.facts = holding.kept(
+            pod.facts,
+            holding.pending(pod.pod or newest or {}, newest, asked, pod.facts),
+            taken_up=pod.facts.admitted or bool(pod.sandboxes),
+            window_open=is_open(self._windows, self._clock.now()),
+        )
+        held = pod.facts.on_hold
+        if held != before:
+            pod.events.record(holding.event(before, held))
+            log.info("pod on hold" if held else "pod released", pod_uid=pod.uid, what=held)
+        return bool(held)
