@@ -39,8 +39,8 @@ from edgeagent.session.delivery import Delivery
 from edgeagent.session.rejecting import Rejections
 from edgeagent.session.reporting import Reports
 from edgeagent.settings import Settings
-from edgeagent.shutdown.opening import Connect
 from edgeagent.shutdown.planning import Shares
+from edgeagent.shutdown.port import Connect
 from edgeagent.shutdown.stopping import Neighbours, NodeShutdown
 from edgeagent.standing import Standing, StandingKeeper
 from edgeagent.staticpods.keeping import StaticPods

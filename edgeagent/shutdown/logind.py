@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from shared.errors import TemporaryError
+from edgeagent.shutdown.port import LogindAway
 
 NAME = "org.freedesktop.login1"
 OBJECT = "/org/freedesktop/login1"
@@ -26,12 +26,8 @@ _SOCKET = Path("/run/dbus/system_bus_socket")
 _ANSWER_SECONDS = 5.0
 
 
-class LogindAway(TemporaryError):
-    """There is no logind, it does not answer, or it refused."""
-
-
 class Lock:
-    """Delays the shutdown as long as it is held; logind bounds how long."""
+    """A file descriptor that logind waits to see closed."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
@@ -47,17 +43,15 @@ class Lock:
 
 
 class Logind:
-    """logind at the other end of one connection."""
+    """Implements ``port.Logind``."""
 
     def __init__(self, bus: _Bus) -> None:
         self._bus = bus
 
     async def preparing(self) -> bool:
-        """Whether the machine is about to shut down."""
         return bool(await self._property("PreparingForShutdown"))
 
     async def longest_delay(self) -> float:
-        """Seconds after which it goes on, whoever holds a lock."""
         return int(await self._property("InhibitDelayMaxUSec")) / 1e6
 
     async def inhibit(self) -> Lock:
@@ -66,7 +60,6 @@ class Logind:
         return Lock(descriptor.to_raw_fd())
 
     async def news(self) -> None:
-        """Until something may have changed."""
         await self._bus.signal()
 
     async def _property(self, name: str) -> Any:

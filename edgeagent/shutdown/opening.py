@@ -7,11 +7,10 @@ machine without systemd) that is said once, and looked for once a minute: it may
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from edgeagent.shutdown.logind import Logind, LogindAway
+from edgeagent.shutdown.port import Connect, Logind, LogindAway
 from shared.backoff import Backoff
 from shared.clock import Clock
 
@@ -20,8 +19,6 @@ log = structlog.get_logger()
 SELDOM_SECONDS = 60.0
 HELD_SECONDS = 30.0
 """A connection that lasted this long was a good one: the next try is soon again."""
-
-Connect = Callable[[], AbstractAsyncContextManager[Logind]]
 
 
 async def follow_logind(

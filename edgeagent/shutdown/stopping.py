@@ -18,9 +18,9 @@ import structlog
 from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.pods.held import PodsToStop
 from edgeagent.pods.podevents import normal
-from edgeagent.shutdown.logind import Lock, Logind
-from edgeagent.shutdown.opening import Connect, follow_logind
+from edgeagent.shutdown.opening import follow_logind
 from edgeagent.shutdown.planning import Course, Shares
+from edgeagent.shutdown.port import Connect, Lock, Logind
 from shared.clock import Clock
 from shared.errors import KubetideError
 from shared.tasks import stop

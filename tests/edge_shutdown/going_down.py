@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from edgeagent.pods.held import HeldPod, PodsToStop, ShutdownOf
 from edgeagent.pods.podevents import PodEvent
 from edgeagent.shutdown.logind import connected
 from edgeagent.shutdown.planning import Shares
+from edgeagent.shutdown.port import Connect
 from edgeagent.shutdown.stopping import Neighbours, NodeShutdown
 from shared.clock import SystemClock
 from shared.tasks import stop
@@ -67,11 +69,18 @@ class Cloud:
 
 @asynccontextmanager
 async def shutting_down_with(
-    pods: PodsToStop, bus: str, cloud: Cloud, *, regular: float = 20, critical: float = 10
+    pods: PodsToStop,
+    logind: Connect | str,
+    cloud: Cloud,
+    *,
+    regular: float = 20,
+    critical: float = 10,
 ) -> AsyncIterator[NodeShutdown]:
+    """``logind`` may be the address of its bus."""
+    connect = partial(connected, logind) if isinstance(logind, str) else logind
     shutdown = NodeShutdown(
         Shares(regular, critical),
-        lambda: connected(bus),
+        connect,
         Neighbours(
             pods=pods,
             events=cloud,  # type: ignore[arg-type]

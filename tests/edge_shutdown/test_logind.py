@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.shutdown.logind import LogindAway, connected
+from edgeagent.shutdown.logind import connected
+from edgeagent.shutdown.port import LogindAway
 from tests.edge_shutdown.going_down import until
 from tests.parts.dbus import PrivateBus
 from tests.parts.logind import Login1
