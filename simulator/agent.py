@@ -1,6 +1,7 @@
 """The real agent over the device's models: everything but link, runtime, clock and disk is real.
 
-Blocking work of the pods layer runs on the spot; volumes are real files below the device's folder.
+Blocking work of the pods layer runs on the spot; volumes and static pods are real files below the
+device's folder.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeagent.app import Agent, Ports
+from edgeagent.app import Agent, MakeMaterials, Ports
 from edgeagent.desired import DesiredSet
 from edgeagent.device import Device, Readings
 from edgeagent.pods.images import Images
@@ -23,6 +25,7 @@ from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.settings import Settings
+from edgeagent.shutdown.port import Connect
 from edgeagent.store.database import Database
 from shared.clock import Clock
 from shared.link import Broker, Link
@@ -32,28 +35,63 @@ from shared.topics import Topics
 GIB = 1 << 30
 
 
-async def run_agent(
-    *,
-    node: str,
-    boot: str,
-    link: Link,
-    device: MemoryDevice,
-    clock: Clock,
-    database: Database,
-    folder: Path,
-    topics: Topics,
-    rng: random.Random,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What one run of an agent finds around it."""
+
+    node: str
+    boot: str
+    folder: Path
+    static_pods: Path | None
+    link: Link
+    device: MemoryDevice
+    clock: Clock
+    database: Database
+    logind: Connect
+    rng: random.Random
+
+
+async def run_agent(machine: Machine) -> None:
     settings = Settings(
-        node=node,
+        node=machine.node,
         broker=Broker("broker", 1883),
-        topics=topics,
-        data_dir=folder / "data",
-        log_dir=folder / "logs",
+        topics=Topics(),
+        data_dir=machine.folder / "data",
+        log_dir=machine.folder / "logs",
         runtime="memory",
+        static_pods=machine.static_pods,
     )
-    runtime = MemoryRuntime(device)
-    images = Images(runtime, clock)
+    runtime = MemoryRuntime(machine.device)
+    images = Images(runtime, machine.clock)
+    ports = Ports(
+        link=machine.link,
+        runtime=runtime,
+        clock=machine.clock,
+        database=machine.database,
+        rng=machine.rng,
+        device=_hardware(machine),
+        look=lambda: Readings(addresses=("10.0.0.1",)),
+        materials=_materials(settings, images, machine.clock),
+        logind=machine.logind,
+    )
+    try:
+        await Agent(settings, ports).run()
+    finally:
+        await images.close()
+
+
+def _hardware(machine: Machine) -> Device:
+    return Device(
+        hostname=machine.node,
+        cpus=4,
+        memory=4 * GIB,
+        disk=16 * GIB,
+        boot_id=machine.boot,
+        architecture="amd64",
+    )
+
+
+def _materials(settings: Settings, images: Images, clock: Clock) -> MakeMaterials:
     paths = PodPaths(settings.data_dir, settings.log_dir)
 
     def materials(
@@ -73,28 +111,7 @@ async def run_agent(
             offload=_at_once,
         )
 
-    hardware = Device(
-        hostname=node,
-        cpus=4,
-        memory=4 * GIB,
-        disk=16 * GIB,
-        boot_id=boot,
-        architecture="amd64",
-    )
-    ports = Ports(
-        link=link,
-        runtime=runtime,
-        clock=clock,
-        database=database,
-        rng=rng,
-        device=hardware,
-        look=lambda: Readings(addresses=("10.0.0.1",)),
-        materials=materials,
-    )
-    try:
-        await Agent(settings, ports).run()
-    finally:
-        await images.close()
+    return materials
 
 
 async def _at_once(work: Callable[[], Any]) -> Any:

@@ -1,54 +1,33 @@
-"""One device: its clock, disk, container runtime and link, and the agent that runs on it.
+"""One device: its clock, disk, logind, container runtime and link, and the agent that runs on it.
 
-The disk is a folder (on tmpfs) with a real SQLite file. What can happen to a device is a method;
-the disk is only touched while no agent runs, except that it can be full at any time.
+What can happen to a device is a method here, or one of its disk's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
-
-import sqlite_utils
+from typing import Any
 
 from edgeagent.desired import Desired
-from edgeagent.store.database import FILE, Database
 from edgeagent.store.desired import DesiredStore
-from edgeagent.store.executor import InlineExecutor
-from shared.errors import StoreBusy
-from shared.topics import Topics
-from simulator.agent import run_agent
+from simulator.agent import Machine, run_agent
 from simulator.broker import Broker
 from simulator.clock import SimClock
+from simulator.disk import Disk, Store
 from simulator.journal import Journal
 from simulator.judging import Judge
+from simulator.logind import SimLogind
 from simulator.loop import VirtualLoop
 from simulator.network import Path as Way
 from simulator.programs import Program
 from simulator.runtime import WatchedDevice
 from simulator.sim_link import SimLink
 
-Result = TypeVar("Result")
-
 REAL_TIME_CLOCK_LOST = 10.0
 """What a device without a clock battery shows when it boots: ten seconds after 1970."""
-
-
-class Disk(Database):
-    """The real store, on a disk that can be full."""
-
-    def __init__(self, folder: Path, is_full: Callable[[], bool]) -> None:
-        super().__init__(folder, executor=InlineExecutor())
-        self._is_full = is_full
-
-    async def write(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
-        if self._is_full():
-            raise StoreBusy("database: the disk is full")
-        return await super().write(work)
 
 
 class EdgeDevice(Program):
@@ -68,29 +47,32 @@ class EdgeDevice(Program):
         self.clock = SimClock(loop)
         self.runtime = WatchedDevice(self.clock, judge)
         self.judge = judge
+        self.logind = SimLogind(released=self._lets_go)
         self.folder = folder
-        self.disk_is_full = False
+        self.disk = Disk(folder, rng, self._lost)
         self.powered = True
         self.boots = 1
         self._broker = broker
-        self._database: Disk | None = None
-        self._images: list[Path] = []
+        self._store: Store | None = None
         folder.mkdir(parents=True)
 
     # -- the agent
 
     def main(self) -> Coroutine[Any, Any, None]:
-        self._database = Disk(self.folder / "data", lambda: self.disk_is_full)
+        self._store = self.disk.store()
         return run_agent(
-            node=self.name,
-            boot=f"boot-{self.boots}",
-            link=SimLink(self._broker, self.path),
-            device=self.runtime,
-            clock=self.clock,
-            database=self._database,
-            folder=self.folder,
-            topics=Topics(),
-            rng=random.Random(self.rng.getrandbits(32)),
+            Machine(
+                node=self.name,
+                boot=f"boot-{self.boots}",
+                folder=self.folder,
+                static_pods=None,
+                link=SimLink(self._broker, self.path),
+                device=self.runtime,
+                clock=self.clock,
+                database=self._store,
+                logind=self.logind.connected,
+                rng=random.Random(self.rng.getrandbits(32)),
+            )
         )
 
     def restart(self) -> None:
@@ -98,16 +80,17 @@ class EdgeDevice(Program):
             self.start()
 
     def buried(self) -> None:
-        """The kernel closes the file and lets the folder's lock go."""
-        database, self._database = self._database, None
-        if database is not None:
-            _finish(database.close())
+        """The kernel closes the database and lets go of its folder, and of logind."""
+        self.logind.let_go()
+        store, self._store = self._store, None
+        if store is not None:
+            _finish(store.close())
 
     async def desired(self) -> Desired:
         """What is on the disk, as an agent that starts would read it."""
-        if self._database is None:
+        if self._store is None:
             return Desired()
-        return await DesiredStore(self._database).load()
+        return await DesiredStore(self._store).load()
 
     @property
     def lost_memory(self) -> bool:
@@ -116,6 +99,10 @@ class EdgeDevice(Program):
 
     def forget(self) -> None:
         self.judge.forgives = True
+
+    def _lost(self, what: str) -> None:
+        self.forget()
+        self.journal.say(self.name, what)
 
     # -- bad days
 
@@ -127,6 +114,7 @@ class EdgeDevice(Program):
         else:
             await self.stop()
         self.runtime.reboot()
+        self.judge.shutdowns.over()
         self.journal.say(self.name, "is off", seconds=round(off_for))
         await asyncio.sleep(off_for)
         self.boot()
@@ -137,20 +125,52 @@ class EdgeDevice(Program):
         self.powered = True
         self.boots += 1
         self.clock.boot()
+        self.logind.boot()
         if self.rng.random() < 0.3:
             self.clock.set_wall(REAL_TIME_CLOCK_LOST)
         self.runtime.come_back()
         self.journal.say(self.name, "boots", wall=round(self.clock.now()))
         self.start()
 
+    async def shut_down(self, *, off_for: float, allowed: float) -> None:
+        """By its people: off when nobody holds it up any more, or after what is ``allowed``."""
+        if not self.powered or self.logind.preparing:
+            return
+        boots = self.boots
+        self.announce_shutdown(allowed=allowed)
+        while not self.logind.off.is_set():
+            await asyncio.sleep(0.1)
+            if self.boots != boots or not self.logind.preparing:
+                return
+        if self.powered:
+            await self.reboot(off_for=off_for, power=False)
+
+    def announce_shutdown(self, *, allowed: float) -> None:
+        self.journal.say(self.name, "is being shut down", allowed=allowed)
+        self.judge.shutdowns.announced(allowed)
+        self.logind.longest_delay = allowed
+        self.logind.shut_down()
+
+    def call_off_shutdown(self) -> None:
+        if self.logind.preparing:
+            self.journal.say(self.name, "the shutdown is called off")
+            self.judge.shutdowns.over()
+            self.logind.call_off()
+
+    def _lets_go(self) -> None:
+        if self.running and not self.stopping:
+            self.judge.lets_go(self.runtime.running())
+
     def calm(self) -> None:
         """Nothing is broken any more, the clock is right, containers do not crash by themselves."""
-        self.disk_is_full = False
+        self.disk.is_full = False
         self.clock.offset = 0.0
         self.runtime.calm = True
         self.runtime.latency.clear()
         self.runtime.failures.clear()
         self.runtime.come_back()
+        self.call_off_shutdown()
+        self.logind.open()
         self.boot()
         self.start()
 
@@ -161,61 +181,6 @@ class EdgeDevice(Program):
             code = self.rng.choice((1, 137, 139))
             self.journal.say(self.name, f"{run.container_id} dies", code=code)
             self.runtime.kill(run.container_id, exit_code=code)
-
-    # -- the disk, while no agent runs
-
-    @property
-    def _data(self) -> Path:
-        return self.folder / "data"
-
-    def keep_image(self) -> None:
-        """Remember the database as it is now."""
-        if not (self._data / FILE).exists():
-            return
-        image = self.folder / f"image-{len(self._images)}"
-        image.mkdir()
-        for file in self._files():
-            shutil.copy(file, image)
-        self._images.append(image)
-
-    def roll_back(self) -> None:
-        if not self._images:
-            return
-        image = self.rng.choice(self._images)
-        self._remove_database()
-        for file in image.iterdir():
-            shutil.copy(file, self._data)
-        self.forget()
-        self.journal.say(self.name, "database rolled back", image=image.name)
-
-    def lose_database(self) -> None:
-        self._remove_database()
-        self.forget()
-        self.journal.say(self.name, "database lost")
-
-    def damage_database(self) -> None:
-        """Garbage over some pages, or the file cut short."""
-        file = self._data / FILE
-        if not file.exists():
-            return
-        content = bytearray(file.read_bytes())
-        if self.rng.random() < 0.3:
-            content = content[: self.rng.randrange(len(content) + 1)]
-        for _ in range(self.rng.choice((1, 4, 40))):
-            if content:
-                place = self.rng.randrange(len(content))
-                content[place : place + 64] = self.rng.randbytes(min(64, len(content) - place))
-        file.write_bytes(bytes(content))
-        self.forget()
-        self.journal.say(self.name, "database damaged")
-
-    def _remove_database(self) -> None:
-        for file in self._files():
-            file.unlink()
-
-    def _files(self) -> list[Path]:
-        names = (FILE, f"{FILE}-wal", f"{FILE}-shm")
-        return [self._data / name for name in names if (self._data / name).exists()]
 
 
 def _finish(coroutine: Coroutine[Any, Any, None]) -> None:

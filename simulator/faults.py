@@ -1,64 +1,58 @@
 """The bad days: each fault is a coroutine that makes one thing bad and, in time, good again.
 
-``World.calm`` ends whatever is still bad when the schedule is over.
+Here are those of links, broker, API server and processes, and the table of all. ``World.calm`` ends
+whatever is still bad when the schedule is over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from shared.errors import TemporaryError
 from shared.messages import Report
 from shared.objects import ObjectKey
 from shared.topics import Topics
 from simulator.broker import Store
 from simulator.broker_session import Publication
+from simulator.choosing import Fault, any_device, any_program, lasting
 from simulator.device import EdgeDevice
+from simulator.device_faults import (
+    clock_jumps,
+    container_dies,
+    device_reboots,
+    disk_goes_bad,
+    disk_is_full,
+    disk_is_imaged,
+    runtime_crashes,
+    runtime_fails,
+    runtime_is_slow,
+    runtime_is_wiped,
+)
 from simulator.network import Path
 from simulator.programs import Program
+from simulator.shutdown_faults import device_shuts_down, logind_restarts, shutdown_is_called_off
 
 if TYPE_CHECKING:
     from simulator.world import World
-
-SLOW_CALLS = ("start_sandbox", "start_container", "list_sandboxes", "pull_image", "stop_sandbox")
-FAILING_CALLS = (*SLOW_CALLS, "create_container", "inspect_sandbox", "remove_sandbox")
-
-Fault = Callable[["World", random.Random], Awaitable[None]]
-
-
-def _lasting(rng: random.Random) -> float:
-    """Mostly short, sometimes minutes."""
-    return rng.choice((0.1, 1.0, 3.0, 10.0, 30.0, 90.0, 240.0)) * rng.uniform(0.5, 1.5)
-
-
-def _program(world: World, rng: random.Random) -> Program:
-    return rng.choice([*world.devices, *world.devices, *world.hubs])
-
-
-def _device(world: World, rng: random.Random) -> EdgeDevice:
-    return rng.choice(world.devices)
-
 
 # -- links
 
 
 async def link_is_cut(world: World, rng: random.Random) -> None:
-    program = _program(world, rng)
+    program = any_program(world, rng)
     world.journal.say(program.name, "link cut")
     program.path.cut()
 
 
 async def link_is_half_open(world: World, rng: random.Random) -> None:
-    program = _program(world, rng)
+    program = any_program(world, rng)
     world.journal.say(program.name, "link half-open")
     program.path.sever()
 
 
 async def link_is_away(world: World, rng: random.Random) -> None:
-    program, seconds = _program(world, rng), _lasting(rng)
+    program, seconds = any_program(world, rng), lasting(rng)
     world.journal.say(program.name, "link away", seconds=round(seconds))
     program.path.reachable = False
     rng.choice((program.path.cut, program.path.sever))()
@@ -67,7 +61,7 @@ async def link_is_away(world: World, rng: random.Random) -> None:
 
 
 async def link_flaps(world: World, rng: random.Random) -> None:
-    program = _program(world, rng)
+    program = any_program(world, rng)
     world.journal.say(program.name, "link flaps")
     for _ in range(rng.randint(2, 8)):
         program.path.cut()
@@ -75,13 +69,13 @@ async def link_flaps(world: World, rng: random.Random) -> None:
 
 
 async def link_stalls(world: World, rng: random.Random) -> None:
-    program, seconds = _program(world, rng), rng.uniform(1, 60)
+    program, seconds = any_program(world, rng), rng.uniform(1, 60)
     world.journal.say(program.name, "link stalls", seconds=round(seconds))
     program.path.stalled_until = world.loop.time() + seconds
 
 
 async def link_is_slow(world: World, rng: random.Random) -> None:
-    program, seconds = _program(world, rng), _lasting(rng)
+    program, seconds = any_program(world, rng), lasting(rng)
     path: Path = program.path
     path.bandwidth, path.latency = rng.choice((500.0, 5000.0)), (0.2, 2.0)
     world.journal.say(program.name, "link slow", rate=path.bandwidth, seconds=round(seconds))
@@ -107,7 +101,7 @@ async def hub_and_broker_lose_power(world: World, rng: random.Random) -> None:
     if not world.broker.up:
         return
     world.broker.take_snapshot()
-    _device(world, rng).crash_some_container()
+    any_device(world, rng).crash_some_container()
     await asyncio.sleep(rng.uniform(3.0, 40.0))
     world.journal.say("world", "broker and hubs lose power")
     world.broker.crash()
@@ -127,7 +121,7 @@ async def broker_saves(world: World, rng: random.Random) -> None:
 
 
 async def api_is_away(world: World, rng: random.Random) -> None:
-    seconds = _lasting(rng)
+    seconds = lasting(rng)
     world.journal.say("api", "away", seconds=round(seconds))
     world.weather.go_down()
     await asyncio.sleep(seconds)
@@ -135,7 +129,7 @@ async def api_is_away(world: World, rng: random.Random) -> None:
 
 
 async def api_is_moody(world: World, rng: random.Random) -> None:
-    weather, seconds = world.weather, _lasting(rng)
+    weather, seconds = world.weather, lasting(rng)
     world.journal.say("api", "moody", seconds=round(seconds))
     weather.fails, weather.loses_answers = rng.uniform(0, 0.5), rng.uniform(0, 0.3)
     weather.conflicts, weather.delay = rng.uniform(0, 0.3), rng.choice((0.01, 2.0))
@@ -151,7 +145,7 @@ async def watches_break(world: World, rng: random.Random) -> None:
 async def watches_lag(world: World, rng: random.Random) -> None:
     world.journal.say("api", "watches lag")
     world.weather.watch_delay = rng.uniform(1, 8)
-    await asyncio.sleep(_lasting(rng))
+    await asyncio.sleep(lasting(rng))
     world.weather.watch_delay = 0.02
 
 
@@ -163,12 +157,12 @@ async def hub_dies(world: World, rng: random.Random) -> None:
 
 
 async def agent_dies(world: World, rng: random.Random) -> None:
-    await _ends(_device(world, rng), rng)
+    await _ends(any_device(world, rng), rng)
 
 
 async def agent_dies_at_work(world: World, rng: random.Random) -> None:
     """Killed a few callbacks after a message passed: between a transaction and its PUBACK."""
-    device, steps = _device(world, rng), rng.randint(0, 300)
+    device, steps = any_device(world, rng), rng.randint(0, 300)
 
     def at_work() -> None:
         world.after_steps(steps, lambda: _kill_and_restart(device, rng))
@@ -187,7 +181,7 @@ async def second_hub(world: World, rng: random.Random) -> None:
     """A replica joins for a while: two owners at once, and slots that move."""
     hub = world.add_hub()
     hub.start()
-    await asyncio.sleep(_lasting(rng) + 20)
+    await asyncio.sleep(lasting(rng) + 20)
     end = rng.random()
     world.journal.say(hub.name, "is cut off for good" if end > 0.8 else "goes")
     await world.remove_hub(hub, politely=end < 0.4, cut_off=end > 0.8)
@@ -216,80 +210,6 @@ async def hub_is_swamped(world: World, rng: random.Random) -> None:
     for number in range(crowd):
         topic = Topics().of(f"crowd-{number}").reported(key)
         world.broker.publish(Publication(topic, payload, "crowd"), retain=False)
-
-
-# -- devices
-
-
-async def device_reboots(world: World, rng: random.Random) -> None:
-    device = _device(world, rng)
-    if device.powered:
-        await device.reboot(off_for=_lasting(rng), power=rng.random() < 0.7)
-
-
-async def clock_jumps(world: World, rng: random.Random) -> None:
-    device = _device(world, rng)
-    device.clock.offset += rng.choice((-1e8, -3600.0, -5.0, 5.0, 3600.0, 1e8))
-    world.journal.say(device.name, "wall clock jumps", now=round(device.clock.now()))
-
-
-async def container_dies(world: World, rng: random.Random) -> None:
-    _device(world, rng).crash_some_container()
-
-
-async def runtime_crashes(world: World, rng: random.Random) -> None:
-    device, seconds = _device(world, rng), _lasting(rng)
-    world.journal.say(device.name, "runtime away", seconds=round(seconds))
-    device.runtime.go_away()
-    await asyncio.sleep(seconds)
-    device.runtime.come_back()
-
-
-async def runtime_is_slow(world: World, rng: random.Random) -> None:
-    device = _device(world, rng)
-    call = rng.choice(SLOW_CALLS)
-    world.journal.say(device.name, "runtime slow", call=call)
-    device.runtime.latency[call] = rng.choice((0.3, 5.0, 40.0))
-    await asyncio.sleep(_lasting(rng))
-    device.runtime.latency.pop(call, None)
-
-
-async def runtime_fails(world: World, rng: random.Random) -> None:
-    device, call = _device(world, rng), rng.choice(FAILING_CALLS)
-    world.journal.say(device.name, "runtime call fails", call=call)
-    failure = TemporaryError(f"{call}: the runtime had a problem")
-    device.runtime.failures[call].extend([failure] * rng.randint(1, 3))
-
-
-async def disk_is_full(world: World, rng: random.Random) -> None:
-    device = _device(world, rng)
-    world.journal.say(device.name, "disk full")
-    device.disk_is_full = True
-    await asyncio.sleep(_lasting(rng))
-    device.disk_is_full = False
-
-
-async def disk_is_imaged(world: World, rng: random.Random) -> None:
-    _device(world, rng).keep_image()
-
-
-async def disk_goes_bad(world: World, rng: random.Random) -> None:
-    """While the agent is down its database is lost, damaged, or replaced by an older one."""
-    device = _device(world, rng)
-    if not device.running:
-        return
-    device.kill()
-    rng.choice((device.lose_database, device.damage_database, device.roll_back))()
-    await asyncio.sleep(rng.choice((0.1, 5.0)))
-    device.restart()
-
-
-async def runtime_is_wiped(world: World, rng: random.Random) -> None:
-    """A new disk below the runtime: containers and images are gone, the database is not."""
-    device = _device(world, rng)
-    world.journal.say(device.name, "runtime wiped")
-    device.runtime.wipe()
-    device.forget()
 
 
 FAULTS: dict[Fault, int] = {
@@ -321,5 +241,8 @@ FAULTS: dict[Fault, int] = {
     disk_is_imaged: 3,
     disk_goes_bad: 2,
     runtime_is_wiped: 1,
+    device_shuts_down: 5,
+    shutdown_is_called_off: 3,
+    logind_restarts: 1,
 }
 """Every fault and how often it is drawn."""

@@ -21,6 +21,7 @@ class PodStory:
     name: str
     node: str
     policy: str
+    priority: int = 0
     images: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """By container: since when the API has said which image."""
     doomed: float | None = None
@@ -73,6 +74,7 @@ class History:
                 name=metadata["name"],
                 node="",
                 policy=spec.get("restartPolicy", "Always"),
+                priority=spec.get("priority", 0),
             )
         story.node = spec.get("nodeName", "")
         for container in spec["containers"]:

@@ -2,33 +2,43 @@
 
 The rule of the project: nothing is stopped or restarted without positive, valid, newer evidence.
 The causes that count are in the API's history (deleted, image replaced) and in the device's own
-(the container died, the machine or the runtime lost it).
+(the container died, the machine or the runtime lost it, the machine is being shut down).
 """
 
 from __future__ import annotations
 
-from simulator.history import History
+import asyncio
+
+from simulator.history import History, PodStory
 from simulator.journal import Journal
 from simulator.runtime import Run
+from simulator.shutdowns import Shutdowns
 
 
 class Judge:
     """One per device."""
 
-    def __init__(self, name: str, *, journal: Journal, history: History) -> None:
+    def __init__(
+        self, name: str, *, journal: Journal, history: History, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._name = name
         self._journal = journal
         self._history = history
         self._seen: dict[tuple[str, str], list[Run]] = {}
+        self.shutdowns = Shutdowns(loop.time, self._priority)
         self.forgives = False
         """The device has lost its memory: finished work may be done again."""
 
     def starts(self, run: Run, running: list[Run]) -> None:
         story = self._history.pods.get(run.uid)
         before = self._seen.setdefault((run.uid, run.name), [])
-        pod = story.name if story else run.uid
-        self._journal.say(self._name, f"starts {run.container_id}", pod=pod, of=run.name)
-        if any(other.name == run.name for other in running):
+        self._journal.say(
+            self._name,
+            f"starts {run.container_id}",
+            pod=story.name if story else run.uid,
+            of=run.name,
+        )
+        if any((one.uid, one.name) == (run.uid, run.name) for one in running):
             self._fail("double-start", run, "while the one before still runs")
         if story is None:
             self._fail("unknown-pod", run, "of a pod that the API never had")
@@ -43,20 +53,33 @@ class Judge:
         if finished and not last.by_agent:
             self._fail("rerun", run, f"again under restartPolicy {policy}")
 
-    def stops(self, run: Run) -> None:
+    def stops(self, run: Run, running: list[Run]) -> None:
         story = self._history.pods.get(run.uid)
         pod = story.name if story else run.uid
         self._journal.say(self._name, f"stops {run.container_id}", pod=pod, of=run.name)
-        if story is None or story.doomed is not None:
-            return
-        if story.finished:
+        if story is None or self._is_over(story):
             return
         if story.replaced_since(run.name, run.image, run.started):
             return
-        self._fail("unprovoked-stop", run, "though nobody deleted or changed its pod")
+        if not self.shutdowns.explains(run, for_good=story.policy == "Never"):
+            self._fail("unprovoked-stop", run, "though nobody deleted or changed its pod")
+        elif other := self.shutdowns.out_of_turn(run, running):
+            self._fail("out-of-turn", run, f"before {other.container_id} of a regular pod")
+
+    def lets_go(self, running: list[Run]) -> None:
+        """The agent lets the machine go down."""
+        if left := self.shutdowns.abandoned(running):
+            self._fail("abandoned", left, "had time to stop when the machine was let go down")
 
     def runs_of(self, uid: str, container: str) -> list[Run]:
         return self._seen.get((uid, container), [])
+
+    def _priority(self, run: Run) -> int | None:
+        story = self._history.pods.get(run.uid)
+        return None if story is None or self._is_over(story) else story.priority
+
+    def _is_over(self, story: PodStory) -> bool:
+        return story.doomed is not None or story.finished
 
     def _fail(self, rule: str, run: Run, what: str) -> None:
         self._journal.fail(

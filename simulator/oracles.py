@@ -41,6 +41,8 @@ async def differences(world: World) -> list[str]:
         for pod in own:
             found += [f"status: {_name(pod)}: {what}" for what in _status(pod, device)]
         found += [f"orphan: {device.name}: {what}" for what in _orphans(device, own)]
+        if device.logind.locks != 1:
+            found.append(f"lock: {device.name}: the agent holds {device.logind.locks}")
         node = await world.server.get(NODES, "", device.name)
         found += [f"node: {device.name}: {what}" for what in _node(node)]
     return found

@@ -42,6 +42,11 @@ class Program:
     def running(self) -> bool:
         return self.life is not None
 
+    @property
+    def stopping(self) -> bool:
+        """It was asked to end."""
+        return self._stopping
+
     def start(self) -> None:
         if self.running:
             return

@@ -7,6 +7,7 @@ in the name of its image, so that a story reads: ``sim/job-3-0`` ends by itself 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Run:
     name: str
     image: str
     started: float
+    """Virtual time, as everything that judges has it; clocks of devices begin anew."""
     ended: float | None = None
     exit_code: int = 0
     by_agent: bool = False
@@ -41,9 +43,11 @@ class Run:
 class Watcher(Protocol):
     """Who judges, at the moment it happens, what the agent does."""
 
-    def starts(self, run: Run, running: list[Run]) -> None: ...
+    def starts(self, run: Run, running: list[Run]) -> None:
+        """``running`` is everything else on the device."""
+        ...
 
-    def stops(self, run: Run) -> None: ...
+    def stops(self, run: Run, running: list[Run]) -> None: ...
 
 
 class WatchedDevice(MemoryDevice):
@@ -57,8 +61,8 @@ class WatchedDevice(MemoryDevice):
         for image in (*IMAGES, FAILING_JOB):
             self.registry[image] = RemoteImage(pull_seconds=0.5)
 
-    def running(self, uid: str) -> list[Run]:
-        return [run for run in self.runs.values() if run.uid == uid and run.ended is None]
+    def running(self) -> list[Run]:
+        return [run for run in self.runs.values() if run.ended is None]
 
     def start(self, process: Process) -> None:
         seen = process.seen
@@ -67,9 +71,9 @@ class WatchedDevice(MemoryDevice):
             uid=process.pod.seen.uid,
             name=seen.name,
             image=seen.image,
-            started=self.clock.monotonic(),
+            started=asyncio.get_running_loop().time(),
         )
-        self._watcher.starts(run, self.running(run.uid))
+        self._watcher.starts(run, self.running())
         self.runs[run.container_id] = run
         start: Callable[[Process], None] = super().start
         self._context.copy().run(start, process)
@@ -77,10 +81,10 @@ class WatchedDevice(MemoryDevice):
     def end(self, process: Process, exit_code: int, *, reason: str = "", message: str = "") -> None:
         run = self.runs.get(process.seen.id)
         if run is not None and process.seen.state is ContainerState.RUNNING:
-            run.ended, run.exit_code = self.clock.monotonic(), exit_code
+            run.ended, run.exit_code = asyncio.get_running_loop().time(), exit_code
             run.by_agent = LIFE.get() is not None
             if run.by_agent and not process.behaviour.start_error:
-                self._watcher.stops(run)
+                self._watcher.stops(run, self.running())
         super().end(process, exit_code, reason=reason, message=message)
 
     def _behaves(self, config: ContainerConfig) -> Behaviour:

@@ -24,7 +24,8 @@ from cloudhub.kube.port import LEASES
 from edgeagent.pods.volumes import mounting
 from simulator import logs, oracles
 from simulator.chance import seeded
-from simulator.faults import FAULTS, Fault
+from simulator.choosing import Fault
+from simulator.faults import FAULTS
 from simulator.journal import Journal
 from simulator.loop import Deadlock, Livelock, VirtualLoop, unheard
 from simulator.users import Users

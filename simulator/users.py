@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
+from edgeagent.pods.resources import CRITICAL_PRIORITY
 from shared.objects import Json
 from simulator.journal import Journal
 from simulator.runtime import FAILING_JOB, IMAGES
@@ -198,6 +199,8 @@ class Users:
             containers[0]["volumeMounts"] = [mount]
         if name in PODS_WITH_OWN_USERS:
             spec["hostUsers"] = False
+        if rng.random() < 0.15:
+            spec["priority"] = CRITICAL_PRIORITY
         if name in PODS_WITH_TOKEN:
             token = {"path": "token", "expirationSeconds": TOKEN_SECONDS}
             access = {"name": "access", "projected": {"sources": [{"serviceAccountToken": token}]}}

@@ -70,7 +70,7 @@ class World:
         )
 
     def _add_device(self, name: str, folder: Path) -> None:
-        judge = Judge(name, journal=self.journal, history=self.history)
+        judge = Judge(name, journal=self.journal, history=self.history, loop=self.loop)
         device = EdgeDevice(
             name,
             loop=self.loop,

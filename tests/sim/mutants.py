@@ -34,15 +34,13 @@ from shared.messages import Change, Inventory, Session
 from shared.objects import ObjectKey
 from shared.tasks import KeyedWorkers
 from simulator import fixed
+from simulator.choosing import Fault
+from simulator.device_faults import device_reboots, disk_goes_bad, disk_is_imaged
 from simulator.faults import (
     FAULTS,
-    Fault,
     api_is_moody,
     broker_crashes,
     broker_saves,
-    device_reboots,
-    disk_goes_bad,
-    disk_is_imaged,
     hub_and_broker_lose_power,
     hub_dies,
     hub_is_swamped,
