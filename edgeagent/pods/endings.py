@@ -68,7 +68,7 @@ def _stopping(view: PodView, now: Moment) -> Stopping | None:
             return Stopping(specs.grace_of(view.pod), now.wall, "Failed")
         if all(_is_done(view, one) for one in specs.mains(view.pod)):
             return Stopping(specs.grace_of(view.pod), now.wall)
-    if view.halted and not restarting.comes_back(view.pod):
+    if view.halted and _began(view) and not restarting.comes_back(view.pod):
         grace = specs.grace_of(view.pod)
         words = status.TERMINATED_REASON, status.TERMINATED_MESSAGE
         return Stopping(grace, now.wall, "Failed", *words, disruption=True)
@@ -105,6 +105,10 @@ def _init_failed(view: PodView) -> bool:
         for one in specs.inits(view.pod)
         for known in (view.facts.container(one["name"]),)
     )
+
+
+def _began(view: PodView) -> bool:
+    return any(view.facts.container(one["name"]) for one in specs.every_container(view.pod))
 
 
 def _main_began(view: PodView) -> bool:

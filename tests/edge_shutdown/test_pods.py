@@ -140,6 +140,22 @@ async def test_a_pod_that_never_restarts_fails_as_on_a_kubelet() -> None:
 
 
 @virtual
+async def test_a_pod_that_never_restarts_and_has_not_begun_begins_after_the_boot() -> None:
+    async with World() as world:
+        world.materials.pull_seconds = 3600.0
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(5)
+        shut_down(world)
+        await world.passes(3)
+        assert world.phase(uid) == "Pending"
+        assert at_rest(world, uid)
+        world.materials.pull_seconds = 0.0
+        await boot(world)
+        assert world.running() == ["main"]
+        assert world.container(uid)["restartCount"] == 0
+
+
+@virtual
 async def test_what_comes_back_is_decided_by_containers_too() -> None:
     async with World() as world:
         never = a_container(restartPolicy="Never")

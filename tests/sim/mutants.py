@@ -30,6 +30,8 @@ from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports
 from edgeagent.session.rivals import Rivals, Verdict
 from edgeagent.session.yielding import Yielding
+from edgeagent.shutdown.planning import Course, Shares
+from edgeagent.shutdown.stopping import NodeShutdown
 from shared.messages import Change, Inventory, Session
 from shared.objects import ObjectKey
 from shared.tasks import KeyedWorkers
@@ -47,6 +49,7 @@ from simulator.faults import (
     link_is_away,
     link_is_half_open,
 )
+from simulator.shutdown_faults import device_shuts_down, shutdown_is_called_off
 
 Plant = Callable[[ExitStack], None]
 
@@ -242,6 +245,40 @@ def what_the_broker_drops_stays_unseen(stack: ExitStack) -> None:
 def what_the_broker_forgot_is_not_asked_for(stack: ExitStack) -> None:
     """A new hub takes the reports that a broker went back to for the newest."""
     patch(stack, Forgetting, "born", lambda self, node, session: None)
+
+
+@mutant(device_shuts_down)
+def a_shutdown_fails_pods_for_good(stack: ExitStack) -> None:
+    """As a kubelet does it, though nobody else makes others."""
+    patch(stack, restarting, "comes_back", lambda pod: False)
+
+
+@mutant(device_shuts_down)
+def critical_pods_stop_with_the_others(stack: ExitStack) -> None:
+    def course(self: Course, pod: Any) -> Any:
+        return call(replace(self, critical_since=self.regular_since), pod)
+
+    call = Course.__call__
+    patch(stack, Course, "__call__", course)
+
+
+@mutant(device_shuts_down)
+def the_machine_goes_down_at_once(stack: ExitStack) -> None:
+    """Pods are told to stop, and nobody waits for them."""
+
+    async def stop_in_turns(self: NodeShutdown, shares: Shares) -> None:
+        now = self._parts.clock.monotonic()
+        self._parts.pods.shut_down(Course(shares, now, now))
+
+    patch(stack, NodeShutdown, "_stop_in_turns", stop_in_turns)
+
+
+@mutant(shutdown_is_called_off)
+def a_shutdown_is_never_called_off(stack: ExitStack) -> None:
+    async def resume(self: NodeShutdown) -> None:
+        """Who was stopped stays so until the next boot."""
+
+    patch(stack, NodeShutdown, "_resume", resume)
 
 
 @contextmanager
