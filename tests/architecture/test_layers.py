@@ -20,7 +20,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "paho": "shared/paho_link.py",
     "msgpack": "shared/",
     "kubernetes": ("cloudhub/kube/", "devcluster/apiserver/schema.py"),
-    "sqlite_utils": ("edgeagent/store/", "simulator/device.py"),
+    "sqlite_utils": ("edgeagent/store/", "simulator/disk.py"),
     "sqlite3": "edgeagent/store/",
     "grpc": (),
     "grpclib": "edgeagent/runtime/cri",
