@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import structlog
 
 from edgeagent.desired import DesiredSet
+from edgeagent.outbox import Row
 from edgeagent.session.asking import Asking
 from edgeagent.session.delivery import Delivery
 from edgeagent.session.fetching import Fetching
@@ -104,6 +105,7 @@ class AgentSession:
         """The certificate that the broker held when this connection began."""
         self._connection: Connection | None = None
         self._told_revision = 0
+        self._told_report: Row | None = None
         self._missing: frozenset[ObjectKey] = frozenset()
         self._last_reason = ""
         self._fetching = Fetching(
@@ -209,7 +211,8 @@ class AgentSession:
         connection = self._connection
         if connection is None:
             return
-        applied, newest = self._parts.desired.desired.inventory, self._parts.reports.newest_sent
+        applied = self._parts.desired.desired.inventory
+        self._told_report = newest = self._parts.reports.newest_sent
         birth = Session(
             *(True, self._identity.instance, self._identity.counter),
             boot=self._who.boot,
@@ -226,11 +229,13 @@ class AgentSession:
         await connection.publish(self._topics.session, birth.encode(), retain=True)
 
     async def _repeat_birth(self) -> None:
-        """Lazily, when the applied revision moved and no report has carried it."""
+        """Lazily: the applied revision moved and no report has carried it, or the report that the
+        birth names is not what the broker holds of that object any more."""
         while True:
             await self._clock.sleep(LAZY_SECONDS)
             told = max(self._told_revision, self._parts.reports.carried)
-            if self._parts.desired.revision > told:
+            newest = self._parts.reports.newest_sent
+            if self._parts.desired.revision > told or newest != self._told_report:
                 await self._announce(self._missing)
 
     # -- what arrives

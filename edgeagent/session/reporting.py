@@ -53,6 +53,8 @@ class Reports:
         self._drafted = asyncio.Event()
         self._sealed = asyncio.Event()
         self._sending: dict[ObjectKey, int] = {}
+        self._published: set[ObjectKey] = set()
+        """Said in this connection: nobody can tell any more what the broker held of these."""
         self._linked = False
 
     async def load(self) -> None:
@@ -78,8 +80,9 @@ class Reports:
 
     @property
     def newest_sent(self) -> Row | None:
-        """Of what the broker has acknowledged."""
-        sent = (row for row in self._outbox.rows().values() if row.sent)
+        """Of what the broker acknowledged before this connection, and must hold as it was."""
+        rows = self._outbox.rows().values()
+        sent = (row for row in rows if row.sent and row.key not in self._published)
         return max(sent, key=lambda row: row.sequence, default=None)
 
     # -- for those who report
@@ -211,12 +214,14 @@ class Reports:
                     if row.sequence in (self._sending.get(row.key), refused.get(row.key)):
                         continue
                     self._sending[row.key] = row.sequence
+                    self._published.add(row.key)
                     acknowledged = self._publish(connection, row)
                     task = asyncio.create_task(self._settle(row, acknowledged, refused=refused))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
         finally:
             self._linked = False
+            self._published.clear()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -373,5 +373,32 @@ async def test_a_cleared_session_asks_for_all_reports_and_a_birth_names_the_newe
         assert hub.births[-1].about == newest.key.mark
 
 
+@virtual
+async def test_a_birth_names_a_report_that_must_lie_at_the_broker_as_it_was(
+    tmp_path: Path,
+) -> None:
+    """Said again it proves nothing any more, and the newest of the others takes its place."""
+    model = Model(tmp_path)
+    async with a_hub(model.link()) as hub, model.device().running() as device:
+        await hub.want("web", "db")
+        await until(lambda: device.has("web", "db"))
+        for name in ("web", "db"):
+            await device.report(name, phase="Pending")
+            await asyncio.sleep(1)
+        model.ways[-1].cut()
+        await until(lambda: hub.births[-1].about == pod_key("db").mark)
+        before = len(hub.births)
+        await device.report("db", phase="Running")
+        await until(lambda: hub.births[-1].about == pod_key("web").mark, within=40)
+        assert hub.births[-1].reported == hub.reports[pod_key("web")][-1].sequence
+        await device.report("db", phase="Failed")
+        await asyncio.sleep(3600)
+        assert len(hub.births) == before + 1
+        await device.report("web", phase="Running")
+        await until(lambda: not hub.births[-1].reported, within=40)
+        await asyncio.sleep(3600)
+        assert len(hub.births) == before + 2
+
+
 def said_by(hub: Hub) -> int:
     return sum(map(len, hub.reports.values()))
