@@ -6,7 +6,7 @@ that runs is stopped for what this module says. What is not known about the node
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -39,7 +39,10 @@ _LIMITED = ("cpu", "memory", "ephemeral-storage")
 
 
 def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | None:
-    """Why the pod cannot run here; ``others`` are the active pods of this device without it."""
+    """Why the pod cannot run here; ``others`` are the active pods of this device without it.
+
+    Whether there is room for a critical pod is ``preemption.py``'s to say, after all of this.
+    """
     kept = list(others)
     return (
         _not_supported(pod)
@@ -49,7 +52,7 @@ def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | Non
         or _security(pod, node)
         or _users(pod)
         or _image_volumes(pod, node)
-        or _room(pod, kept, node)
+        or (None if resources.is_critical(pod) else _room(pod, kept, node))
         or _place(pod, node)
         or _ports(pod, kept)
     )
@@ -158,20 +161,34 @@ def _image_volumes(pod: Json, node: NodeFacts) -> Refusal | None:
 
 
 def _room(pod: Json, others: list[Json], node: NodeFacts) -> Refusal | None:
-    room = node.allocatable
-    if "pods" in room and len(others) + 1 > room["pods"]:
-        return out_of("pods", Fraction(1), Fraction(len(others)), capacity=room["pods"])
-    used: Counter[str] = Counter()
+    missing = shortage(pod, others, node)
+    if not missing:
+        return None
+    name = next(iter(missing))
+    taken, wanted = _taken(others), {"pods": Fraction(1), **resources.pod_total(pod)}
+    capacity = node.allocatable.get(name, Fraction(0))
+    return out_of(name, wanted[name], taken[name], capacity=capacity)
+
+
+def shortage(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Fraction]:
+    """How much of each resource is missing for the pod to fit."""
+    taken, room = _taken(others), node.allocatable
+    missing = {}
+    for name, amount in {"pods": Fraction(1), **resources.pod_total(pod)}.items():
+        known = name in room or (name not in _LIMITED and name != "pods")
+        over = amount + taken[name] - room.get(name, Fraction(0))
+        if known and amount > 0 and over > 0:
+            missing[name] = over if name in room else amount
+    return missing
+
+
+def _taken(others: Iterable[Json]) -> defaultdict[str, Fraction]:
+    taken: defaultdict[str, Fraction] = defaultdict(Fraction)
     for other in others:
+        taken["pods"] += 1
         for name, amount in resources.pod_total(other).items():
-            used[name] += amount  # type: ignore[assignment]
-    for name, amount in resources.pod_total(pod).items():
-        taken = Fraction(used[name])
-        if name in room and amount > 0 and amount + taken > room[name]:
-            return out_of(name, amount, taken, capacity=room[name])
-        if name not in room and name not in _LIMITED and amount > 0:
-            return out_of(name, amount, taken, capacity=Fraction(0))
-    return None
+            taken[name] += amount
+    return taken
 
 
 def out_of(name: str, requested: Fraction, used: Fraction, *, capacity: Fraction) -> Refusal:

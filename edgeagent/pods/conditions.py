@@ -32,7 +32,8 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
     containers_ready = _containers_ready(view.pod, statuses, decided)
     disrupted: dict[str, Verdict] = {}
     if stopping is not None and stopping.disruption and phase in ("Succeeded", "Failed"):
-        disrupted = {DISRUPTED: (True, "TerminationByKubelet", stopping.message)}
+        words = stopping.condition or stopping.message
+        disrupted = {DISRUPTED: (True, "TerminationByKubelet", words)}
     on_hold = view.facts.on_hold
     held: dict[str, Verdict] = {}
     if on_hold:

@@ -14,9 +14,8 @@ from edgeagent.pods.facts import PodFacts, Stopping
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
 
-EVICTED_REASON = "Evicted"
 EVICTED_GRACE = 1
-"""Seconds: the device has no time to lose, or the pod has broken its word."""
+"""Seconds, of a pod that must go in a hurry."""
 DEADLINE_REASON = "DeadlineExceeded"
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
@@ -57,8 +56,9 @@ def _stopping(view: PodView, now: Moment) -> Stopping | None:
     if before is not None:
         return before
     if evicted := view.live.eviction:
-        stopping = Stopping(EVICTED_GRACE, now.wall, "Failed", EVICTED_REASON, evicted.message)
-        return replace(stopping, disruption=evicted.disruption)
+        grace = EVICTED_GRACE if evicted.hurried else specs.grace_of(view.pod)
+        stopping = Stopping(grace, now.wall, "Failed", evicted.reason, evicted.message)
+        return replace(stopping, disruption=evicted.disruption, condition=evicted.condition)
     if _overdue(view, now):
         grace = specs.grace_of(view.pod)
         return Stopping(grace, now.wall, "Failed", DEADLINE_REASON, DEADLINE_MESSAGE)

@@ -70,6 +70,8 @@ class Stopping:
     """Because nobody wanted it any more: should it be wanted again, it runs again."""
     disruption: bool = False
     """Evicted because the device was short of something: the condition DisruptionTarget."""
+    condition: str = ""
+    """What that condition says, where it is not the message."""
 
 
 @dataclass(frozen=True, slots=True)

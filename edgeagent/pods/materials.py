@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from edgeagent.pods import (
     hosts,
     leftovers,
     naming,
+    preemption,
     resizing,
     resources,
     servicevars,
@@ -89,7 +90,17 @@ class PodMaterials:
     def refusal(self, pod: Json) -> Refusal | None:
         metadata = pod.get("metadata")
         own = metadata.get("uid") if isinstance(metadata, dict) else None
-        return admission.refusal(pod, self._beside(own), self._node)
+        others = self._beside(own)
+        refused = admission.refusal(pod, others, self._node)
+        if refused is None and resources.is_critical(pod):
+            return preemption.refusal(pod, others, self._node)
+        return refused
+
+    def in_the_way(self, pod: Json, leaving: Collection[str]) -> Collection[str]:
+        others = self._beside(specs.uid_of(pod))
+        if admission.refusal(pod, others, self._node) is not None:
+            return ()
+        return preemption.in_the_way(pod, others, leaving, self._node)
 
     def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:
         return resizing.refusal(allocated, asked, self._beside(specs.uid_of(asked)), self._node)

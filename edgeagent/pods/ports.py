@@ -6,7 +6,7 @@ own. The container runtime and the clock have ports of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from edgeagent.pods.podevents import Record
@@ -80,6 +80,10 @@ class Materials(Protocol):
 
     def refusal(self, pod: Json) -> Refusal | None:
         """Why this pod can never run here."""
+        ...
+
+    def in_the_way(self, pod: Json, leaving: Collection[str]) -> Collection[str]:
+        """Uids of the pods that must have ended before this critical one can be taken up."""
         ...
 
     def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:

@@ -77,7 +77,10 @@ TABLE: dict[str, dict[str, Field]] = {
         ),
         "hostAliases": yes("[HostAlias]"),
         "priorityClassName": idle("text", "priority is what counts"),
-        "priority": yes("number", "orders evictions; critical pods are never evicted"),
+        "priority": yes(
+            "number",
+            "orders evictions; critical pods are never evicted, and others make room for them",
+        ),
         "dnsConfig": yes("DNSConfig"),
         "readinessGates": yes("[ReadinessGate]", "judged by the hub"),
         "runtimeClassName": yes("text", "the runtime's handler of the same name"),

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeagent.pods import resizing, specs
-from edgeagent.pods.endings import EVICTED_REASON
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.podevents import PodEvent, normal, warning
 from shared.objects import Json
 
+_EVICTED = ("Evicted", "Preempting")
 _STATUSES = ("containerStatuses", "initContainerStatuses")
 
 
@@ -20,7 +20,7 @@ def decisions(pod: Json, before: PodFacts, after: PodFacts) -> Iterator[PodEvent
     """What was decided about the pod as a whole."""
     stopping = after.stopping
     if stopping and before.stopping is None and stopping.reason and after.admitted:
-        kind = warning if stopping.reason == EVICTED_REASON else normal
+        kind = warning if stopping.reason in _EVICTED else normal
         yield kind(stopping.reason, stopping.message)
     if before.resizing and not after.resizing and stopping is None:
         yield resizing.completed(pod)

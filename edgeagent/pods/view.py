@@ -64,11 +64,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """Why the device cannot keep a pod, decided by ``edgeagent.housekeeping``."""
+    """Why the device cannot keep a pod, decided by ``edgeagent.housekeeping`` or for the sake of a
+    critical pod (``preemption.py``)."""
 
     message: str
     disruption: bool = True
     """By a shortage of the device; else the pod went beyond a limit of its own."""
+    reason: str = "Evicted"
+    condition: str = ""
+    """What DisruptionTarget says, where that is not the message."""
+    hurried: bool = True
+    """The device has no time to lose, or the pod has broken its word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from edgeagent.pods import holding
+from edgeagent.pods import holding, preemption
 from edgeagent.pods.adoption import made_under, pod_of
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.ports import Desired, Materials
-from edgeagent.pods.view import Wanted
+from edgeagent.pods.view import Eviction, Wanted
 from edgeagent.windows import Window, is_open, next_look
 from shared.clock import Clock
 from shared.objects import Json, ObjectKey
@@ -33,6 +33,7 @@ class Wanting:
         windows: tuple[Window, ...],
         clock: Clock,
         facts: Callable[[], Mapping[str, PodFacts]],
+        evict: Callable[[str, Eviction], None],
     ) -> None:
         """``facts`` are those of every pod that is known here, by uid."""
         self._desired = desired
@@ -40,6 +41,9 @@ class Wanting:
         self._windows = windows
         self._clock = clock
         self._facts = facts
+        self._evict = evict
+        self.at_the_door: dict[str, Json] = {}
+        """Critical pods that wait until others have made room for them; it is theirs already."""
 
     def opens(self, pod: LivePod) -> float | None:
         """Seconds until what is on hold may go on by itself; None when nothing is."""
@@ -49,11 +53,14 @@ class Wanting:
         """What, and the grace period of a deletion. The body of a pod that is gone from the
         desired set is kept for stopping it well."""
         desired = self._desired.pods().get(pod.uid)
+        self.at_the_door.pop(pod.uid, None)
         if desired is not None:
             waits = holding.waits(pod.uid, desired.key, self._facts())
             if waits and not pod.sandboxes:
                 return Wanted.UNKNOWN, None
             asked = Wanted.RUN if desired.grace is None else Wanted.DELETE
+            if asked is Wanted.RUN and self._waits_for_room(pod, desired.pod):
+                return Wanted.UNKNOWN, None
             held = self._holds(pod, desired.pod, asked)
             if not held or not pod.pod:
                 pod.take_body(desired.pod, self._materials)
@@ -83,3 +90,15 @@ class Wanting:
             pod.events.record(holding.event(before, held))
             log.info("pod on hold" if held else "pod released", pod_uid=pod.uid, what=held)
         return bool(held)
+
+    def _waits_for_room(self, pod: LivePod, body: Json) -> bool:
+        """Whether pods must go for a critical one that is new here; they are told to."""
+        if pod.facts.admitted or pod.facts.final is not None or pod.sandboxes:
+            return False
+        leaving = {uid for uid, facts in self._facts().items() if facts.stopping is not None}
+        others = self._materials.in_the_way(body, leaving)
+        for uid in sorted(others):
+            self._evict(uid, preemption.EVICTION)
+        if others:
+            self.at_the_door[pod.uid] = body
+        return bool(others)

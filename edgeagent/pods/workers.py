@@ -46,6 +46,8 @@ log = structlog.get_logger()
 RELIST_SECONDS = 300.0
 """Every pod is looked at this often, should the runtime's events ever miss something."""
 
+ROOM_SECONDS = 5.0
+"""Until it is asked again what is in the way of a critical pod, unless somebody went before."""
 UNSTORED_SECONDS = 30.0
 """Until facts that could not be stored are tried again."""
 AWAY_SECONDS = 10.0
@@ -90,6 +92,7 @@ class Pods:
             windows=windows,
             clock=clock,
             facts=self._facts,
+            evict=self.evict,
         )
         self._pods: dict[str, LivePod] = {}
         self._probers: dict[str, Prober] = {}
@@ -136,9 +139,10 @@ class Pods:
         return True
 
     def active(self) -> list[Json]:
-        """Pods that were taken up and have not ended: what they hold is not free."""
+        """Pods that were taken up and have not ended, and those for which room is being made."""
         every = self._facts().values()
-        return [one.pod for one in every if one.admitted and one.final is None and one.pod]
+        taken_up = [one.pod for one in every if one.admitted and one.final is None and one.pod]
+        return [*taken_up, *self._wanting.at_the_door.values()]
 
     def facts(self) -> list[Json]:
         """What must outlive the agent about each pod, stored or not."""
@@ -258,7 +262,7 @@ class Pods:
         wanted, grace = self._wanting.of(pod)
         if not pod.pod:
             self._drop(uid)
-            return None
+            return ROOM_SECONDS if uid in self._wanting.at_the_door else None
         await self._hear_out(pod)
         pod.take_ids(self._node, self._facts, self._observer.first_ids)
         pod.take_shutdown(self._shutdown(pod.pod) if self._shutdown else None)
@@ -268,7 +272,7 @@ class Pods:
         gave_back = resizing.gave_back(pod.facts, plan.facts)
         pod.take(plan, now)
         if gave_back:
-            self._ask_again_for_resizes()
+            self._ask_again_for_room()
         await self._carry_out(pod, plan, wanted)
         pod.rests = plan.rests
         if prober := self._probers.get(uid):
@@ -288,8 +292,10 @@ class Pods:
         )
         return min((one for one in looks if one is not None), default=None)
 
-    def _ask_again_for_resizes(self) -> None:
+    def _ask_again_for_room(self) -> None:
         """In the order in which they may have what there is now."""
+        for uid in self._wanting.at_the_door:
+            self._wake(uid)
         waiting = [one for one in self._pods.values() if one.facts.resize is not None]
         for pod in sorted(waiting, key=lambda one: resizing.precedence(one.facts)):
             self._wake(pod.uid)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,6 +138,9 @@ class PlainMaterials:
 
     def refusal(self, pod: Json) -> Refusal | None:
         return self.refused
+
+    def in_the_way(self, pod: Json, leaving: Collection[str]) -> Collection[str]:
+        return ()
 
     def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:
         return self.resize_refused
