@@ -192,7 +192,7 @@ class Downlink:
         if patience := self._patience(node, wanted):
             return patience
         delivery = self._delivery(node)
-        if delivery.contradicts(wanted.entries):
+        if delivery.contradicts(wanted.entries, self._fleet.reached.of(node)):
             if not await self._is_current(node):
                 return RECHECK
             wait, wanted = self._wait(node), self._fleet.wanted(node)
@@ -228,7 +228,7 @@ class Downlink:
     async def _bring(self, node: str, delivery: Delivery, wanted: Wanted) -> None:
         topics = self._topics.of(node)
         sent: dict[Body, Awaitable[None]] = {}
-        while (steps := self._plan(delivery, wanted)) is not None:
+        while (steps := self._plan(node, delivery, wanted)) is not None:
             refused = self._send_bodies(topics, steps.bodies, sent)
             if not refused:
                 await self._send(topics, delivery, steps, list(sent.values()))
@@ -238,9 +238,9 @@ class Downlink:
             delivery.agreed = delivery.known.inventory.entries
         self._measure(node)
 
-    def _plan(self, delivery: Delivery, wanted: Wanted) -> Plan | None:
-        now_ms = int(self._clock.now() * 1000)
-        return plan(wanted, delivery.facts(), self._fleet.body, now_ms)
+    def _plan(self, node: str, delivery: Delivery, wanted: Wanted) -> Plan | None:
+        knowing = self._fleet.reached.of(node)
+        return plan(wanted, delivery.facts(), self._fleet.body, knowing)
 
     def _send_bodies(
         self, topics: NodeTopics, bodies: Iterable[Body], sent: dict[Body, Awaitable[None]]

@@ -83,12 +83,15 @@ class PodFeed:
             self._apply(self._take(event))
 
     def _take(self, event: WatchEvent) -> Effects:
+        if event.change is not Change.LISTED:
+            self._fleet.reached.told(event.version)
         if event.change is Change.SET:
             return self._fleet.put_pod(event.object)
         if event.change is Change.DELETED:
             return self._fleet.drop_pod(event.object)
         self._watching = True
         self._unlisted.clear()
+        self._fleet.reached.listed(event.version)
         return self._fleet.list_pods(event.objects)
 
     async def _list_forever(self) -> None:
@@ -120,6 +123,8 @@ class PodFeed:
 
     def _listed(self, node: str, pods: list[Json]) -> None:
         self._unlisted.discard(node)
+        versions = (pod["metadata"]["resourceVersion"] for pod in pods)
+        self._fleet.reached.listed_alone(node, versions)
         self._apply(self._fleet.list_node(node, pods))
 
 

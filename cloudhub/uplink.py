@@ -19,6 +19,7 @@ from cloudhub.event_objects import Involved
 from cloudhub.events import Events
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.fleet.reports import ReportBook
+from cloudhub.fleet.revisions import HIGHEST
 from cloudhub.forgetting import Forgetting
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors import Mirrors
@@ -41,8 +42,6 @@ MOST_STRANGERS = 20_000
 SAY_AGAIN = 10.0
 """Seconds between two log lines about the same reason."""
 MOST_CORRELATION = 64
-FUTURE_MS = 10 * 366 * 86_400_000
-"""A revision this far ahead of the clock is no revision of ours."""
 
 
 class NodeListener(Protocol):
@@ -242,7 +241,7 @@ class Uplink:
         self._check_revision(report.applied)
 
     def _check_revision(self, revision: int) -> None:
-        if revision > self._clock.now() * 1000 + FUTURE_MS:
+        if revision > HIGHEST:
             raise WireError("bad-revision", str(revision))
 
     def _answer_old(self, node: str, key: ObjectKey, message: Message) -> None:

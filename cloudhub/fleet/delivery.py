@@ -53,14 +53,21 @@ class Delivery:
     def in_step(self) -> bool:
         return self.applied.revision >= self.revision
 
-    def contradicts(self, wanted: Entries) -> bool:
-        """Whether ``wanted`` undoes what another hub said of a pod: it may know more than we do."""
+    def contradicts(self, wanted: Entries, knowing: int) -> bool:
+        """Whether ``wanted`` undoes what another hub said of a pod: it may know more than we do.
+
+        A pod that its list does not have may be new; or gone, if the revision says that it may
+        know more than we do, which is ``knowing``.
+        """
         there = self.known.inventory.entries if self.known.inventory else {}
-        return any(
+        undone = any(
             entry != wanted.get(key) and entry != self.agreed.get(key)
             for key, entry in there.items()
             if key.kind == "Pod"
         )
+        may_know_more = there != self.agreed and self.revision >= knowing
+        brought = any(key.kind == "Pod" and key not in there for key in wanted)
+        return undone or (may_know_more and brought)
 
     def known_entry(self, key: ObjectKey) -> Entry | None:
         return self.known.inventory.entries.get(key) if self.known.inventory else None

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from cloudhub.fleet.pods import PodRecord, is_mirror, mirror_of, node_of, record_of
 from cloudhub.fleet.references import named_by
+from cloudhub.fleet.revisions import Reached
 from cloudhub.fleet.services import Services
 from cloudhub.fleet.trimming import Body, body_of
 from shared.errors import WireError
@@ -85,6 +86,8 @@ class Fleet:
         self._mirrors: dict[ObjectKey, PodRecord] = {}
         self._objects: dict[ObjectKey, _Referenced] = {}
         self._services = Services()
+        self.reached = Reached()
+        """Of the API's pods, by what ``pod_feed`` told."""
 
     # -- what others ask
 

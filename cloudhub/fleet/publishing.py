@@ -81,13 +81,16 @@ class Plan:
 
 
 def plan(
-    wanted: Wanted, facts: Facts, body: Callable[[ObjectKey], Body | None], now_ms: int
+    wanted: Wanted, facts: Facts, body: Callable[[ObjectKey], Body | None], knowing: int
 ) -> Plan | None:
-    """None when the broker and the agent are as they should be."""
+    """None when the broker and the agent are as they should be.
+
+    ``knowing`` is the revision that what we know of the API is worth.
+    """
     old = facts.known.inventory or EMPTY
     entries = settled_entries(wanted, facts, old)
     if _must_renew(entries, facts, old):
-        return _renewal(entries, facts, body, now_ms)
+        return _renewal(entries, facts, body, knowing)
     head = facts.known.head
     clear = _left_over(facts, entries)
     if old.revision and (
@@ -138,10 +141,10 @@ def _renewal(
     entries: Mapping[ObjectKey, Entry],
     facts: Facts,
     body: Callable[[ObjectKey], Body | None],
-    now_ms: int,
+    knowing: int,
 ) -> Plan:
     old = facts.known.inventory or EMPTY
-    revision = max(old.revision + 1, facts.applied.revision + 1, facts.floor + 1, now_ms)
+    revision = max(old.revision + 1, facts.applied.revision + 1, facts.floor + 1, knowing)
     inventory = Inventory(revision, entries)
     bodies = [found for key in sorted(entries) if (found := _new(key, entries, old, body))]
     dropped = frozenset(old.entries.keys() - entries.keys())

@@ -36,21 +36,30 @@ class _Watcher:
         inside = not self.namespace or obj["metadata"].get("namespace") == self.namespace
         return inside and selects(obj, self.labels, self.fields)
 
-    def tell(self, old: Json | None, new: Json | None) -> None:
+    def tell(self, old: Json | None, new: Json | None, version: str) -> None:
         """An object that stops matching the selectors is DELETED for this watcher."""
         if new is not None and self.sees(new):
-            self.queue.put_nowait(WatchEvent(Change.SET, self.given(new)))
+            self.queue.put_nowait(WatchEvent(Change.SET, self.given(new), version=version))
         elif old is not None and self.sees(old):
-            self.queue.put_nowait(WatchEvent(Change.DELETED, self.given(new or old)))
+            last = self.given(new or old)
+            self.queue.put_nowait(WatchEvent(Change.DELETED, last, version=version))
 
     def given(self, obj: Json) -> Json:
         return {"metadata": copied(obj["metadata"])} if self.metadata_only else copied(obj)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    version: int
+    stores: dict[Resource, dict[Place, Json]]
 
 
 class MemoryKube:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._version = 1000
+        self.written: Callable[[int], str] = str
+        """How a version is written."""
         self._uids = 0
         self._tokens = 0
         self._stores: dict[Resource, dict[Place, Json]] = {}
@@ -179,6 +188,17 @@ class MemoryKube:
                 watcher.queue.get_nowait()
             self._list_for(watcher)
 
+    def saved(self) -> Saved:
+        """A backup of the whole store."""
+        stores = {resource: dict(store) for resource, store in self._stores.items()}
+        return Saved(self._version, stores)
+
+    def restore(self, saved: Saved) -> None:
+        """Everything is again as it was then, versions included."""
+        self._version = saved.version
+        self._stores = {resource: dict(store) for resource, store in saved.stores.items()}
+        self.break_watches()
+
     # -- the store
 
     async def _enter(self, verb: str, resource: Resource, name: str, sub: str = "") -> None:
@@ -207,7 +227,7 @@ class MemoryKube:
         """A write that changes nothing makes no version and no event."""
         if new != old:
             self._version += 1
-            new = new | {"metadata": {**new["metadata"], "resourceVersion": str(self._version)}}
+            new = self._of_this_version(new)
             self._store(resource)[_place(new)] = new
             self._tell(resource, old, new)
         answer: Json = copied(new)
@@ -223,17 +243,22 @@ class MemoryKube:
     def _remove(self, resource: Resource, old: Json) -> None:
         self._version += 1
         del self._store(resource)[_place(old)]
-        self._tell(resource, old, None)
+        self._tell(resource, self._of_this_version(old), None)
+
+    def _of_this_version(self, obj: Json) -> Json:
+        metadata = {**obj["metadata"], "resourceVersion": self.written(self._version)}
+        return obj | {"metadata": metadata}
 
     def _tell(self, resource: Resource, old: Json | None, new: Json | None) -> None:
         for watcher in self._watchers:
             if watcher.resource == resource:
-                watcher.tell(old, new)
+                watcher.tell(old, new, self.written(self._version))
 
     def _list_for(self, watcher: _Watcher) -> None:
         seen = [obj for obj in self._store(watcher.resource).values() if watcher.sees(obj)]
         objects = tuple(watcher.given(obj) for obj in seen)
-        watcher.queue.put_nowait(WatchEvent(Change.LISTED, objects=objects))
+        version = self.written(self._version)
+        watcher.queue.put_nowait(WatchEvent(Change.LISTED, objects=objects, version=version))
 
     def _stamp(self, later: int = 0) -> str:
         moment = datetime.datetime.fromtimestamp(self._clock.now() + later, datetime.UTC)

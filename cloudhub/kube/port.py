@@ -54,12 +54,14 @@ class WatchEvent:
     """One step of a watch.
 
     LISTED carries the complete list in ``objects`` (at the start and after every relist): what
-    is not in it is gone. SET (added or modified) and DELETED carry one object.
+    is not in it is gone. SET (added or modified) and DELETED carry one object. ``version`` is the
+    resourceVersion up to which the watch has told everything, this included.
     """
 
     change: Change
     object: Json = field(default_factory=dict)
     objects: tuple[Json, ...] = ()
+    version: str = ""
 
 
 PatchType = Literal["merge", "strategic"]

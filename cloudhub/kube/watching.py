@@ -107,7 +107,7 @@ class Watching:
 
     async def _one_life(self) -> AsyncGenerator[WatchEvent, None]:
         objects, self._version = await self.list_all()
-        yield WatchEvent(Change.LISTED, objects=tuple(objects))
+        yield WatchEvent(Change.LISTED, objects=tuple(objects), version=self._version)
         del objects
         backoff = Backoff(0.2, 30, self._rng)
         while backoff.failures < TRIES:
@@ -161,8 +161,10 @@ class Watching:
             raise KubeError(f"a watch event {kind!r:.40} without resourceVersion")
         self._version = version
         if kind in ("ADDED", "MODIFIED"):
-            return WatchEvent(Change.SET, _lean(obj))
-        return WatchEvent(Change.DELETED, _lean(obj)) if kind == "DELETED" else None
+            return WatchEvent(Change.SET, _lean(obj), version=version)
+        if kind == "DELETED":
+            return WatchEvent(Change.DELETED, _lean(obj), version=version)
+        return None
 
     def _parsed(self, line: bytes) -> tuple[str, Json]:
         try:

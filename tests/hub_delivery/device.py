@@ -102,9 +102,7 @@ class Device:
 
     async def _take_change(self, connection: Connection, change: Change) -> None:
         mine = self.applied
-        if change.revision < mine.revision:
-            return
-        if (change.revision, change.digest) == (mine.revision, mine.digest):
+        if change.revision <= mine.revision:
             return
         for key, body in change.bodies.items():
             self.bodies[change.put[key].digest] = body

@@ -73,6 +73,8 @@ class World:
     """Every PUBLISH that the broker took, but what a hub says to itself."""
     hubs: list[Hub] = field(default_factory=list)
     devices: dict[str, Device] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
+    """Of the devices."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     # -- the parts
@@ -84,14 +86,16 @@ class World:
         slots: range = range(SLOTS),
         kube: Any = None,
         bandwidth: float = 1e7,
+        ahead: float = 0.0,
     ) -> Hub:
+        """``ahead``: seconds by which its wall clock is."""
         listener, metrics = Listener(), Metrics()
         path = Path(random.Random(len(self.hubs)), latency=(0.0005, 0.001), bandwidth=bandwidth)
         sync = Sync(
             *(kube or self.kube, SimLink(self.broker, path), listener),
             topics=Topics(),
             replica=name,
-            clock=self.clock,
+            clock=SimClock(self.loop, offset=ahead),
             rng=random.Random(7 + len(self.hubs)),
             metrics=metrics,
         )
@@ -106,7 +110,7 @@ class World:
     def device(self, node: str = NODE, *, instance: str = "i1") -> Device:
         path = Path(random.Random(99), latency=(0.001, 0.002))
         device = Device(SimLink(self.broker, path), node=node, clock=self.clock, instance=instance)
-        self.devices[node] = device
+        self.devices[node], self.paths[node] = device, path
         self.tasks.append(self.loop.create_task(device.run()))
         return device
 

@@ -114,10 +114,10 @@ class Hub:
     def read(self, store: Store) -> None:
         self.known = store.known()
 
-    def plan(self, content: Content, agent: Applied, now_ms: int) -> Plan | None:
+    def plan(self, content: Content, agent: Applied, knowing: int) -> Plan | None:
         wanted = Wanted(entries_of(content), frozenset())
         facts = Facts(self.known, agent, self.floor)
-        return plan(wanted, facts, lambda key: body_of(key, content[key][0]), now_ms)
+        return plan(wanted, facts, lambda key: body_of(key, content[key][0]), knowing)
 
     def publish(self, steps: Plan, store: Store, first: int | None = None) -> None:
         store.take(steps, first)

@@ -34,10 +34,10 @@ class Scene:
     agent: Agent = field(default_factory=Agent)
     hubs: list[Hub] = field(default_factory=lambda: [Hub(), Hub()])
     content: Content = field(default_factory=dict)
-    now: int = 1_000
+    knowing: int = 1_000
 
     def play(self, step: Any) -> None:
-        self.now += 7
+        self.knowing += 7
         match step:
             case ("want", content):
                 self.content = content
@@ -60,7 +60,7 @@ class Scene:
                 self.store.bodies.clear()
 
     def publish(self, hub: Hub, first: int | None = None) -> bool:
-        found = hub.plan(self.content, self.agent.birth(), self.now)
+        found = hub.plan(self.content, self.agent.birth(), self.knowing)
         if found is not None:
             hub.publish(found, self.store, first)
         return found is not None

@@ -293,6 +293,31 @@ async def test_a_watch_lists_and_then_tells_each_change(
     await watch.until("DELETED b")
 
 
+async def test_a_watch_says_up_to_which_version_it_has_told_everything(
+    kube: Kube, namespace: str, watched: Any
+) -> None:
+    """Of all objects of the kind there is one order, whoever asks; an end has a place in it too."""
+
+    async def reached(word: str) -> int:
+        await watch.until(word)
+        return int(watch.last.version)
+
+    first = await kube.create(PODS, namespace, pod("a", "n1"))
+    watch = watched(PODS, namespace=namespace)
+    listed = await reached("LISTED a")
+    assert listed >= int(first["metadata"]["resourceVersion"])
+    other = await kube.create(CONFIG_MAPS, namespace, config("a"))
+    made = await kube.create(PODS, namespace, pod("b", "n1"))
+    created = await reached("SET b")
+    assert created == int(made["metadata"]["resourceVersion"])
+    assert listed < int(other["metadata"]["resourceVersion"]) < created
+    await kube.delete(PODS, namespace, "b", uid=made["metadata"]["uid"], grace=0)
+    ended = await reached("DELETED b")
+    assert ended == int(watch.last.object["metadata"]["resourceVersion"])
+    later = await kube.create(PODS, namespace, pod("c", "n1"))
+    assert created < ended < int(later["metadata"]["resourceVersion"])
+
+
 async def test_a_watch_sees_only_what_its_selectors_take(
     kube: Kube, namespace: str, watched: Any
 ) -> None:
