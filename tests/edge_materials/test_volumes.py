@@ -106,7 +106,7 @@ async def test_an_empty_dir_in_memory_is_a_file_system_of_its_size(device: Devic
     made = await device.prepare(wanted, securityContext={"fsGroup": 4242})
     assert mounting.is_mounted(made["v"])
     assert os.statvfs(made["v"]).f_blocks * os.statvfs(made["v"]).f_frsize == 1024**2
-    assert (mode(made["v"]), made["v"].stat().st_gid) == (0o2777, 4242)
+    assert (mode(made["v"]), made["v"].stat().st_gid) == (0o3777, 4242)
     (made["v"] / "f").write_bytes(b"x" * 1024**2)
     with pytest.raises(OSError, match="No space left"), (made["v"] / "g").open("wb") as more:
         more.write(b"x" * 10_000)

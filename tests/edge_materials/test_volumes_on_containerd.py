@@ -62,7 +62,8 @@ async def test_an_empty_dir_is_empty_open_to_everybody_and_on_the_medium_it_asks
         resources={"limits": {"memory": "32Mi"}},
         spec={"volumes": volumes, "securityContext": {"runAsUser": 1000}},
     )
-    assert {found[name].strip() for name in ("disk", "memory", "small")} == {"777 writable"}
+    assert found["disk"].strip() == "777 writable"
+    assert {found[name].strip() for name in ("memory", "small")} == {"1777 writable"}
     assert (found["type-memory"], found["type-small"]) == ("tmpfs", "tmpfs")
     assert found["type-disk"] != "tmpfs"
     assert found["limit"] == "kept"
@@ -170,7 +171,7 @@ async def test_files_have_the_paths_and_modes_that_items_and_default_mode_say(
         "/v/modes/private": "400 0 0 x",
         "/v/closed/word": "400 0 0 pw",
         "maybe": "0",
-        "folder": "777 0 755 0",
+        "folder": "1777 0 755 0",
     }
 
 
@@ -194,7 +195,7 @@ async def test_fs_group_owns_the_files_and_a_user_of_that_group_reads_them(devic
         "/v/modes/private": "440 0 3000 x",
         "/v/closed/word": "440 0 3000 pw",
         "maybe": "0",
-        "folder": "2777 3000 2755 3000",
+        "folder": "3777 3000 2755 3000",
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ CLAIM = "persistentVolumeClaim"
 IMAGE = "image"
 """The runtime makes these, from an image that was pulled; there is no folder of them here."""
 _IN_MEMORY = ("secret", "downwardAPI", "projected")
+_ON_DISK_MODE, _IN_MEMORY_MODE = 0o777, 0o1777
+"""Of a volume's folder; in memory that of a tmpfs as the kernel makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,16 +230,18 @@ def _written_dir(folder: Path, *, in_memory: bool, group: int | None) -> None:
     """Secrets stay off the disk where this process can mount; else in a closed folder on it."""
     folder.mkdir(exist_ok=True)
     if in_memory and mounting.may_mount() and not mounting.is_mounted(folder):
-        mounting.tmpfs(folder, mode=0o777)
+        mounting.tmpfs(folder, mode=_IN_MEMORY_MODE)
     if group is not None:
         os.chown(folder, -1, group)
-    folder.chmod(0o777 if group is None else 0o2777)
+    mode = _IN_MEMORY_MODE if in_memory else _ON_DISK_MODE
+    folder.chmod(mode if group is None else mode | stat.S_ISGID)
 
 
 def _empty_dir(folder: Path, source: Json, origin: Origin) -> None:
     """Empty when it is made; kept with what is in it for as long as the pod is here."""
-    group = _group(origin.pod)
-    mode = 0o2777 if group is not None else _empty_dir_mode(source)
+    group, mode = _group(origin.pod), _empty_dir_mode(source)
+    if group is not None:
+        mode = _usual_mode(source) | stat.S_ISGID
     if _medium(source) != "Memory":
         if not folder.is_dir():
             _whole(folder, mode, group)
@@ -253,7 +258,11 @@ def _empty_dir_mode(source: Json) -> int:
     mode = source.get("mode")
     if mode is not None and not 0 <= mode <= 0o1777:
         raise ValueError(f"{mode:o} is not a mode of an emptyDir")
-    return 0o777 if mode is None else int(mode)
+    return _usual_mode(source) if mode is None else int(mode)
+
+
+def _usual_mode(source: Json) -> int:
+    return _IN_MEMORY_MODE if _medium(source) == "Memory" else _ON_DISK_MODE
 
 
 def _whole(folder: Path, mode: int, group: int | None) -> None:
