@@ -35,8 +35,8 @@ log = structlog.get_logger()
 
 BURST = 500.0
 """Events that a node may have written at once: a full one that begins has four for each pod."""
-PER_SECOND = 1.0
-"""And how many more each second."""
+PER_SECOND = 10.0
+"""And how many more each second: two or three pods that come and go."""
 REMEMBERED = 20_000
 AT_ONCE = 8
 

@@ -29,12 +29,15 @@ INFO_FIELDS = (
 ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
 MOST_IMAGES = 50
 FEATURES = ("supplementalGroupsPolicy",)
+BY_ABILITY = ("features", "runtimeHandlers", "declaredFeatures")
+"""Parts that are wholly the agent's: what a newer or older one no longer says is taken away."""
 HANDLER_FEATURES = ("recursiveReadOnlyMounts", "userNamespaces")
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?)(m|k|[KMGTPE]i|[MGTPE])?")
 _SUFFIX = {"m": Decimal("0.001"), "": Decimal(1), "k": Decimal(1000)}
 _SUFFIX |= {letter: Decimal(1000) ** power for power, letter in enumerate("MGTPE", 2)}
 _SUFFIX |= {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)}
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_FEATURE = re.compile(r"[A-Z][A-Za-z0-9]*(/[A-Z][A-Za-z0-9]*)*")
 _WORD = re.compile(r"[A-Za-z]([A-Za-z0-9_,:./-]{0,253}[A-Za-z0-9])?")
 
 
@@ -59,6 +62,7 @@ def accepted(report: Json) -> Json:
         "conditions": _conditions,
         "features": lambda value: _flags(value, FEATURES),
         "runtimeHandlers": _handlers,
+        "declaredFeatures": _declared,
     }
     parts = {name: check(report.get(name)) for name, check in checks.items()}
     return {name: part for name, part in parts.items() if part}
@@ -111,6 +115,12 @@ def _handlers(value: Any) -> list[Json]:
         for row in _rows(value, 64)
         if row.get("name") == "" or _text(row.get("name"), 253)
     ]
+
+
+def _declared(value: Any) -> list[str]:
+    """Sorted and each once, as the API wants them."""
+    names = value if isinstance(value, list) and len(value) <= 64 else ()
+    return sorted({name for name in names if _text(name, 253) and _FEATURE.fullmatch(name)})
 
 
 def _conditions(value: Any) -> list[Json]:
@@ -250,7 +260,7 @@ def status_patch(current: Json, report: Json, ready: Ready | None, *, now: str) 
     if "images" in report and report["images"] != (current.get("images") or []):
         patch["images"] = report["images"]
     known = report.get("nodeInfo", {}).get("containerRuntimeVersion")
-    for part in ("features", "runtimeHandlers"):
+    for part in BY_ABILITY:
         if report.get(part) != current.get(part) and (part in report or known):
             patch[part] = report.get(part)
     if conditions := _changed_conditions(current, report, ready, now):
@@ -286,7 +296,7 @@ def kept_of(node: Json) -> Json:
     annotations = metadata.get("annotations") or {}
     parts = (
         *("capacity", "allocatable", "addresses", "nodeInfo", "images", "conditions"),
-        *("features", "runtimeHandlers"),
+        *BY_ABILITY,
     )
     return {
         "metadata": {

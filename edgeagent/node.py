@@ -24,6 +24,12 @@ from shared.objects import NO_NAMESPACE, Json, ObjectKey
 KUBELET_VERSION = f"v{KUBERNETES_VERSION}.0-kubetide-{VERSION}"
 MAX_PODS = 110
 LOOK_SECONDS = 10.0
+DECLARED_FEATURES = (
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+)
+"""Without these a scheduler of Kubernetes 1.36 brings no pod that needs one, and the API server
+refuses a change that does. Sorted, as the API wants them."""
 
 
 def node_status(
@@ -57,6 +63,7 @@ def node_status(
             "kubeProxyVersion": "",
         },
         "conditions": [_condition(kind, under) for kind, under in pressures.items()],
+        "declaredFeatures": list(DECLARED_FEATURES),
         **_features(runtime),
     }
 

@@ -78,6 +78,11 @@ def test_what_the_runtime_can_is_there_when_it_says_so() -> None:
     ]
 
 
+def test_what_the_agent_can_beyond_an_older_kubelet_is_declared() -> None:
+    """Else a scheduler of 1.36 brings no pod that restarts all its containers."""
+    assert "RestartAllContainersOnContainerExits" in status()["declaredFeatures"]
+
+
 def test_the_hub_accepts_every_field_of_it() -> None:
     said = status(runtime=ABLE)
     said["nodeInfo"].pop("kubeProxyVersion")  # Empty: the hub leaves it out.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cloudhub.kube.model_rules import patched
 from cloudhub.node_status import (
+    BY_ABILITY,
     MANAGED,
     Ready,
     accepted,
@@ -46,6 +47,7 @@ REPORT: Json = {
         {"name": "", "features": {"recursiveReadOnlyMounts": True, "userNamespaces": False}},
         {"name": "kata", "features": {}},
     ],
+    "declaredFeatures": ["InPlacePodVerticalScalingInitContainers", "Some/Part"],
     "conditions": [
         {"type": "Ready", "status": "True", "reason": "RuntimeReady", "message": "ok"},
         {"type": "DiskPressure", "status": "False", "reason": "Enough", "message": "12 GiB free"},
@@ -68,7 +70,7 @@ def condition(status: Json, kind: str) -> Json:
 def test_a_report_is_written_whole_and_then_not_again() -> None:
     status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
     assert status["capacity"] == REPORT["capacity"]
-    for part in ("images", "features", "runtimeHandlers"):
+    for part in ("images", *BY_ABILITY):
         assert status[part] == REPORT[part]
     assert condition(status, "Ready")["reason"] == "AgentConnected"
     assert condition(status, "DiskPressure")["lastTransitionTime"] == NOW
@@ -97,10 +99,10 @@ def test_what_a_device_no_longer_has_is_removed_but_not_what_others_added() -> N
 
 def test_what_a_runtime_no_longer_says_is_removed() -> None:
     status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
-    older = {k: v for k, v in REPORT.items() if k not in ("features", "runtimeHandlers")}
+    older = {k: v for k, v in REPORT.items() if k not in BY_ABILITY}
     patch = status_patch(status, accepted(older), READY, now=LATER)
-    assert patch == {"status": {"features": None, "runtimeHandlers": None}}
-    assert not {"features", "runtimeHandlers"} & written(status, patch).keys()
+    assert patch == {"status": dict.fromkeys(BY_ABILITY)}
+    assert not {*BY_ABILITY} & written(status, patch).keys()
     assert status_patch(status, {}, None, now=LATER) is None, "nothing is known while it is away"
 
 
@@ -113,6 +115,8 @@ def test_what_a_runtime_no_longer_says_is_removed() -> None:
         {"runtimeHandlers": [{"name": 7}, {"features": {}}, "runc"]},
         {"runtimeHandlers": {"runc": {}}},
         {"runtimeHandlers": [{"name": "n" * 254}]},
+        {"declaredFeatures": "RestartAllContainersOnContainerExits"},
+        {"declaredFeatures": [7, None, ["A"], "lower", "A/", "/A", "A b", "A" * 254]},
     ],
 )
 def test_features_of_another_form_are_left_out(said: Json) -> None:
@@ -265,12 +269,17 @@ junk = st.recursive(
 )
 
 
+def test_declared_features_are_sorted_and_each_is_there_once() -> None:
+    """An API server refuses the whole status otherwise."""
+    assert accepted({"declaredFeatures": ["B", "A/C", "B"]}) == {"declaredFeatures": ["A/C", "B"]}
+
+
 @given(
     st.dictionaries(
         st.sampled_from(
             [
                 *("capacity", "allocatable", "addresses", "nodeInfo", "images", "conditions"),
-                *("features", "runtimeHandlers"),
+                *BY_ABILITY,
             ]
         ),
         junk,

@@ -52,6 +52,14 @@ async def ready_node(kube: Kube, name: str, reason: str) -> Json:
             await asyncio.sleep(0.02)
 
 
+async def lease_of(kube: Kube, name: str) -> Json:
+    """It is written beside the Node, not before it."""
+    async with asyncio.timeout(10):
+        while (lease := await kube.get(LEASES, "kube-node-lease", name)) is None:
+            await asyncio.sleep(0.02)
+    return lease
+
+
 def report(name: str) -> Report:
     return Report(ObjectKey("Node", NO_NAMESPACE, name), "", 1, 1, REPORT)
 
@@ -62,9 +70,10 @@ async def test_a_node_is_born_kept_alive_and_seen_to_go(kubernetes: Cluster) -> 
         nodes.reported("edge-life", report("edge-life"))
         node = await ready_node(kube, "edge-life", "AgentConnected")
         assert node["status"]["addresses"] == REPORT["addresses"]
+        if kubernetes.minor >= 36:
+            assert node["status"]["declaredFeatures"] == REPORT["declaredFeatures"]
         assert {"key": "edge", "effect": "NoSchedule"} in node["spec"]["taints"]
-        lease = await kube.get(LEASES, "kube-node-lease", "edge-life")
-        assert lease is not None
+        lease = await lease_of(kube, "edge-life")
         assert lease["metadata"]["ownerReferences"][0]["uid"] == node["metadata"]["uid"]
         nodes.heard("edge-life", death(1))
         node = await ready_node(kube, "edge-life", "AgentDisconnected")
