@@ -81,7 +81,8 @@ async def test_a_container_that_ends_while_the_daemon_is_away(isolating_world: W
     world.come_back()
     await eventually(world.runtime.info, within=3)
     container = await ended(world, container_id)
-    assert container.exit_code == 5
+    ended_as = (container.exit_code, container.reason)
+    assert ended_as == ((255, "Unknown") if await _forgets_exit_codes(world) else (5, "Error"))
 
 
 async def test_after_a_reboot_memory_lists_what_ran_as_exited(tmp_path: Path) -> None:
@@ -186,3 +187,8 @@ async def test_a_torn_record_is_no_pod_and_no_error(processes: World, damage: by
     (processes.logs / "records" / pod.id / "sandbox.json").write_bytes(damage)
     assert await processes.runtime.list_sandboxes() == []
     await processes.runtime.remove_sandbox(pod.id)
+
+
+async def _forgets_exit_codes(world: World) -> bool:
+    """containerd 2 clears away the shims of what ended meanwhile, and what they know with them."""
+    return (await world.runtime.info()).version.startswith("2.")
