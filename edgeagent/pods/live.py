@@ -164,7 +164,8 @@ class LivePod:
         sandboxes: Mapping[str, Collection[int]],
     ) -> None:
         """Users of its own, before it is started, that no pod has by its facts or sandboxes."""
-        if userids.are_own(self.pod) and self.refusal is None and self.facts.final is None:
+        runs = bool(self.sandboxes) or self.refusal is None
+        if userids.are_own(self.pod) and runs and self.facts.final is None:
             others = userids.taken(self.uid, facts(), sandboxes)
             allowed = node.first_ids
             first = userids.first_id(self.facts, self.sandboxes, others=others, allowed=allowed)

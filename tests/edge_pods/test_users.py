@@ -121,3 +121,21 @@ async def test_a_pod_that_is_refused_takes_no_users() -> None:
         world.apply(a_pod("yes", hostUsers=False))
         await world.passes(5)
         assert users(world) == {"yes": LENGTH}
+
+
+@virtual
+async def test_what_would_be_refused_now_and_runs_keeps_its_users() -> None:
+    """Its facts are lost: only the sandbox tells that the pod was taken up once."""
+    async with World() as world:
+        uid = world.apply(a_pod("web", hostUsers=False))
+        await world.passes(5)
+        await world.kill_agent()
+        world.facts.records.clear()
+        world.materials.refused = Refusal("OutOfcpu", "full")
+        world.start_agent()
+        await world.passes(5)
+        world.crash(uid)
+        await world.passes(30)
+        assert world.container(uid)["restartCount"] == 1
+        assert world.running(uid) == ["main"]
+        assert users(world) == {"web": LENGTH}
