@@ -60,7 +60,7 @@ def with_main(**fields: object) -> list[Json]:
     return [{"name": "main", "image": images.BUSYBOX, "command": command, **fields}]
 
 
-async def test_of_two_agents_with_one_name_the_older_is_told_and_leaves_all_as_it_is(
+async def test_of_two_agents_with_one_name_the_older_is_told_and_goes_on_when_it_is_alone(
     system: System,
 ) -> None:
     await system.create_pod("bad-rival")
@@ -89,8 +89,18 @@ async def test_of_two_agents_with_one_name_the_older_is_told_and_leaves_all_as_i
         assert is_ready(system.view.pods["bad-rival"])
         said = system.agent.log.read_text()
         assert said.count("give one of the two another node-name") == 1
+        told = await event(system, system.node, "NodeNameNotUnique")
+        assert "give one of the two another node-name" in told["message"]
     finally:
         await rival.stop()
+    async with asyncio.timeout(90):
+        while "link:     connected" not in status:
+            await asyncio.sleep(1)
+            status = await system.edgeagent("status")
+    assert "another agent" not in status
+    assert system.running_ids() == running
+    await system.create_pod("bad-afterwards")
+    await system.running("bad-afterwards")
 
 
 async def test_a_field_that_is_not_supported_is_said_in_the_status_and_an_event(

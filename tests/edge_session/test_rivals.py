@@ -14,6 +14,7 @@ import pytest
 
 from edgeagent.session.rivals import Rivals, Verdict
 from shared.messages import Session
+from simulator.broker import Store
 from tests.edge_session.conftest import Model
 from tests.edge_session.rig import OURS, a_hub, until
 from tests.parts.virtual_time import virtual
@@ -209,6 +210,12 @@ async def test_after_any_bad_hour_one_goes_on_and_the_other_says_so(
             way.reachable = rng.random() < 0.6
             if rng.random() < 0.7:
                 way.cut()
+            if rng.random() < 0.1:
+                model.broker.take_snapshot()
+            if rng.random() < 0.1:
+                model.broker.crash()
+                await asyncio.sleep(rng.expovariate(1 / 10))
+                model.broker.start(rng.choice(list(Store)))
             await asyncio.sleep(rng.expovariate(1 / 60))
         for way in model.ways[-2:]:
             way.reachable = True
