@@ -83,6 +83,8 @@ class HubConnection:
         self._since = int(clock.now())
         self._owned: frozenset[int] = frozenset()
         self._subscribed: set[int] = set()
+        self._lost: set[int] = set()
+        """Not ours for a moment at least: what came of them was forgotten, and is read again."""
         self._woken = asyncio.Event()
         self._connection: Connection | None = None
 
@@ -98,7 +100,8 @@ class HubConnection:
         return self.up and self._owned == self._subscribed
 
     def own(self, slots: Iterable[int]) -> None:
-        self._owned = frozenset(slots)
+        before, self._owned = self._owned, frozenset(slots)
+        self._lost |= before - self._owned
         self._woken.set()
 
     def serves(self, node: str) -> bool:
@@ -228,7 +231,8 @@ class HubConnection:
                 listener.slot_up(slot)
 
     async def _let_slots_go(self, connection: Connection, listener: Listener) -> None:
-        for slot in sorted(self._subscribed - self._owned):
+        lost, self._lost = self._lost, set()
+        for slot in sorted(self._subscribed & lost):
             self._subscribed.discard(slot)
             listener.slot_down(slot)
             await connection.unsubscribe(self._topics.slot_filters(slot))

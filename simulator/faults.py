@@ -212,6 +212,15 @@ async def hub_is_swamped(world: World, rng: random.Random) -> None:
         world.broker.publish(Publication(topic, payload, "crowd"), retain=False)
 
 
+async def hub_hangs(world: World, rng: random.Random) -> None:
+    """The network of a replica stands still, first towards the broker: what it sent comes late."""
+    hub, seconds = rng.choice(world.hubs), rng.uniform(15.0, 60.0)
+    world.journal.say(hub.name, "hangs", seconds=round(seconds))
+    hub.path.stalled_until = world.loop.time() + seconds
+    await asyncio.sleep(rng.uniform(0.0, 10.0))
+    hub.api_stalled_until = hub.path.stalled_until
+
+
 FAULTS: dict[Fault, int] = {
     link_is_cut: 8,
     link_is_half_open: 4,
@@ -229,6 +238,7 @@ FAULTS: dict[Fault, int] = {
     hub_dies: 5,
     second_hub: 2,
     hub_is_swamped: 3,
+    hub_hangs: 2,
     agent_dies: 5,
     agent_dies_at_work: 8,
     device_reboots: 5,

@@ -35,7 +35,9 @@ class HubProgram(Program):
         weather: ApiWeather,
     ) -> None:
         super().__init__(name, loop, journal, Path(random.Random(rng.getrandbits(64))))
-        self.clock = SimClock(loop, offset=rng.uniform(-3, 3))
+        self.clock = SimClock(loop, offset=rng.uniform(-3, 3) ** 5)
+        """Mostly seconds off, sometimes minutes."""
+        self.api_stalled_until = 0.0
         self.retired = False
         """Its machine is gone: nobody starts it again."""
         self._rng = rng
@@ -47,6 +49,9 @@ class HubProgram(Program):
         if not self.retired:
             self.start()
 
+    def _api_stalled(self) -> float:
+        return self.api_stalled_until - self.loop.time()
+
     def main(self) -> Coroutine[Any, Any, None]:
         settings = HubSettings(
             broker=Address("broker", 1883),
@@ -56,7 +61,7 @@ class HubProgram(Program):
         )
         hub = Hub(
             settings,
-            kube=FaultyKube(self._server, self._weather),
+            kube=FaultyKube(self._server, self._weather, self._api_stalled),
             link=SimLink(self._broker, self.path),
             clock=self.clock,
             rng=random.Random(self._rng.getrandbits(64)),

@@ -60,9 +60,13 @@ class ApiWeather:
 class FaultyKube:
     """Implements ``cloudhub.kube.port.Kube``."""
 
-    def __init__(self, server: MemoryKube, weather: ApiWeather) -> None:
+    def __init__(
+        self, server: MemoryKube, weather: ApiWeather, stalled: Callable[[], float]
+    ) -> None:
+        """``stalled``: how long the way to the server stands still yet."""
         self._server = server
         self._weather = weather
+        self._stalled = stalled
 
     async def watch(
         self,
@@ -105,6 +109,7 @@ class FaultyKube:
         try:
             while (event := await queue.get()) is not None:
                 await asyncio.sleep(self._weather.rng.uniform(0, self._weather.watch_delay))
+                await self._while_stalled()
                 if broken.is_set():
                     return
                 yield event
@@ -168,6 +173,7 @@ class FaultyKube:
         weather, chance = self._weather, self._weather.rng.random
         try:
             await asyncio.sleep(weather.rng.uniform(0, weather.delay))
+            await self._while_stalled()
             self._refuse_perhaps(verb)
         except BaseException:
             asked.close()
@@ -177,6 +183,10 @@ class FaultyKube:
         if not weather.up or (verb in WRITES and chance() < weather.loses_answers):
             raise KubeError("the connection broke before the answer")
         return answer
+
+    async def _while_stalled(self) -> None:
+        while (seconds := self._stalled()) > 0:
+            await asyncio.sleep(seconds)
 
     def _refuse_perhaps(self, verb: str) -> None:
         weather, chance = self._weather, self._weather.rng.random

@@ -171,4 +171,5 @@ class World:
         for device in self.devices:
             device.calm()
         for hub in self.hubs:
+            hub.api_stalled_until = 0.0
             hub.start()

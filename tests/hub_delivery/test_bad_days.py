@@ -152,6 +152,38 @@ def test_slots_move_to_another_replica_without_a_message_to_the_device() -> None
     in_world(story)
 
 
+def test_slots_that_are_lost_and_come_back_at_once_are_read_again() -> None:
+    """Who was told of the loss has forgotten what the nodes had said."""
+
+    async def story(world: World) -> None:
+        await settled(world)
+        hub = world.hubs[0]
+        hub.sync.own(())
+        hub.listener.presence.forget(NODE)
+        hub.sync.own(range(256))
+        assert of_node(await world.quiet(30)) == []
+        assert hub.listener.presence.standing(NODE) is Standing.ONLINE
+
+    in_world(story)
+
+
+def test_slots_that_flicker_while_they_are_read_are_read_again() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        other = world.hub("hub-b", slots=range(0))
+        await world.quiet()
+        other.sync.own(range(256))
+        while other.listener.presence.standing(NODE) is not Standing.ONLINE:
+            await world.quiet(0.001)
+        other.sync.own(())
+        other.listener.presence.forget(NODE)
+        other.sync.own(range(256))
+        await world.quiet(30)
+        assert other.listener.presence.standing(NODE) is Standing.ONLINE
+
+    in_world(story)
+
+
 def test_the_hub_topic_says_online_while_any_replica_lives() -> None:
     async def story(world: World) -> None:
         from shared.messages import HubPresence

@@ -45,9 +45,11 @@ from simulator.faults import (
     broker_saves,
     hub_and_broker_lose_power,
     hub_dies,
+    hub_hangs,
     hub_is_swamped,
     link_is_away,
     link_is_half_open,
+    second_hub,
 )
 from simulator.shutdown_faults import device_shuts_down, shutdown_is_called_off
 
@@ -119,14 +121,25 @@ def revisions_begin_anew(stack: ExitStack) -> None:
     """Each hub counts from what the broker has, and from 1 when that is nothing."""
     renewal = publishing._renewal
 
-    def renewed(entries: Any, facts: Any, body: Any, now_ms: int) -> publishing.Plan:
+    def renewed(entries: Any, facts: Any, body: Any, knowing: int) -> publishing.Plan:
         old = facts.known.inventory or publishing.EMPTY
-        plan = renewal(entries, facts, body, now_ms)
+        plan = renewal(entries, facts, body, knowing)
         inventory = Inventory(old.revision + 1, entries)
         change = replace(plan.change, revision=inventory.revision) if plan.change else None
         return replace(plan, inventory=inventory, change=change)
 
     patch(stack, publishing, "_renewal", renewed)
+
+
+@mutant(hub_hangs, second_hub)
+def lists_are_numbered_by_clocks(stack: ExitStack) -> None:
+    """Of two lists the one is newer whose hub has the clock that is ahead."""
+
+    def plan(self: Downlink, node: str, delivery: Delivery, wanted: Any) -> Any:
+        now_ms = int(self._clock.now() * 1000)
+        return publishing.plan(wanted, delivery.facts(), self._fleet.body, now_ms)
+
+    patch(stack, Downlink, "_plan", plan)
 
 
 @mutant()
