@@ -10,15 +10,14 @@ to want a list before all its pods were listed, and an object that was not fetch
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from cloudhub.fleet.pods import PodRecord, is_mirror, mirror_of, node_of, record_of
-from cloudhub.fleet.references import named_by
+from cloudhub.fleet.referenced import ReferencedObjects
 from cloudhub.fleet.revisions import Reached
 from cloudhub.fleet.services import Services
-from cloudhub.fleet.trimming import Body, body_of
+from cloudhub.fleet.trimming import Body
 from shared.errors import WireError
 from shared.messages import Entry
 from shared.objects import Json, ObjectKey
@@ -68,23 +67,12 @@ class _Node:
     wanted: Wanted | None = None
 
 
-@dataclass(slots=True)
-class _Referenced:
-    users: Counter[str] = field(default_factory=Counter)
-    """How many pods or claims name it, by the node that they are for."""
-    known: bool = False
-    body: Body | None = None
-    version: str = ""
-    names: frozenset[ObjectKey] = frozenset()
-    """What it names itself: a claim its volume."""
-
-
 class Fleet:
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
         self._pods: dict[ObjectKey, PodRecord] = {}
         self._mirrors: dict[ObjectKey, PodRecord] = {}
-        self._objects: dict[ObjectKey, _Referenced] = {}
+        self._objects = ReferencedObjects()
         self._services = Services()
         self.reached = Reached()
         """Of the API's pods, by what ``pod_feed`` told."""
@@ -113,8 +101,7 @@ class Fleet:
             return pod.body if pod else None
         if key.kind == "Service":
             return self._services.body(key)
-        found = self._objects.get(key)
-        return found.body if found else None
+        return self._objects.body(key)
 
     def pod(self, key: ObjectKey) -> PodRecord | None:
         return self._pods.get(key)
@@ -139,8 +126,7 @@ class Fleet:
 
     def version(self, key: ObjectKey) -> str | None:
         """Of a referenced object; empty when the API has none, None when that is not known."""
-        found = self._objects.get(key)
-        return found.version if found is not None and found.known else None
+        return self._objects.version(key)
 
     def is_referenced(self, key: ObjectKey) -> bool:
         return key in self._objects
@@ -261,8 +247,8 @@ class Fleet:
             self._services.claim(record.key.namespace, record.node)
         before = old.references if old else frozenset()
         if before != record.references:
-            self._claim(record.node, record.references - before, effects)
-            self._release(record.node, before - record.references)
+            effects.fetch |= self._objects.claim(record.node, record.references - before)
+            self._objects.release(record.node, before - record.references)
 
     def _put_mirror(self, node: _Node, record: PodRecord, effects: Effects) -> None:
         key, old = record.key, self._known(record.key)
@@ -289,7 +275,7 @@ class Fleet:
         effects.gone.append(record)
 
     def _let_go(self, record: PodRecord) -> None:
-        self._release(record.node, record.references)
+        self._objects.release(record.node, record.references)
         if record.links:
             self._services.release(record.key.namespace, record.node)
 
@@ -302,24 +288,10 @@ class Fleet:
 
     def put_object(self, key: ObjectKey, obj: Json | None) -> Effects:
         """What a fetch found; None = the API has no such object."""
-        effects = Effects()
-        found = self._objects.get(key)
-        if found is None:
-            return effects
-        body = body_of(key, obj) if obj is not None else None
-        same = found.known and _digest(found.body) == _digest(body)
-        found.known = True
-        found.version = obj["metadata"]["resourceVersion"] if obj is not None else ""
-        if same:
-            return effects
-        found.body = body
-        before, found.names = found.names, named_by(key, obj or {})
-        for name in found.users:
+        nodes, fetch = self._objects.put(key, obj)
+        for name in nodes:
             self._nodes[name].wanted = None
-            effects.dirty.add(name)
-            self._claim(name, found.names - before, effects)
-            self._release(name, before - found.names)
-        return effects
+        return Effects(dirty=set(nodes), fetch=fetch)
 
     # -- services
 
@@ -353,48 +325,16 @@ class Fleet:
         if key.kind == "Pod":
             pod = self._pods.get(key)
             return iter((pod,) if pod else ())
-        found = self._objects.get(key)
-        nodes = found.users if found else ()
+        nodes = self._objects.users(key)
         return (pod for name in nodes for pod in self.pods(name) if key in self._needs([pod]))
-
-    def _claim(self, node: str, keys: Iterable[ObjectKey], effects: Effects) -> None:
-        for key in keys:
-            found = self._objects.get(key)
-            if found is None:
-                found = self._objects[key] = _Referenced()
-                effects.fetch.add(key)
-            if node not in found.users:
-                self._claim(node, found.names, effects)
-            found.users[node] += 1
-
-    def _release(self, node: str, keys: Iterable[ObjectKey]) -> None:
-        for key in keys:
-            found = self._objects[key]
-            found.users[node] -= 1
-            if not found.users[node]:
-                del found.users[node]
-                self._release(node, found.names)
-            if not found.users:
-                del self._objects[key]
 
     def _needs(self, pods: Iterable[PodRecord]) -> set[ObjectKey]:
         """What these pods name, and what that names in its turn."""
-        named = {key for pod in pods for key in pod.references}
-        return named.union(*(self._objects[key].names for key in named))
+        return self._objects.with_their_own({key for pod in pods for key in pod.references})
 
     def _wanted(self, node: _Node) -> Wanted:
         entries = {key: record.entry for key, record in node.pods.items()}
         linked = {record.key.namespace for record in node.pods.values() if record.links}
         entries |= self._services.entries(linked)
-        pending = set()
-        for key in self._needs(node.pods.values()):
-            found = self._objects[key]
-            if not found.known:
-                pending.add(key)
-            elif found.body is not None:
-                entries[key] = Entry(found.body.digest)
-        return Wanted(entries, frozenset(pending), self._services.known)
-
-
-def _digest(body: Body | None) -> bytes:
-    return body.digest if body else b""
+        referenced, pending = self._objects.entries(self._needs(node.pods.values()))
+        return Wanted(entries | referenced, frozenset(pending), self._services.known)
