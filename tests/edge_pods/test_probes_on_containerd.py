@@ -110,9 +110,9 @@ async def test_an_http_probe_asks_by_named_port_path_and_headers(device: Device)
     ]
     get = {"path": "/health?full=1", "port": "web", "httpHeaders": headers}
     container = a_script(SERVER, ports=[{"name": "web", "containerPort": 8080}])
-    uid = device.apply({**container, "readinessProbe": a_probe(httpGet=get, periodSeconds=60)})
+    uid = device.apply({**container, "readinessProbe": a_probe(httpGet=get)})
     await device.until(lambda: bool(device.container(uid).get("ready")))
-    assert device.log(uid).replace("\r", "").splitlines() == [
+    assert device.log(uid).replace("\r", "").splitlines()[:7] == [
         "GET /health?full=1 HTTP/1.1",
         "Host: shop.test",
         "User-Agent: kube-probe/1.34",
