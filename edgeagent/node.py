@@ -113,8 +113,12 @@ def _allocatable(device: Device) -> Json:
 
 
 def _hugepages_name(size: str) -> str:
+    """In the largest unit that it is whole in: ``64``, ``2048`` and ``1048576`` KiB are usual."""
     kib = int(size)
-    return f"hugepages-{kib >> 20}Gi" if kib % (1 << 20) == 0 else f"hugepages-{kib >> 10}Mi"
+    for shift, unit in ((20, "Gi"), (10, "Mi")):
+        if kib % (1 << shift) == 0:
+            return f"hugepages-{kib >> shift}{unit}"
+    return f"hugepages-{kib}Ki"
 
 
 _WORDS = {

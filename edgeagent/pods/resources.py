@@ -16,6 +16,7 @@ from shared.objects import Json
 PERIOD = 100_000
 _LEAST_QUOTA = 1_000
 _LEAST_SHARES, _MOST_SHARES = 2, 262_144
+_HUGEPAGES = "hugepages-"
 CRITICAL_PRIORITY = 2_000_000_000
 _GUARANTEED_SCORE = -997
 _BEST_EFFORT_SCORE = 1000
@@ -43,7 +44,19 @@ def container_resources(pod: Json, container: Json, node: NodeFacts) -> Resource
         memory_limit_bytes=quantities.whole(limits.get("memory", Fraction(0))),
         oom_score_adj=oom_score_adj(pod, container, node),
         unified={"memory.oom.group": "1"} if node.cgroup_version == 2 else {},
+        hugepages=_hugepages(limits, node),
     )
+
+
+def _hugepages(limits: Amounts, node: NodeFacts) -> dict[str, int]:
+    """Of each size that the device has set aside: what the container may have, else nothing."""
+    return {
+        f"{name.removeprefix(_HUGEPAGES).removesuffix('i')}B": quantities.whole(
+            limits.get(name, Fraction(0))
+        )
+        for name, amount in node.allocatable.items()
+        if name.startswith(_HUGEPAGES) and amount > 0
+    }
 
 
 def shares(cpu: Fraction) -> int:

@@ -153,7 +153,11 @@ TABLE: dict[str, dict[str, Field]] = {
     "ObjectRef": {"name": yes("text"), "optional": yes("flag")},
     "LocalReference": {"name": yes("text")},
     "Resources": {
-        "limits": yes("amounts", "beyond ephemeral-storage the pod is evicted"),
+        "limits": yes(
+            "amounts",
+            "beyond ephemeral-storage the pod is evicted; of huge pages a container gets none"
+            " beyond its limit, where the kernel has the hugetlb controller",
+        ),
         "requests": yes("amounts"),
         "claims": no("any", "dynamic resource allocation is not supported on edge nodes"),
     },

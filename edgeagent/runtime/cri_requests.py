@@ -107,6 +107,10 @@ def resources(limits: Resources) -> Any:
         memory_limit_in_bytes=limits.memory_limit_bytes,
         oom_score_adj=limits.oom_score_adj,
         unified=dict(limits.unified),
+        hugepage_limits=[
+            cri.HugepageLimit(page_size=size, limit=amount)
+            for size, amount in limits.hugepages.items()
+        ],
     )
 
 

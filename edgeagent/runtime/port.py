@@ -153,7 +153,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Linux limits in the runtime's own units; 0 or None = not set."""
+    """In the runtime's own units; 0 = not set, but of huge pages (bytes by their size): none."""
 
     cpu_period: int = 0
     cpu_quota: int = 0
@@ -161,6 +161,7 @@ class Resources:
     memory_limit_bytes: int = 0
     oom_score_adj: int = 0
     unified: Mapping[str, str] = field(default_factory=dict)
+    hugepages: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

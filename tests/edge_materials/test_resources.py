@@ -48,6 +48,16 @@ def test_a_memory_limit_is_in_bytes() -> None:
     assert given_to(asking(limits={"memory": "64Mi"})).memory_limit_bytes == 64 * 1024**2
 
 
+def test_a_container_gets_no_huge_pages_but_those_of_its_limit() -> None:
+    sizes = {"hugepages-2Mi": Fraction(16 << 20), "hugepages-64Ki": Fraction(1 << 20)}
+    none = {"hugepages-1Gi": Fraction(0)}
+    device = replace(NODE, allocatable={"cpu": Fraction(4), **sizes, **none})
+    asks, bare = asking(limits={"hugepages-2Mi": "4Mi"}), container()
+    assert container_resources(pod(asks), asks, device).hugepages == {"2MB": 4 << 20, "64KB": 0}
+    assert container_resources(pod(bare), bare, device).hugepages == {"2MB": 0, "64KB": 0}
+    assert container_resources(pod(asks), asks, NODE).hugepages == {}
+
+
 def test_on_cgroup_v2_the_whole_container_is_killed_when_memory_is_out() -> None:
     assert given_to(container(), version=2).unified == {"memory.oom.group": "1"}
     assert given_to(container(), version=1).unified == {}

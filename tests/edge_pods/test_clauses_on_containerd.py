@@ -204,6 +204,7 @@ async def test_a_pod_that_does_not_fit_is_failed_and_nothing_of_it_is_made(small
         )),
         small.apply(asks(**{"ephemeral-storage": "1Gi"})): ("OutOfephemeral-storage", ""),
         small.apply(asks(**{"example.com/gpu": "1"})): ("OutOfexample.com/gpu", ""),
+        small.apply(asks(**{"hugepages-2Mi": "4Mi"})): ("OutOfhugepages-2Mi", ""),
         small.apply(a_script(OBEYS), **where_arch_is("arm64")): ("NodeAffinity", (
             "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
         )),
@@ -262,6 +263,28 @@ async def test_the_status_names_the_qos_class(device: Device) -> None:
         uid = device.apply(a_script(OBEYS, resources=resources))
         await device.until(lambda uid=uid: device.runs(uid))  # type: ignore[misc]
         assert device.status(uid)["qosClass"] == quality
+
+
+async def test_a_pod_with_huge_pages_runs_where_the_device_has_set_some_aside(
+    small: Device,
+) -> None:
+    """Here no controller of the kernel enforces their limit; the runtime goes without."""
+    await small.kill_agent()
+    room = {**small.node.allocatable, "hugepages-2Mi": Fraction(8 * MIB)}
+    small.node = replace(small.node, allocatable=room)
+    small.start_agent()
+    amounts = {"cpu": "10m", "memory": "8Mi", "hugepages-2Mi": "6Mi"}
+    one = a_script(OBEYS, resources={"limits": amounts, "requests": amounts})
+    uid = small.apply(one)
+    await small.until(lambda: small.runs(uid))
+    assert small.container(uid)["resources"]["limits"] == amounts
+    second = small.apply(one)
+    await small.until(lambda: small.status(second).get("reason") == "OutOfhugepages-2Mi")
+    in_memory = [{"name": "huge", "emptyDir": {"medium": "HugePages"}}]
+    refused = small.apply(a_script(OBEYS), volumes=in_memory)
+    await small.until(lambda: small.status(refused).get("phase") == "Failed")
+    assert small.status(refused)["reason"] == "UnsupportedPodField"
+    assert "medium" in small.status(refused)["message"]
 
 
 async def test_a_resize_reaches_the_cgroups_of_container_and_pod(device: Device) -> None:

@@ -24,7 +24,7 @@ DEVICE = Device(
     cpus=4,
     memory=2 * GIB,
     disk=100 * GIB,
-    hugepages={"2048": 64 << 20, "1048576": 0},
+    hugepages={"64": 1 << 20, "2048": 63 << 20, "1048576": 0},
     machine_id="m",
     system_uuid="s",
     boot_id="b",
@@ -59,7 +59,8 @@ def test_resources_are_what_kubernetes_expects() -> None:
         "memory": "2097152Ki",
         "ephemeral-storage": "104857600Ki",
         "pods": "110",
-        "hugepages-2Mi": str(64 << 20),
+        "hugepages-64Ki": str(1 << 20),
+        "hugepages-2Mi": str(63 << 20),
         "hugepages-1Gi": "0",
     }
     assert int(said["allocatable"]["memory"]) == 2 * GIB - (100 << 20) - (64 << 20)

@@ -180,11 +180,13 @@ def test_seccomp_profiles() -> None:
 
 
 def test_limits_and_stop_signals() -> None:
-    limits = Resources(1, 2, 3, 4, 5, {"memory.high": "6"})
+    limits = Resources(1, 2, 3, 4, 5, {"memory.high": "6"}, {"2MB": 4194304, "1GB": 0})
     message = cri_requests.resources(limits)
     assert (message.cpu_period, message.cpu_quota, message.cpu_shares) == (1, 2, 3)
     assert (message.memory_limit_in_bytes, message.oom_score_adj) == (4, 5)
     assert dict(message.unified) == {"memory.high": "6"}
+    huge = [(one.page_size, one.limit) for one in message.hugepage_limits]
+    assert huge == [("2MB", 4194304), ("1GB", 0)]
     for name, number in (("", 0), ("SIGUSR1", cri.SIGUSR1), ("SIGRTMIN+1", cri.SIGRTMINPLUS1)):
         sent = cri_requests.container_config(container(stop_signal=name), SandboxSecurity())
         assert sent.stop_signal == number
