@@ -174,6 +174,10 @@ class Uplink:
                 self._put_back("session", message.topic, last.encode())
             return
         if not session.online:
+            if last is not None and _died_anew(last, session):
+                # Its birth came while we had no link: what we remember is of the life before.
+                self._book.restarted(node)
+                self._births[node] = session
             self._forgetting.gone(node)
             self._reporting.set_online(node, False)
             return
@@ -320,3 +324,8 @@ def _began_anew(last: Session, session: Session) -> bool:
     """Another device of that name, a reboot, or one that was set back to an old image."""
     same = (session.instance, session.boot) == (last.instance, last.boot)
     return not same or session.counter < last.counter
+
+
+def _died_anew(last: Session, death: Session) -> bool:
+    """Whether a death is of another life than the last one heard of; it does not name its boot."""
+    return death.instance != last.instance or death.counter < last.counter

@@ -10,7 +10,7 @@ import pytest
 from cloudhub.events import BURST, PER_SECOND, Events
 from cloudhub.kube.port import EVENTS, PODS, Resource
 from shared.errors import KubeError, KubeRefused
-from shared.messages import Report, ReportedEvent
+from shared.messages import Report, ReportedEvent, Session
 from shared.objects import Json
 from shared.tasks import stop
 from shared.topics import Topics
@@ -185,6 +185,33 @@ def test_a_device_restored_from_an_old_image_is_believed() -> None:
         device.sequence = 0
         device.report(pod_key("web"), uid, {"phase": "Running", "podIP": "10.0.0.77"})
         await world.quiet()
+        assert (await pod_of(world))["status"]["podIP"] == "10.0.0.77"
+
+    in_world(story)
+
+
+def test_a_device_that_lost_its_disk_and_is_off_when_the_hub_comes_back_is_believed() -> None:
+    """The hub hears the death of the newer life only, never its birth."""
+
+    async def story(world: World) -> None:
+        uid = await running(world)
+        hub, device = world.hubs[0], world.devices[NODE]
+        for _ in range(5):
+            device.report(pod_key("web"), uid, RUNNING)
+        await world.quiet()
+        hub.path.reachable = False
+        hub.path.cut()
+        newer = Report(pod_key("web"), uid, 1, 1, {**RUNNING, "podIP": "10.0.0.77"})
+        for topic, payload in (
+            (TOPICS.session, Session(True, "i2", 1, boot="b").encode()),
+            (TOPICS.reported(pod_key("web")), newer.encode()),
+            (TOPICS.session, Session(False, "i2", 1).encode()),
+        ):
+            world.broker.publish(Publication(topic, payload, "x"), retain=True)
+        await stop(*world.tasks)
+        hub.path.reachable = True
+        sent = await world.quiet(120)
+        assert TOPICS.reported(pod_key("web")) not in [one.topic for one in sent]
         assert (await pod_of(world))["status"]["podIP"] == "10.0.0.77"
 
     in_world(story)
