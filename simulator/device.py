@@ -21,6 +21,7 @@ from simulator.journal import Journal
 from simulator.judging import Judge
 from simulator.logind import SimLogind
 from simulator.loop import VirtualLoop
+from simulator.manifests import Manifests
 from simulator.network import Path as Way
 from simulator.programs import Program
 from simulator.runtime import WatchedDevice
@@ -41,12 +42,15 @@ class EdgeDevice(Program):
         broker: Broker,
         folder: Path,
         judge: Judge,
+        manifests: Manifests | None,
     ) -> None:
         super().__init__(name, loop, journal, Way(random.Random(rng.getrandbits(32))))
         self.rng = rng
         self.clock = SimClock(loop)
         self.runtime = WatchedDevice(self.clock, judge)
         self.judge = judge
+        self.manifests = manifests
+        """None: its settings name no folder of static pods."""
         self.logind = SimLogind(released=self._lets_go)
         self.folder = folder
         self.disk = Disk(folder, rng, self._lost)
@@ -54,7 +58,7 @@ class EdgeDevice(Program):
         self.boots = 1
         self._broker = broker
         self._store: Store | None = None
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
     # -- the agent
 
@@ -65,7 +69,7 @@ class EdgeDevice(Program):
                 node=self.name,
                 boot=f"boot-{self.boots}",
                 folder=self.folder,
-                static_pods=None,
+                static_pods=self.manifests.folder if self.manifests else None,
                 link=SimLink(self._broker, self.path),
                 device=self.runtime,
                 clock=self.clock,
@@ -92,12 +96,8 @@ class EdgeDevice(Program):
             return Desired()
         return await DesiredStore(self._store).load()
 
-    @property
-    def lost_memory(self) -> bool:
-        """The database or the runtime's store was lost at some time: counts may begin anew."""
-        return self.judge.forgives
-
     def forget(self) -> None:
+        """The database or the runtime's store is lost: counts may begin anew."""
         self.judge.forgives = True
 
     def _lost(self, what: str) -> None:

@@ -32,6 +32,7 @@ from simulator.device_faults import (
 from simulator.network import Path
 from simulator.programs import Program
 from simulator.shutdown_faults import device_shuts_down, logind_restarts, shutdown_is_called_off
+from simulator.static_faults import manifests_change, mirror_is_deleted, mirror_name_is_taken
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -254,5 +255,8 @@ FAULTS: dict[Fault, int] = {
     device_shuts_down: 5,
     shutdown_is_called_off: 3,
     logind_restarts: 1,
+    manifests_change: 6,
+    mirror_is_deleted: 2,
+    mirror_name_is_taken: 1,
 }
 """Every fault and how often it is drawn."""

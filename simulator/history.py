@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import PODS, Change, WatchEvent
 from shared.objects import Json
 from simulator.journal import Journal
+from simulator.runtime import Run
 
 
 @dataclass(slots=True)
@@ -33,7 +35,16 @@ class PodStory:
         """The API has called it finished: that is not taken back."""
         return not {"Succeeded", "Failed"}.isdisjoint(self.phases)
 
-    def replaced_since(self, container: str, image: str, started: float) -> bool:
+    @property
+    def over(self) -> bool:
+        """Nobody wants it to run any more."""
+        return self.doomed is not None or self.finished
+
+    def ends(self, run: Run) -> bool:
+        """Whether what users did is cause enough to stop this container."""
+        return self.over or self._replaced_since(run.name, run.image, run.started)
+
+    def _replaced_since(self, container: str, image: str, started: float) -> bool:
         """Whether the API has named another image after it last named this one."""
         said = self.images.get(container, [])
         before = [at for at, name in said if name == image and at <= started]
@@ -66,6 +77,9 @@ class History:
             self._doom(event.object)
 
     def _note(self, pod: Json) -> None:
+        """A mirror pod is no evidence of anything: what it shows is the device's to decide."""
+        if is_mirror(pod):
+            return
         metadata, spec = pod["metadata"], pod["spec"]
         story = self.pods.get(metadata["uid"])
         if story is None:
@@ -88,8 +102,8 @@ class History:
             self._doom(pod)
 
     def _doom(self, pod: Json) -> None:
-        story = self.pods[pod["metadata"]["uid"]]
-        if story.doomed is None:
+        story = self.pods.get(pod["metadata"]["uid"])
+        if story is not None and story.doomed is None:
             story.doomed = self._loop.time()
             if pod["metadata"]["uid"] not in self.condemned:
                 self._journal.fail("stolen", f"pod {story.name} was deleted, by no user")

@@ -1,8 +1,9 @@
 """Judges every start and stop of a container at the moment it happens.
 
 The rule of the project: nothing is stopped or restarted without positive, valid, newer evidence.
-The causes that count are in the API's history (deleted, image replaced) and in the device's own
-(the container died, the machine or the runtime lost it, the machine is being shut down).
+The causes that count are in the API's history (deleted, image replaced), for static pods in the
+device's files, and in what happened to the device (the container died, the machine or the runtime
+lost it, the machine is being shut down).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 
 from simulator.history import History, PodStory
 from simulator.journal import Journal
+from simulator.manifests import Manifests, StaticStory
 from simulator.runtime import Run
 from simulator.shutdowns import Shutdowns
 
@@ -19,18 +21,25 @@ class Judge:
     """One per device."""
 
     def __init__(
-        self, name: str, *, journal: Journal, history: History, loop: asyncio.AbstractEventLoop
+        self,
+        name: str,
+        *,
+        journal: Journal,
+        history: History,
+        manifests: Manifests | None,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._name = name
         self._journal = journal
         self._history = history
+        self._manifests = manifests
         self._seen: dict[tuple[str, str], list[Run]] = {}
         self.shutdowns = Shutdowns(loop.time, self._priority)
         self.forgives = False
         """The device has lost its memory: finished work may be done again."""
 
     def starts(self, run: Run, running: list[Run]) -> None:
-        story = self._history.pods.get(run.uid)
+        story = self._story(run)
         before = self._seen.setdefault((run.uid, run.name), [])
         self._journal.say(
             self._name,
@@ -40,11 +49,13 @@ class Judge:
         )
         if any((one.uid, one.name) == (run.uid, run.name) for one in running):
             self._fail("double-start", run, "while the one before still runs")
+        elif isinstance(story, StaticStory) and self._is_beside_another(story, running):
+            self._fail("double-start", run, "while the static pod of its name before still runs")
         if story is None:
-            self._fail("unknown-pod", run, "of a pod that the API never had")
+            self._fail("unknown-pod", run, "of a pod that neither the API nor a file ever had")
         elif story.node != self._name:
             self._fail("wrong-node", run, f"of a pod of {story.node or 'no node'}")
-        elif before and not self.forgives:
+        elif before and not self.forgets(run.uid):
             self._judge_rerun(run, before[-1], story.policy)
         before.append(run)
 
@@ -54,12 +65,10 @@ class Judge:
             self._fail("rerun", run, f"again under restartPolicy {policy}")
 
     def stops(self, run: Run, running: list[Run]) -> None:
-        story = self._history.pods.get(run.uid)
+        story = self._story(run)
         pod = story.name if story else run.uid
         self._journal.say(self._name, f"stops {run.container_id}", pod=pod, of=run.name)
-        if story is None or self._is_over(story):
-            return
-        if story.replaced_since(run.name, run.image, run.started):
+        if story is None or story.ends(run):
             return
         if not self.shutdowns.explains(run, for_good=story.policy == "Never"):
             self._fail("unprovoked-stop", run, "though nobody deleted or changed its pod")
@@ -75,11 +84,22 @@ class Judge:
         return self._seen.get((uid, container), [])
 
     def _priority(self, run: Run) -> int | None:
-        story = self._history.pods.get(run.uid)
-        return None if story is None or self._is_over(story) else story.priority
+        story = self._story(run)
+        return None if story is None or story.over else story.priority
 
-    def _is_over(self, story: PodStory) -> bool:
-        return story.doomed is not None or story.finished
+    def forgets(self, uid: str) -> bool:
+        """Whether what was counted of this pod may begin anew."""
+        story = self._manifests.pods.get(uid) if self._manifests else None
+        return self.forgives or (story is not None and story.returned)
+
+    def _story(self, run: Run) -> PodStory | StaticStory | None:
+        static = self._manifests.pods.get(run.uid) if self._manifests else None
+        return static or self._history.pods.get(run.uid)
+
+    def _is_beside_another(self, story: StaticStory, running: list[Run]) -> bool:
+        known = self._manifests.pods if self._manifests else {}
+        others = (known[one.uid] for one in running if one.uid in known and one.uid != story.uid)
+        return any(other.key == story.key for other in others)
 
     def _fail(self, rule: str, run: Run, what: str) -> None:
         self._journal.fail(

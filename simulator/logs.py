@@ -32,6 +32,10 @@ EXPECTED: tuple[str, ...] = (
     "database not opened, all stays as it is",
     "facts of a pod not stored",
     "pod cannot be used",
+    "static pods not read",
+    "static pod file cannot be used",
+    "static pods not stored",
+    "a stored static pod cannot be read",
 )
 """Error lines that the simulator's own faults provoke: a damaged file, a full disk."""
 

@@ -7,13 +7,15 @@ each device's database, and what the container runtime really runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.port import CONFIG_MAPS, NODES, PODS, SECRETS, SERVICES
 from edgeagent.desired import Desired
 from shared import codec
 from shared.objects import Json, ObjectKey
+from shared.static_pods import MIRROR
 from simulator.device import EdgeDevice
 from simulator.runtime import Run
 
@@ -27,25 +29,50 @@ FINISHED = ("Succeeded", "Failed")
 
 async def differences(world: World) -> list[str]:
     """Everything that is not as it should be in the end."""
-    pods = await world.server.list(PODS)
+    every = await world.server.list(PODS)
+    pods = [pod for pod in every if not is_mirror(pod)]
+    mirrors = {ObjectKey.of("Pod", pod): pod for pod in every if is_mirror(pod)}
     objects = {
         ObjectKey.of(resource.kind, obj): obj
-        for resource in (PODS, CONFIG_MAPS, SECRETS, SERVICES)
+        for resource in (CONFIG_MAPS, SECRETS, SERVICES)
         for obj in await world.server.list(resource)
-    }
+    } | {ObjectKey.of("Pod", pod): pod for pod in pods}
     found = [f"never-gone: pod {_name(pod)}" for pod in pods if _deleting(pod)]
     for device in world.devices:
         own = [pod for pod in pods if pod["spec"].get("nodeName") == device.name]
         desired = await device.desired()
         found += [f"desired: {device.name}: {what}" for what in _desired(desired, own, objects)]
         for pod in own:
-            found += [f"status: {_name(pod)}: {what}" for what in _status(pod, device)]
+            uid = pod["metadata"]["uid"]
+            found += [f"status: {_name(pod)}: {what}" for what in _status(pod, uid, device)]
+        found += [f"mirror: {device.name}: {what}" for what in _static(device, mirrors)]
         found += [f"orphan: {device.name}: {what}" for what in _orphans(device, own)]
         if device.logind.locks != 1:
             found.append(f"lock: {device.name}: the agent holds {device.logind.locks}")
         node = await world.server.get(NODES, "", device.name)
         found += [f"node: {device.name}: {what}" for what in _node(node)]
+    found += [f"mirror: of {key.name}, which no file gives" for key in _left(world, mirrors)]
     return found
+
+
+def _static(device: EdgeDevice, mirrors: Mapping[ObjectKey, Json]) -> Iterator[str]:
+    """What files give runs, and the API shows it as it is."""
+    for story in device.manifests.given() if device.manifests else ():
+        mirror = mirrors.get(story.key)
+        if mirror is None:
+            yield f"{story.name} has none"
+        elif mirror["metadata"]["annotations"][MIRROR] != story.uid:
+            yield f"that of {story.name} shows an older one"
+        elif _deleting(mirror):
+            yield f"that of {story.name} is being deleted"
+        else:
+            yield from (f"{story.name}: {what}" for what in _status(mirror, story.uid, device))
+
+
+def _left(world: World, mirrors: Mapping[ObjectKey, Json]) -> list[ObjectKey]:
+    folders = [device.manifests for device in world.devices if device.manifests]
+    given = {story.key for folder in folders for story in folder.given()}
+    return sorted(mirrors.keys() - given)
 
 
 def _desired(desired: Desired, own: list[Json], objects: dict[ObjectKey, Json]) -> Iterator[str]:
@@ -78,9 +105,10 @@ def _referenced(pod: Json) -> Iterator[ObjectKey]:
             yield ObjectKey("Secret", namespace, source["secretRef"]["name"])
 
 
-def _status(pod: Json, device: EdgeDevice) -> Iterator[str]:
-    """(b) Statuses tell the truth on the device; (e) final ones are not lost."""
-    uid, status = pod["metadata"]["uid"], pod.get("status") or {}
+def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
+    """(b) Statuses tell the truth on the device, which has the pod under this uid; (e) final ones
+    are not lost."""
+    status = pod.get("status") or {}
     phases = set()
     told = {one["name"]: one for one in status.get("containerStatuses") or ()}
     for container in pod["spec"]["containers"]:
@@ -89,9 +117,11 @@ def _status(pod: Json, device: EdgeDevice) -> Iterator[str]:
             yield f"{container['name']} was never started"
             return
         phases.add(_fate(runs[-1], pod["spec"].get("restartPolicy", "Always")))
-        yield from _container(told.get(container["name"], {}), runs, forgetful=device.lost_memory)
+        yield from _container(
+            told.get(container["name"], {}), runs, forgetful=device.judge.forgets(uid)
+        )
     expected = next(phase for phase in ("Running", "Failed", "Succeeded") if phase in phases)
-    again = device.lost_memory and expected != "Running" and status.get("phase") in FINISHED
+    again = device.judge.forgets(uid) and expected != "Running" and status.get("phase") in FINISHED
     if status.get("phase") != expected and not again:
         yield f"phase {status.get('phase')}, is {expected}"
 
@@ -122,6 +152,7 @@ def _container(told: Json, runs: list[Run], *, forgetful: bool) -> Iterator[str]
 def _orphans(device: EdgeDevice, own: list[Json]) -> Iterator[str]:
     """What runs although nobody wants it."""
     wanted = {pod["metadata"]["uid"] for pod in own}
+    wanted |= {story.uid for story in (device.manifests.given() if device.manifests else ())}
     for run in device.runtime.runs.values():
         if run.ended is None and run.uid not in wanted:
             yield f"{run.container_id} of {run.uid[-4:]} still runs"

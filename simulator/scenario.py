@@ -28,6 +28,7 @@ from simulator.choosing import Fault
 from simulator.faults import FAULTS
 from simulator.journal import Journal
 from simulator.loop import Deadlock, Livelock, VirtualLoop, unheard
+from simulator.static_faults import free_names
 from simulator.users import Users
 from simulator.world import World
 
@@ -120,6 +121,10 @@ async def _story(world: World, faults: Mapping[Fault, int]) -> None:
     for task in (acting, striking):
         task.cancel()
     await asyncio.gather(acting, striking, return_exceptions=True)
+    for device in world.devices:
+        if device.manifests:
+            device.manifests.mend()
+    await free_names(world)
     await users.finish()
     for program in (*world.devices, *world.hubs):
         await program.stopped()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
+from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
 from edgeagent.pods.resources import CRITICAL_PRIORITY
@@ -208,7 +209,9 @@ class Users:
         return {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
 
     async def _pods(self) -> list[Json]:
-        return await self._server.list(PODS, namespace=NAMESPACE)
+        """Without mirror pods: ``static_faults.py`` has what people do to them."""
+        pods = await self._server.list(PODS, namespace=NAMESPACE)
+        return [pod for pod in pods if not is_mirror(pod)]
 
     async def _patch(self, resource: Resource, obj: Json, patch: Json) -> None:
         await self._server.patch(resource, NAMESPACE, obj["metadata"]["name"], patch)

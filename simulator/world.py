@@ -19,9 +19,13 @@ from simulator.journal import Journal
 from simulator.judging import Judge
 from simulator.kube import ApiWeather
 from simulator.loop import VirtualLoop
+from simulator.manifests import Manifests
 from simulator.network import Path as Way
 
 Then = Callable[[], None]
+
+WITH_STATIC_PODS = 0.25
+"""Part of the devices: their agents look at a folder every two seconds, which takes its time."""
 
 
 class World:
@@ -70,7 +74,23 @@ class World:
         )
 
     def _add_device(self, name: str, folder: Path) -> None:
-        judge = Judge(name, journal=self.journal, history=self.history, loop=self.loop)
+        rng = self._rng()
+        manifests = None
+        if rng.random() < WITH_STATIC_PODS:
+            manifests = Manifests(
+                folder / name / "manifests",
+                node=name,
+                rng=rng,
+                now=self.loop.time,
+                journal=self.journal,
+            )
+        judge = Judge(
+            name,
+            journal=self.journal,
+            history=self.history,
+            manifests=manifests,
+            loop=self.loop,
+        )
         device = EdgeDevice(
             name,
             loop=self.loop,
@@ -79,6 +99,7 @@ class World:
             broker=self.broker,
             folder=folder / name,
             judge=judge,
+            manifests=manifests,
         )
         self.good_link(device.path)
         self.devices.append(device)

@@ -20,6 +20,7 @@ from cloudhub.fleet import publishing
 from cloudhub.fleet.delivery import Delivery
 from cloudhub.forgetting import Forgetting
 from cloudhub.kube.port import PODS
+from cloudhub.mirrors import Mirrors
 from cloudhub.presence import Heard, Presence, Standing, _Known
 from cloudhub.reporting import Reporting
 from edgeagent.desired import Body, Desired, DesiredSet
@@ -32,6 +33,7 @@ from edgeagent.session.rivals import Rivals, Verdict
 from edgeagent.session.yielding import Yielding
 from edgeagent.shutdown.planning import Course, Shares
 from edgeagent.shutdown.stopping import NodeShutdown
+from edgeagent.staticpods.folder import Folder
 from shared.messages import Change, Inventory, Session
 from shared.objects import ObjectKey
 from shared.tasks import KeyedWorkers
@@ -52,6 +54,7 @@ from simulator.faults import (
     second_hub,
 )
 from simulator.shutdown_faults import device_shuts_down, shutdown_is_called_off
+from simulator.static_faults import manifests_change, mirror_is_deleted
 
 Plant = Callable[[ExitStack], None]
 
@@ -292,6 +295,42 @@ def a_shutdown_is_never_called_off(stack: ExitStack) -> None:
         """Who was stopped stays so until the next boot."""
 
     patch(stack, NodeShutdown, "_resume", resume)
+
+
+@mutant(mirror_is_deleted, manifests_change)
+def a_deleted_mirror_stays_away(stack: ExitStack) -> None:
+    made: set[tuple[int, Any]] = set()
+
+    async def create_once(self: Mirrors, node: str, pod: Any) -> float | None:
+        which = (id(self), pod.key)
+        if which in made:
+            return None
+        made.add(which)
+        return await create(self, node, pod)
+
+    create = Mirrors._create
+    patch(stack, Mirrors, "_create", create_once)
+
+
+@mutant(manifests_change)
+def the_mirror_of_a_vanished_file_stays(stack: ExitStack) -> None:
+    async def delete(self: Mirrors, mirror: Any) -> None:
+        """It is left to whoever cleans up."""
+
+    patch(stack, Mirrors, "_delete", delete)
+
+
+@mutant(manifests_change)
+def a_broken_file_is_a_vanished_one(stack: ExitStack) -> None:
+    """As on a kubelet."""
+
+    def take(self: Folder, name: str, found: Any, stamp: Any, *, now: str) -> None:
+        if isinstance(found, str):
+            self._pods.pop(name, None)
+        take_file(self, name, found, stamp, now=now)
+
+    take_file = Folder._take_file
+    patch(stack, Folder, "_take_file", take)
 
 
 @contextmanager
