@@ -24,7 +24,7 @@ from simulator.network import Path as Way
 
 Then = Callable[[], None]
 
-WITH_STATIC_PODS = 0.25
+WITH_STATIC_PODS = 0.2
 """Part of the devices: their agents look at a folder every two seconds, which takes its time."""
 
 
