@@ -109,7 +109,10 @@ async def test_a_resize_beyond_the_device_is_infeasible_and_can_be_taken_back(
     assert device.condition(uid, PENDING)["message"] == words
     assert len(device.messages(uid, "ResizeInfeasible")) == 1
     await device.kill_agent()
+    told = len(device.reports.by_uid[uid].history)
     device.start_agent()
+    await device.until(lambda: len(device.reports.by_uid[uid].history) > told)
+    assert device.condition(uid, PENDING)["reason"] == "Infeasible"
     device.change(uid, small)
     await device.until(lambda: not device.condition(uid, PENDING))
     assert device.container(uid)["resources"] == small["resources"]
