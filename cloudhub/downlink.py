@@ -193,8 +193,10 @@ class Downlink:
             return patience
         delivery = self._delivery(node)
         if delivery.contradicts(wanted.entries, self._fleet.reached.of(node)):
+            others = delivery.others
             if not await self._is_current(node):
                 return RECHECK
+            delivery.caught_up(others)
             wait, wanted = self._wait(node), self._fleet.wanted(node)
             if wait != 0.0 or wanted is None:
                 return wait

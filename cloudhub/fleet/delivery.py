@@ -21,6 +21,8 @@ OWN_REMEMBERED = 16
 @dataclass(slots=True)
 class Delivery:
     floor: int = 0
+    others: int = 0
+    """The highest revision of another hub's list of which we may not know all."""
     known: Known = field(default_factory=Known)
     applied: Applied = field(default_factory=Applied)
     doubtful: bool = False
@@ -56,8 +58,8 @@ class Delivery:
     def contradicts(self, wanted: Entries, knowing: int) -> bool:
         """Whether ``wanted`` undoes what another hub said of a pod: it may know more than we do.
 
-        A pod that its list does not have may be new; or gone, if the revision says that it may
-        know more than we do, which is ``knowing``.
+        If its revision is above what we know, which is ``knowing``, a pod that its list does not
+        have may be gone; and of a list that only the device has we know nothing.
         """
         there = self.known.inventory.entries if self.known.inventory else {}
         undone = any(
@@ -65,9 +67,14 @@ class Delivery:
             for key, entry in there.items()
             if key.kind == "Pod"
         )
-        may_know_more = there != self.agreed and self.revision >= knowing
         brought = any(key.kind == "Pod" and key not in there for key in wanted)
-        return undone or (may_know_more and brought)
+        unseen = self.applied.revision > self.revision
+        return undone or (self.others >= knowing and (brought or unseen))
+
+    def caught_up(self, others: int) -> None:
+        """We know all that the lists of others up to this revision were made of."""
+        if self.others <= others:
+            self.others = 0
 
     def known_entry(self, key: ObjectKey) -> Entry | None:
         return self.known.inventory.entries.get(key) if self.known.inventory else None
@@ -77,7 +84,12 @@ class Delivery:
 
     def next_life(self) -> Delivery:
         """After the connection: everything is to be read again."""
-        return Delivery(floor=max(self.floor, self.revision))
+        return Delivery(floor=max(self.floor, self.revision), others=self.others)
+
+    def _note(self, revision: int) -> None:
+        """A list that somebody has, or the broker."""
+        if not self._own or revision > self._own[-1][0]:
+            self.others = max(self.others, revision)
 
     # -- what the broker says
 
@@ -87,6 +99,7 @@ class Delivery:
         if found is not None and (found.revision, found.digest) in self._own:
             return False
         self.floor = max(self.floor, found.revision if found else 0)
+        self._note(found.revision if found else 0)
         if not self._own:
             self.known = replace(self.known, inventory=found)
         elif retained:
@@ -103,6 +116,7 @@ class Delivery:
         if found is not None and (found.revision, found.digest) in self._own:
             return False
         self.floor = max(self.floor, found.revision if found else 0)
+        self._note(found.revision if found else 0)
         if not (self._own and retained):
             head = Head(found.revision, found.digest, found.drop) if found else None
             self.known = replace(self.known, head=head)
@@ -112,6 +126,7 @@ class Delivery:
 
     def see_birth(self, session: Session) -> None:
         self.applied = Applied(session.revision, session.digest)
+        self._note(session.revision)
         self.missing = self.owed = session.missing
         self.fresh_device = session.revision == 0
 
@@ -119,6 +134,7 @@ class Delivery:
         if revision > self.applied.revision:
             digest = next((digest for own, digest in self._own if own == revision), b"")
             self.applied = Applied(revision, digest)
+            self._note(revision)
 
     # -- what is published
 

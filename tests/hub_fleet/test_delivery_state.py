@@ -109,3 +109,37 @@ def test_in_step_is_what_the_device_said() -> None:
     delivery.see_applied(9)
     assert delivery.in_step
     assert delivery.applied.digest == NEW.digest
+
+
+def test_a_list_that_only_the_device_has_may_know_more_than_we_do() -> None:
+    """Of it we know the number alone, and would count on from that."""
+    delivery = published()
+    delivery.see_birth(Session(True, "i", 1, revision=12, digest=b"x" * 16))
+    assert delivery.contradicts(NEW.entries, 12)
+    assert not delivery.contradicts(NEW.entries, 13), "what we know is newer"
+    assert delivery.next_life().contradicts(NEW.entries, 12), "also after the connection"
+    delivery.caught_up(12)
+    assert not delivery.contradicts(NEW.entries, 12), "the API server was asked"
+
+
+def test_our_own_lists_are_no_others() -> None:
+    delivery = published()
+    delivery.see_applied(9)
+    delivery.see_inventory(Inventory(7, {}), retained=True)
+    assert delivery.others == 5, "of what was read before we published"
+
+
+def test_what_came_while_the_api_server_was_asked_is_not_known_by_that() -> None:
+    delivery = published()
+    delivery.see_applied(12)
+    delivery.see_applied(14)
+    delivery.caught_up(12)
+    assert delivery.contradicts(NEW.entries, 13)
+
+
+def test_a_pod_that_another_list_has_not_may_be_gone() -> None:
+    delivery = published()
+    delivery.see_inventory(Inventory(12, {}), retained=False)
+    assert delivery.contradicts(NEW.entries, 12)
+    assert not delivery.contradicts(NEW.entries, 13), "it is newer than that list"
+    assert not delivery.contradicts({}, 12)
