@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,16 +75,25 @@ def deleted(database: Path) -> None:
         path.unlink()
 
 
+def _without_its_log(database: Path) -> None:
+    """All that was written into the file itself: the log would hide what is done to that."""
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def truncated(database: Path) -> None:
+    _without_its_log(database)
     with database.open("r+b") as file:
         file.truncate(database.stat().st_size // 2)
 
 
 def flipped(database: Path) -> None:
     """Some bytes of every page."""
+    _without_its_log(database)
     rng, content = random.Random(1), bytearray(database.read_bytes())
     for page in range(0, len(content), 4096):
-        content[page + rng.randrange(min(4096, len(content) - page))] ^= 0xFF
+        for _ in range(64):
+            content[page + rng.randrange(min(4096, len(content) - page))] ^= 0xFF
     database.write_bytes(content)
 
 
@@ -96,6 +107,7 @@ async def test_a_device_without_its_database_adopts_what_runs(
     await system.agent.start()
     await asyncio.sleep(3)
     await system.node_is("True")
+    assert bool([*system.data.glob("*.damaged-?")]) is (harm is not deleted), "set aside"
     assert containers(system) == before
     assert all(restarts_of(system.view.pods[name]) == 0 for name in NAMES)
     await goes_on(system)
