@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SEEDS ?= 2000
 PYTEST ?=
 
-.PHONY: demo up test lint bench sim soak clean
+.PHONY: demo up test lint bench sim soak machine clean
 
 demo: $(READY)          ## the whole story on this machine, from nothing, in about a minute
 	@tools/debian-parts containerd runc containernetworking-plugins busybox-static iptables
@@ -35,6 +35,12 @@ sim: $(READY)           ## bad days on a virtual clock: make sim SEEDS=100000
 soak: $(READY)          ## the real-part scenarios too long for CI; one: make soak PYTEST=tests/offline/test_away.py
 	@tools/debian-parts --for-tests
 	$(PY) -m pytest -m soak --timeout 7200 $(PYTEST)
+
+machine: $(READY)       ## what needs a kernel and a systemd of its own, in a virtual machine; docs/machine.md
+	@tools/debian-parts --for-tests
+	@tools/debian-parts qemu-system-x86 kmod e2fsprogs apparmor
+	@tools/guest-kernel build/machine/kernel
+	$(PY) -m pytest -m machine --timeout 7200 tests/machine $(PYTEST)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,6 +28,7 @@ from tests.parts import images
 from tests.parts.clearing import cleared
 from tests.parts.containerd import Containerd
 from tests.parts.mounts import nothing_mounted_after
+from tests.parts.patience import PATIENCE
 
 
 def a_script(text: str, name: str = "main", **fields: Any) -> Json:
@@ -37,6 +38,8 @@ def a_script(text: str, name: str = "main", **fields: Any) -> Json:
 
 OBEYS = "trap 'exit 7' TERM; sleep 3600 & wait"
 """Runs until it is told to stop, and says so by its exit code."""
+
+V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 
 
 class DesiredObjects(DesiredPods):
@@ -61,7 +64,9 @@ class Device:
         self.facts = MemoryFacts()
         self.reports = RecordedReports()
         self.paths = PodPaths(folder / "data", folder / "logs")
-        self.node = NodeFacts(f"node-{secrets.token_hex(4)}", ips=("192.0.2.7",))
+        self.node = NodeFacts(
+            f"node-{secrets.token_hex(4)}", ips=("192.0.2.7",), cgroup_version=2 if V2 else 1
+        )
         self._clock = SystemClock()
         self._images = Images(self.runtime, self._clock)
         self._task: asyncio.Task[None] | None = None
@@ -197,7 +202,7 @@ class Device:
         return "\n".join(line.split(" ", 3)[-1] for line in lines)
 
     async def until(self, condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         while not condition():
             assert time.monotonic() < deadline, f"waited {seconds} s in vain: {self._words()}"
             await asyncio.sleep(0.01)

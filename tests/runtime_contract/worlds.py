@@ -30,6 +30,7 @@ from edgeagent.runtime.port import (
 from shared.errors import TemporaryError
 from tests.parts import images
 from tests.parts.clearing import cleared
+from tests.parts.patience import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ async def ended(world: World, container_id: str, *, within: float = 10.0) -> Con
 
 async def eventually(ask: Callable[[], Awaitable[Any]], *, within: float = 10.0) -> Any:
     """The first true answer; errors that pass are passed over."""
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + within * PATIENCE
     while True:
         try:
             if answer := await ask():
