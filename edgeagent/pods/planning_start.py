@@ -6,7 +6,7 @@ probe failed, its spec changed, or its sandbox is gone. Called by ``planning.pla
 
 from __future__ import annotations
 
-from edgeagent.pods import restarting, specs
+from edgeagent.pods import resizing, restarting, specs
 from edgeagent.pods.actions import (
     EnsureImage,
     PrepareVolumes,
@@ -124,9 +124,7 @@ def _tend_running(draft: Draft) -> None:
         cause = _cause_to_stop(draft.view, observed, spec=spec, known=known)
         if cause:
             _stop(draft, observed, cause)
-        elif known.resources != (spec.get("resources") or {}) and not specs.runs_once(
-            draft.view.pod, spec
-        ):
+        elif _is_resized(draft.view.pod, spec, known):
             draft.act(ResizeContainer(spec["name"], observed.id))
 
 
@@ -135,14 +133,21 @@ def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: Con
         return "unknown"
     if known.killed in restarting.REPLACED:
         return known.killed
+    resized = _is_resized(view.pod, spec, known) and _resize_restarts(spec, known)
     if specs.runs_once(view.pod, spec):
-        return known.killed
+        return "resize" if resized else known.killed
     ran_as = observed.annotations.get(HASH)
     if ran_as and ran_as != specs.identity(spec):
         return "spec"
-    if known.resources != (spec.get("resources") or {}) and _resize_restarts(spec, known):
+    if resized:
         return "resize"
     return view.live.unhealthy.get(observed.id) or known.killed
+
+
+def _is_resized(pod: Json, spec: Json, known: ContainerFacts) -> bool:
+    """Resources of ephemeral containers cannot be named, nor changed."""
+    changed = known.resources != (spec.get("resources") or {})
+    return changed and any(spec is one for one in resizing.resizable(pod))
 
 
 def _resize_restarts(spec: Json, known: ContainerFacts) -> bool:

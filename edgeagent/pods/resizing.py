@@ -29,7 +29,7 @@ RETRY_SECONDS = 180.0
 
 
 def resizable(pod: Json) -> list[Json]:
-    return [*specs.mains(pod), *specs.sidecars(pod)]
+    return [*specs.mains(pod), *specs.inits(pod)]
 
 
 def differs(allocated: Json, asked: Json) -> bool:

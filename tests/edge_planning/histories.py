@@ -30,11 +30,14 @@ CODES = (0, 1, 2, 42, 137)
 POLICIES = ("Always", "OnFailure", "Never")
 NAMES = ("a", "ab", "abc")
 """One the beginning of another, on purpose."""
+ANEW_RULES = (
+    {"action": truth.ALL_ANEW, "exitCodes": {"operator": "In", "values": [42]}},
+    {"action": truth.ALL_ANEW, "exitCodes": {"operator": "NotIn", "values": [0, 1, 137, 143]}},
+)
 RULES = (
     {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}},
     {"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0, 1, 137, 143]}},
-    {"action": truth.ALL_ANEW, "exitCodes": {"operator": "In", "values": [42]}},
-    {"action": truth.ALL_ANEW, "exitCodes": {"operator": "NotIn", "values": [0, 1, 137, 143]}},
+    *ANEW_RULES,
 )
 
 
@@ -57,15 +60,17 @@ def happen(device: Device, happening: Happening) -> None:
 
 
 @st.composite
-def pods(draw: st.DrawFn) -> Json:
+def pods(draw: st.DrawFn, *, anew: bool = False) -> Json:
+    """``anew``: a container may begin all anew whenever a code says so."""
     sometimes = st.integers(0, 3).map(lambda one: one == 0)
     spec: Json = {
         "initContainers": [
-            _container(draw, f"{name}-init", sometimes, init=True)
+            _container(draw, f"{name}-init", sometimes, init=True, anew=anew)
             for name in NAMES[: draw(st.integers(0, 3))]
         ],
         "containers": [
-            _container(draw, name, sometimes) for name in NAMES[: draw(st.integers(1, 3))]
+            _container(draw, name, sometimes, anew=anew)
+            for name in NAMES[: draw(st.integers(1, 3))]
         ],
         "restartPolicy": draw(st.sampled_from(POLICIES)),
         "terminationGracePeriodSeconds": draw(st.sampled_from([0, 1, 30])),
@@ -81,7 +86,12 @@ def pods(draw: st.DrawFn) -> Json:
 
 
 def _container(
-    draw: st.DrawFn, name: str, sometimes: st.SearchStrategy[bool], *, init: bool = False
+    draw: st.DrawFn,
+    name: str,
+    sometimes: st.SearchStrategy[bool],
+    *,
+    init: bool = False,
+    anew: bool = False,
 ) -> Json:
     one: Json = {"name": name, "image": "app:1"}
     if init and draw(st.booleans()):
@@ -91,6 +101,9 @@ def _container(
     if "restartPolicy" in one and draw(st.booleans()):
         several = st.lists(st.sampled_from(RULES), min_size=1, max_size=2)
         one["restartPolicyRules"] = draw(several)
+    if anew and not init:
+        one.setdefault("restartPolicy", draw(st.sampled_from(POLICIES)))
+        one["restartPolicyRules"] = [draw(st.sampled_from(ANEW_RULES))]
     if not init or one.get("restartPolicy") == "Always":
         _probes(draw, one, sometimes)
         for hook in ("postStart", "preStop"):

@@ -152,6 +152,19 @@ async def test_the_resize_policy_can_ask_for_a_restart(device: Device) -> None:
     await device.until(lambda: len(device.messages(uid, "ResizeCompleted")) == 2)
 
 
+async def test_an_init_container_that_runs_is_resized_as_any_other(device: Device) -> None:
+    init, main = sized("100m", name="first"), sized("100m")
+    uid = device.apply(main, initContainers=[init])
+    await device.until(lambda: device.runs(uid, "first"))
+    before = device.container(uid, "first")["containerID"]
+    bigger = sized("200m", "64Mi", name="first")
+    device.change(uid, main, initContainers=[bigger])
+    await device.until(lambda: "ResizeCompleted" in device.reasons(uid))
+    await device.until(lambda: device.container(uid, "first")["resources"] == bigger["resources"])
+    assert device.container(uid, "first")["containerID"] == before
+    assert not device.condition(uid, IN_PROGRESS)
+
+
 async def test_memory_that_is_in_use_is_not_taken_away(device: Device) -> None:
     holds = "x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo held; sleep 3600 & wait"
     uid = await running(device, sized("500m", "128Mi", holds))
