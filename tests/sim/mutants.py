@@ -25,7 +25,7 @@ from cloudhub.presence import Heard, Presence, Standing, _Known
 from cloudhub.reporting import Reporting
 from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.outbox import Outbox, Row
-from edgeagent.pods import restarting, workers
+from edgeagent.pods import restarting, wanting
 from edgeagent.session import delivery
 from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports
@@ -91,7 +91,7 @@ def no_list_deletes_all(stack: ExitStack) -> None:
 @mutant(disk_is_imaged, disk_goes_bad)
 def an_older_list_deletes_newer_pods(stack: ExitStack) -> None:
     """A restored database stops what came since."""
-    patch(stack, workers, "made_under", lambda sandboxes: 0)
+    patch(stack, wanting, "made_under", lambda sandboxes: 0)
 
 
 @mutant()
