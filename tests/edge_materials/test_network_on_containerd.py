@@ -17,7 +17,7 @@ from edgeagent.pods.errors import SandboxConfigError
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Device, a_device, a_pod, printed, seen_by
 from tests.parts.containerd import Containerd
-from tests.parts.mosquitto import free_port
+from tests.parts.mosquitto import free_ports
 from tests.runtime_contract.worlds import eventually
 
 CLUSTER = replace(NODE, cluster_dns=("10.96.0.10",))
@@ -172,7 +172,7 @@ async def test_without_a_cluster_dns_cluster_first_is_default_and_an_event_says_
 
 async def test_host_ports_reach_the_pod_by_protocol_and_address(device: Device) -> None:
     """On every address without a hostIP, with one on that address only."""
-    tcp, udp, local = free_port(), free_port(), free_port()
+    tcp, udp, local = free_ports(3)
     ports = [
         {"containerPort": 8080, "hostPort": tcp},
         {"containerPort": 8053, "hostPort": udp, "protocol": "UDP"},

@@ -28,7 +28,7 @@ import yaml
 from devcluster.apiserver import ApiServer
 from tests.parts import certificates
 from tests.parts.missing import refuse
-from tests.parts.mosquitto import free_port
+from tests.parts.mosquitto import free_ports
 
 DEFAULT_ASSETS = Path("/usr/local/kubebuilder/bin")
 START_SECONDS = 60
@@ -115,7 +115,7 @@ def start_kube_apiserver(assets: Path, folder: Path, *, accounts: bool = False) 
     (made.folder / "audit.yaml").write_text(_AUDIT)
     tokens = made.folder / "tokens.csv"
     tokens.write_text(f"{_TOKEN},admin,admin,system:masters\n")
-    client_port, peer_port, port = free_port(), free_port(), free_port()
+    client_port, peer_port, port = free_ports(3)
     etcd = _Program(_etcd(assets, folder, client_port, peer_port=peer_port), folder / "etcd.log")
     minor = _minor(assets)
     arguments = _apiserver(assets, made, tokens, etcd_port=client_port, port=port, minor=minor)
