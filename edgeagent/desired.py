@@ -94,6 +94,9 @@ class DesiredSet:
         self._by_key: dict[ObjectKey, DesiredPod] = {}
         self._static: dict[ObjectKey, DesiredPod] = {}
         self._static_known = False
+        self._static_doubtful = False
+        self._static_seen: set[str] = set()
+        """Uids that the folder has given since the start, or before it."""
         self._subscribers: list[Callable[[frozenset[ObjectKey]], None]] = []
 
     @property
@@ -164,7 +167,8 @@ class DesiredSet:
         device's own folder says so.
         """
         if is_static(uid):
-            return self._static_known and uid not in self._pods
+            theirs = uid in self._static_seen or not self._static_doubtful
+            return self._static_known and theirs and uid not in self._pods
         if not self.known or uid in self._pods:
             return False
         if not self.expects(key):
@@ -186,9 +190,18 @@ class DesiredSet:
             self._tell(changed)
         return changed
 
-    def replace_static(self, pods: Mapping[ObjectKey, DesiredPod], *, known: bool) -> None:
-        """All static pods; ``known``: the folder was read, so that absence means something."""
+    def replace_static(
+        self, pods: Mapping[ObjectKey, DesiredPod], *, known: bool, doubtful: bool = False
+    ) -> None:
+        """All static pods; ``known``: the folder was read, so that absence means something.
+
+        ``doubtful``: there is a file that cannot be used. A pod that was never seen may be its
+        last good one, which a lost database has forgotten.
+        """
         old, learned = self._static, known and not self._static_known
+        learned |= self._static_doubtful and not doubtful
+        self._static_doubtful = doubtful
+        self._static_seen.update(pod.uid for pod in pods.values())
         changed = {key for key in old.keys() | pods.keys() if old.get(key) != pods.get(key)}
         self._static, self._static_known = dict(pods), known or self._static_known
         self._merge()

@@ -45,10 +45,14 @@ class PodStory:
         return self.over or self._replaced_since(run.name, run.image, run.started)
 
     def _replaced_since(self, container: str, image: str, started: float) -> bool:
-        """Whether the API has named another image after it last named this one."""
+        """Whether the API has named another image since it first named this one.
+
+        Not since it last did: a device that was away starts what it has stored, and is then told
+        in order all that was in between. Which of two equal versions it had cannot be seen.
+        """
         said = self.images.get(container, [])
         before = [at for at, name in said if name == image and at <= started]
-        since = before[-1] if before else started
+        since = before[0] if before else started
         return any(name != image and at >= since for at, name in said)
 
 

@@ -85,7 +85,7 @@ class StaticPods:
             self._tell({**folder.troubles(), "": f"the folder cannot be read: {error.strerror}"})
             return
         folder.take(look, now=stamps.of_seconds(self._clock.now()))
-        self._give(folder.chosen(), known=True)
+        self._give(folder.chosen(), known=True, doubtful=bool(folder.troubles()))
         self._tell(folder.troubles())
 
     async def _away(self, look: Callable[[], Look]) -> Look:
@@ -93,8 +93,9 @@ class StaticPods:
         assert isinstance(found, Look)
         return found
 
-    def _give(self, pods: Mapping[str, DesiredPod], *, known: bool) -> None:
-        self._desired.replace_static({pod.key: pod for pod in pods.values()}, known=known)
+    def _give(self, pods: Mapping[str, DesiredPod], *, known: bool, doubtful: bool = False) -> None:
+        by_key = {pod.key: pod for pod in pods.values()}
+        self._desired.replace_static(by_key, known=known, doubtful=doubtful)
 
     # -- what is said
 

@@ -52,6 +52,20 @@ def test_before_the_folder_was_read_nothing_static_may_be_stopped() -> None:
     assert heard == [frozenset()], "that absence means something now is news"
 
 
+def test_while_a_file_cannot_be_used_a_pod_that_was_never_seen_may_be_its_last_good_one() -> None:
+    """The database that knew it is lost; a pod that was seen and is gone is stopped as ever."""
+    other = parse(written(manifest(name="other")), node=NODE)
+    found = with_static(DesiredSet(), other)
+    heard: list[frozenset[object]] = []
+    found.subscribe(heard.append)
+    found.replace_static({}, known=True, doubtful=True)
+    assert not found.may_stop(STATIC.uid, STATIC.key)
+    assert found.may_stop(other.uid, other.key)
+    found.replace_static({}, known=True)
+    assert found.may_stop(STATIC.uid, STATIC.key)
+    assert heard[1:] == [frozenset()], "that absence means something again is news"
+
+
 def test_a_pod_of_the_hub_cannot_pass_for_a_static_one() -> None:
     disguised: Json = pod()
     disguised["metadata"]["annotations"] = {"kubernetes.io/config.source": "file"}
