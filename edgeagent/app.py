@@ -322,7 +322,7 @@ class Agent:
             topics=self.settings.topics,
             identity=self.identity,
             parts=Parts(
-                *(self.desired, self.delivery, self.reports, Asking(topics, self.tokens)),
+                *(self.delivery, self.reports, Asking(topics, self.tokens)),
                 *(self.rejections, self.standing, self.ports.clock),
                 asked_by=lambda asker: self._name_events.record(_not_unique(asker)),
             ),

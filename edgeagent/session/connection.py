@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from edgeagent.desired import DesiredSet
 from edgeagent.outbox import Row
 from edgeagent.session.asking import Asking
 from edgeagent.session.delivery import Delivery
@@ -154,7 +153,7 @@ class AgentSession:
         )
         async with self._link.connect(options) as connection:
             self._connection = connection
-            self._parts.delivery.connected()
+            self._parts.delivery.connected(session_present=connection.session_present)
             self._parts.asking.tokens.linked(True)
             try:
                 await run_together(reading=self._read(connection), living=self._live(connection))
@@ -163,6 +162,7 @@ class AgentSession:
                 raise
             finally:
                 self._connection = None
+                self._parts.delivery.no_more_for_now()
                 self._parts.asking.tokens.linked(False)
 
     async def _live(self, connection: Connection) -> None:
@@ -183,6 +183,7 @@ class AgentSession:
         self._parts.standing.update(link="connected")
         await run_together(
             fetching=self._fetching.run(connection),
+            catching_up=self._parts.delivery.catch_up(),
             sending=self._parts.reports.send(connection),
             repeating=self._repeat_birth(),
             asking=self._parts.asking.run(connection),
@@ -211,7 +212,7 @@ class AgentSession:
         connection = self._connection
         if connection is None:
             return
-        applied = self._parts.desired.desired.inventory
+        applied = self._parts.delivery.newest.inventory
         self._told_report = newest = self._parts.reports.newest_sent
         birth = Session(
             *(True, self._identity.instance, self._identity.counter),
@@ -235,7 +236,7 @@ class AgentSession:
             await self._clock.sleep(LAZY_SECONDS)
             told = max(self._told_revision, self._parts.reports.carried)
             newest = self._parts.reports.newest_sent
-            if self._parts.desired.revision > told or newest != self._told_report:
+            if self._parts.delivery.newest.inventory.revision > told or newest != self._told_report:
                 await self._announce(self._missing)
 
     # -- what arrives
@@ -290,7 +291,6 @@ class AgentSession:
 class Parts:
     """What a connection sets to work."""
 
-    desired: DesiredSet
     delivery: Delivery
     reports: Reports
     asking: Asking

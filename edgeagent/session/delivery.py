@@ -3,6 +3,10 @@
 Order of every step: decide (``inbox``), one SQLite transaction, PUBACK, replace the live set. What
 cannot be stored is neither acknowledged nor applied, and is tried again. Messages that came
 together go into one transaction. Outlives connections: a step is never cut in half by a lost one.
+
+A device that was away is told in order all that was in between, and the pods are not to act on
+it: what comes is stored, and the live set replaced once, when the head of the list is reached.
+The head is the retained change, which the broker sends behind all that it queued on that topic.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ log = structlog.get_logger()
 BATCH = 64
 MOST_TOPICS = 8
 """More missing bodies than this are fetched with one filter for all."""
+CATCH_UP_SECONDS = 10.0
+"""The pods do not wait longer for the head of the list, should the broker not have it."""
 
 
 class Delivery:
@@ -63,6 +69,9 @@ class Delivery:
         self._rejections = rejections
         self._rng = rng
         self._target = 0
+        self._held: Desired | None = None
+        """Stored already, and not shown to the pods yet."""
+        self._catching_up = self._head_came = False
         self._queue: asyncio.Queue[tuple[Connection, Message]] = asyncio.Queue()
 
     # -- what the connection says
@@ -70,19 +79,37 @@ class Delivery:
     def take(self, connection: Connection, message: Message) -> None:
         self._queue.put_nowait((connection, message))
 
-    def connected(self) -> None:
+    def connected(self, *, session_present: bool) -> None:
         """Unhandled messages of older connections come again. A new device asks for its list."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self.strays.clear()
-        self._target = 0 if self._desired.known else 1
+        self._target = 0 if self.newest.known else 1
+        self._catching_up = session_present and self.newest.known
+        self._head_came = False
         self.progress.set()
+
+    async def catch_up(self) -> None:
+        """As long as the connection."""
+        await self._clock.sleep(CATCH_UP_SECONDS)
+        self.no_more_for_now()
+        await asyncio.Event().wait()
+
+    def no_more_for_now(self) -> None:
+        """Head of the list or not: what is here is what the pods go by."""
+        self._catching_up = False
+        self._show()
 
     # -- what must be fetched
 
     @property
+    def newest(self) -> Desired:
+        """What is stored, shown to the pods or not yet."""
+        return self._held or self._desired.desired
+
+    @property
     def missing(self) -> frozenset[ObjectKey]:
-        return self._desired.desired.missing()
+        return self.newest.missing()
 
     def wanted_filters(self, subscribed: frozenset[str]) -> frozenset[str]:
         """The topics to be subscribed now; goes on with the wide filter once it is there."""
@@ -96,7 +123,7 @@ class Delivery:
         return frozenset(wanted)
 
     def _wants_inventory(self) -> bool:
-        return self._target > self._desired.revision
+        return self._target > self.newest.inventory.revision
 
     # -- the root task
 
@@ -105,8 +132,7 @@ class Delivery:
             batch = [await self._queue.get()]
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            before = self._desired.desired
-            after = before
+            before = after = self.newest
             for _, message in batch:
                 after = self._step(after, message)
             if after is not before:
@@ -114,8 +140,17 @@ class Delivery:
             for connection, message in batch:
                 connection.ack(message)
             if after is not before:
-                self._desired.replace(after)
+                self._held = after
+            self._show()
             self.progress.set()
+
+    def _show(self) -> None:
+        """To the pods, unless there is more to come."""
+        if self._head_came and not self._wants_inventory():
+            self._catching_up = False
+        if self._held is not None and not self._catching_up:
+            self._desired.replace(self._held)
+            self._held = None
 
     async def _save(self, desired: Desired) -> None:
         backoff = Backoff(1.0, 30.0, self._rng)
@@ -151,6 +186,7 @@ class Delivery:
         if not payload:
             return None
         if topic == self._topics.change:
+            self._head_came |= message.retained
             change = Change.decode(payload)
             decision = on_change(desired, change)
             if isinstance(decision, NeedInventory):
@@ -167,6 +203,6 @@ class Delivery:
         if message.topic != self._topics.desired(found.key):
             raise WireError("bad-topic", f"{found.key} came on {message.topic!r:.200}")
         decision = on_object(desired, found)
-        if not isinstance(decision, Accept) and not self._desired.desired.missing():
+        if not isinstance(decision, Accept) and not self.missing:
             self.strays |= {message.topic, self._topics.all_desired}
         return decision

@@ -96,7 +96,7 @@ class Device:
         self.desired.subscribe(self.tokens.changed)
         self.desired.subscribe(self.reports.changed)
         parts = Parts(
-            *(self.desired, self.delivery, self.reports, Asking(OURS, self.tokens)),
+            *(self.delivery, self.reports, Asking(OURS, self.tokens)),
             *(self.rejections, self.standing, self._clock, asked_by),
         )
         self.session = AgentSession(

@@ -6,12 +6,14 @@ In virtual time over the broker model; excluded: pods, the container runtime.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from shared.messages import Session
 from simulator.broker import Store
 from tests.edge_session.conftest import Model
-from tests.edge_session.rig import OURS, a_hub, pod, until
+from tests.edge_session.rig import OURS, Device, Hub, a_hub, pod, until
 from tests.parts.virtual_time import virtual
 
 
@@ -216,3 +218,90 @@ async def test_the_hubs_presence_is_known(tmp_path: Path) -> None:
         await until(lambda: device.standing.now.hub == "hub-a")
         await hub.present(False)
         await until(lambda: device.standing.now.hub == "")
+
+
+class Away:
+    """A device in step with one pod, cut off; what its pods are shown from then on."""
+
+    def __init__(self, model: Model, device: Device, hub: Hub) -> None:
+        self.device, self.hub, self.way = device, hub, model.ways[-1]
+        self.shown: list[int] = []
+        device.desired.subscribe(lambda keys: self.shown.append(self._version()))
+
+    def _version(self) -> int:
+        found: int = self.device.desired.pods()["uid-web"].pod["version"]
+        return found
+
+    async def publish(self, *versions: int) -> None:
+        for version in versions:
+            await self.hub.want("web", bodies={"web": pod("web", version=version)})
+
+    async def returns(self) -> None:
+        self.way.reachable = True
+        await until(lambda: self.device.connected, within=90)
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, model: Model) -> AsyncIterator[Away]:
+        async with a_hub(model.link()) as hub, model.device().running() as device:
+            await until(lambda: device.connected)
+            await hub.want("web", bodies={"web": pod("web", version=1)})
+            await until(lambda: device.has("web"))
+            away = cls(model, device, hub)
+            away.way.reachable = False
+            away.way.cut()
+            await until(lambda: not device.connected)
+            yield away
+
+
+@virtual
+async def test_pods_are_not_shown_what_was_taken_back_while_the_device_was_away(
+    tmp_path: Path,
+) -> None:
+    async with Away.of(Model(tmp_path)) as away:
+        await away.publish(2, 1, 2, 3, 1)
+        await away.returns()
+        await until(lambda: away.device.desired.revision == 6)
+        assert away.shown == []
+        assert (await away.device.store.load()).inventory.revision == 6
+
+
+@virtual
+async def test_a_link_that_breaks_before_the_head_of_the_list_shows_what_has_come(
+    tmp_path: Path,
+) -> None:
+    async with Away.of(Model(tmp_path)) as away:
+        await away.publish(2, 1)
+        away.way.bandwidth = 500.0
+        away.way.reachable = True
+        await until(lambda: away.device.delivery.newest.inventory.revision == 2, within=90)
+        assert away.shown == []
+        away.way.cut()
+        await until(lambda: away.shown == [2])
+
+
+@virtual
+async def test_a_broker_that_lost_the_head_of_the_list_holds_up_nothing_for_long(
+    tmp_path: Path,
+) -> None:
+    model = Model(tmp_path)
+    async with Away.of(model) as away:
+        await away.publish(2)
+        model.broker.retained.drop(OURS.change)
+        await away.returns()
+        await asyncio.sleep(1)
+        assert away.shown == []
+        await until(lambda: away.shown == [2], within=11)
+
+
+@virtual
+async def test_a_device_without_a_session_at_the_broker_waits_for_nothing(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with Away.of(model) as away:
+        model.broker.crash()
+        model.broker.start(Store.WIPED)
+        await away.returns()
+        async with a_hub(model.link()) as hub:
+            hub.inventory = away.hub.inventory
+            await hub.want("web", bodies={"web": pod("web", version=2)})
+            await until(lambda: away.shown == [2], within=2)

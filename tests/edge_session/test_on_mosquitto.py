@@ -16,7 +16,7 @@ from shared.clock import SystemClock
 from shared.link import Broker
 from shared.messages import Change, DesiredObject, Entry, Inventory, Session
 from shared.paho_link import PahoLink
-from tests.edge_session.rig import OURS, TOPICS, Device, Hub, a_hub, pod_key, until
+from tests.edge_session.rig import OURS, TOPICS, Device, Hub, a_hub, pod, pod_key, until
 from tests.parts.certificates import Certificates, make
 from tests.parts.mosquitto import Mosquitto
 
@@ -57,6 +57,25 @@ async def test_a_list_and_a_change_arrive(
         await until(lambda: one.has(*names))
         await one.report("pod-1", phase="Running")
         await until(lambda: hub.newest("pod-1"))
+
+
+async def test_what_was_taken_back_meanwhile_is_not_shown_to_the_pods(
+    mosquitto: Mosquitto, device: Callable[..., Device]
+) -> None:
+    async with in_step(mosquitto, device) as (hub, one):
+        await until(lambda: one.connected)
+    async with a_hub(link(mosquitto)) as hub:
+        hub.inventory = one.desired.desired.inventory
+        for number in range(100):
+            await hub.want("web", bodies={"web": pod("web", extra=number)})
+            await hub.want("web")
+        shown: list[object] = []
+        again = device()
+        async with again.running():
+            again.desired.subscribe(lambda keys: shown.append(again.desired.pods()["uid-web"].pod))
+            await until(lambda: again.desired.revision == hub.inventory.revision)
+            assert again.has("web")
+            assert shown == []
 
 
 async def test_a_broker_that_restarts_with_its_store_costs_one_birth(

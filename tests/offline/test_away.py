@@ -20,7 +20,10 @@ from tests.parts.mayhem import STABLE, Changes
 from tests.parts.system import System, pod
 from tests.parts.view import container_of, is_ready, phase_of, restarts_of
 
-NAMES = ("crashes", "labelled", "updated", "configured", "goes", "forced", "both", "again")
+NAMES = (
+    *("crashes", "labelled", "updated", "configured"),
+    *("goes", "forced", "both", "again", "reverted"),
+)
 LASTS = 12
 SLACK = 3.0
 """Seconds that a stamp may be off: stamps are whole seconds, and two processors are shared."""
@@ -70,7 +73,7 @@ async def test_what_happened_while_it_was_away(system: System, seconds: float) -
     _nothing_healthy_was_touched(system, first)
     _times_are_true(system, first["crashes"], crashed)
     await _file_says(system, "configured", "new")
-    for name in (*NAMES[:4], "again", "new", "finishes"):
+    for name in (*NAMES[:4], "again", "reverted", "new", "finishes"):
         await system.delete_pod(name)
     await system.gone(*NAMES, "new", "finishes")
     await changes.have_settled()
@@ -78,9 +81,10 @@ async def test_what_happened_while_it_was_away(system: System, seconds: float) -
 
 
 async def _before(system: System) -> None:
-    for name in set(NAMES) - {"updated", "configured"}:
+    for name in set(NAMES) - {"updated", "reverted", "configured"}:
         await system.create_pod(name)
-    await system.create_pod("updated", image=images.APP_V1, command=())
+    for name in ("updated", "reverted"):
+        await system.create_pod(name, image=images.APP_V1, command=())
     await system.create(CONFIG_MAPS, _config_map(system, "old"))
     await system.create_pod("configured", **_with_config_map(system))
     await system.running(*NAMES)
@@ -91,7 +95,10 @@ async def _change(system: System) -> None:
     kube = system.kube
     note = {"metadata": {"annotations": {"example.com/note": "while away"}}}
     await kube.patch(PODS, "default", "labelled", note)
-    await kube.patch(PODS, "default", "updated", {"spec": {"containers": _other_image(system)}})
+    await kube.patch(PODS, "default", "updated", _with_image(system, images.APP_V2))
+    for image in (images.APP_V2, images.APP_V1):
+        await kube.patch(PODS, "default", "reverted", _with_image(system, image))
+        await asyncio.sleep(1)
     await kube.patch(CONFIG_MAPS, "default", _settings(system), {"data": {"text": "new"}})
     await system.delete_pod("goes")
     await system.delete_pod("forced", grace=0)
@@ -105,9 +112,9 @@ async def _change(system: System) -> None:
     await system.delete_pod("brief", grace=0)
 
 
-def _other_image(system: System) -> list[Json]:
+def _with_image(system: System, image: str) -> Json:
     containers: list[Json] = system.view.pods["updated"]["spec"]["containers"]
-    return [{**containers[0], "image": images.APP_V2}]
+    return {"spec": {"containers": [{**containers[0], "image": image}]}}
 
 
 def _is_updated(found: Json) -> bool:
@@ -126,7 +133,7 @@ async def _crash(system: System, container_id: str) -> float:
 
 
 def _nothing_healthy_was_touched(system: System, first: dict[str, str]) -> None:
-    for name in ("labelled", "configured"):
+    for name in ("labelled", "configured", "reverted"):
         found = container_of(system.view.pods[name])
         assert (found["containerID"], found["restartCount"]) == (first[name], 0), name
     note = system.view.pods["labelled"]["metadata"]["annotations"]
