@@ -126,8 +126,12 @@ def _put_back(path: Path, aside: Path) -> None:
 def _pack(path: Path) -> None:
     """Appears whole or not at all, with the mode of the log."""
     packed, new = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.gz.tmp")
-    with path.open("rb") as source, gzip.open(new, "wb", compresslevel=6) as target:
-        shutil.copyfileobj(source, target, 1 << 18)
+    with path.open("rb") as source, new.open("wb") as target:
+        with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6) as packing:
+            shutil.copyfileobj(source, packing, 1 << 18)
+        target.flush()
+        # The original goes: after a power cut there must be one or the other.
+        os.fsync(target.fileno())
     shutil.copymode(path, new)
     new.rename(packed)
     path.unlink()

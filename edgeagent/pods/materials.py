@@ -285,8 +285,8 @@ class _Making:
         else:
             name = naming.hostname(self.pod, self.node)
             text = hosts.for_pod(self.ips, name.short, domain=name.domain, aliases=aliases)
-        if not file.exists() or file.read_text() != text:
-            file.write_text(text)
+        if not file.exists() or file.read_bytes() != text.encode():
+            file.write_bytes(text.encode())
             file.chmod(0o644)
         return file
 

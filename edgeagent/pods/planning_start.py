@@ -28,6 +28,8 @@ from shared.objects import Json
 
 _MOST_PLUGGED_IN = 3
 """Dead sandboxes of one pod that may keep their addresses while it starts."""
+_MOST_TRIES = 3
+"""To unplug a dead sandbox, before the pod starts without waiting for it any longer."""
 
 
 def start(draft: Draft) -> None:
@@ -73,9 +75,18 @@ def _leave_old_sandboxes(draft: Draft) -> bool:
             lives = True
         elif sandbox.id not in draft.view.live.cleaned and not waits:
             draft.act(StopSandbox(sandbox.id))
-            # Its host ports must be free before the next sandbox asks for them.
-            lives = lives or (current is None and specs.has_host_ports(draft.view.pod))
+            waits_for_ports = current is None and specs.has_host_ports(draft.view.pod)
+            lives = lives or (waits_for_ports and not _cannot_be_unplugged(draft.view, sandbox))
     return lives
+
+
+def _cannot_be_unplugged(view: PodView, sandbox: Sandbox) -> bool:
+    """Host ports must be free before the next sandbox asks for them; but a runtime that lost what
+    it knew of a network, as in a power cut, may never give them back, and nothing has them then.
+    """
+    trouble = view.live.troubles.get(StopSandbox(sandbox.id).slot)
+    dead = sandbox.state is SandboxState.NOT_READY
+    return dead and trouble is not None and trouble.failures >= _MOST_TRIES
 
 
 def _something_starts_in(draft: Draft, sandbox: Sandbox) -> bool:

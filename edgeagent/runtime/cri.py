@@ -1,7 +1,8 @@
 """containerd and CRI-O through the Kubernetes Container Runtime Interface: the real runtime.
 
 Owns the calls and nothing else: what is sent and read is translated in ``cri_requests`` and
-``cri_answers``, errors in ``cri_errors``, waiting for changes is ``cri_events``. Importing this
+``cri_answers``, errors in ``cri_errors``, waiting for changes is ``cri_events``, and what may keep
+a sandbox from being stopped for ever is mended in ``cni_results``. Importing this
 module loads protobuf and HTTP/2 (7 MB), so ``runtime/opening.py`` does it only when chosen.
 Works with containerd from 1.6 on and with CRI-O.
 """
@@ -12,7 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from edgeagent.runtime import cri_answers, cri_requests
+from edgeagent.runtime import cni_results, cri_answers, cri_requests
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.cri_channel import (
     CHANGE_SECONDS,
@@ -42,10 +43,11 @@ from edgeagent.runtime.port import (
     Image,
     ImageAuth,
     Resources,
+    RuntimeAway,
     Sandbox,
     SandboxConfig,
 )
-from shared.errors import PermanentError
+from shared.errors import PermanentError, TemporaryError
 
 
 class CriRuntime:
@@ -112,11 +114,11 @@ class CriRuntime:
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
         request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
-        await self._end(self._runtime.StopPodSandbox, request, "stop sandbox")
+        await self._unplug(self._runtime.StopPodSandbox, request, "stop sandbox")
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
-        await self._end(self._runtime.RemovePodSandbox, request, "remove sandbox")
+        await self._unplug(self._runtime.RemovePodSandbox, request, "remove sandbox")
 
     async def create_container(
         self, sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig
@@ -252,6 +254,18 @@ class CriRuntime:
                 await method(request, timeout=seconds)
         except NotThere:
             return
+
+    async def _unplug(self, method: Any, request: Any, action: str) -> None:
+        """Once more without what a power cut has left of the network's description."""
+        try:
+            await self._end(method, request, action)
+        except RuntimeAway:
+            raise
+        except TemporaryError:
+            damaged = cni_results.remove_damaged
+            if not await asyncio.to_thread(damaged, request.pod_sandbox_id):
+                raise
+            await self._end(method, request, action)
 
     async def _container(self, container_id: str, sandbox_id: str) -> Container | None:
         request = cri.ContainerStatusRequest(container_id=container_id)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from edgeagent.pods.view import Eviction
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import ExecResult
+from shared.errors import TemporaryError
 from tests.edge_pods.world import NODE, World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
@@ -116,6 +117,23 @@ async def test_dead_sandboxes_with_host_ports_are_unplugged_before_the_next_star
         await world.passes(30)
         calls = [call.split()[0] for call in world.device.calls()[before:]]
         assert calls.index("stop_sandbox") < calls.index("start_sandbox")
+
+
+@virtual
+async def test_a_dead_sandbox_that_the_runtime_can_never_unplug_does_not_keep_its_pod_away() -> (
+    None
+):
+    async with World() as world:
+        ports = [{"containerPort": 80, "hostPort": 80}]
+        uid = world.apply(a_pod("web", a_container(ports=ports)))
+        await world.passes(60)
+        world.device.reboot()
+        failure = TemporaryError("stop sandbox: failed to destroy network")
+        world.device.failures["stop_sandbox"] = [failure] * 1000
+        await world.passes(2)
+        assert world.running(uid) == []
+        await world.passes(60)
+        assert world.running(uid) == ["main"]
 
 
 @virtual
