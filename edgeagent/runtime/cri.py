@@ -10,13 +10,16 @@ Works with containerd from 1.6 on and with CRI-O.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
+
+import structlog
 
 from edgeagent.runtime import cni_results, cri_answers, cri_requests
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.cri_channel import (
     CHANGE_SECONDS,
+    FLUSH_SECONDS,
     PULL_SECONDS,
     QUERY_SECONDS,
     SANDBOX_SECONDS,
@@ -34,6 +37,7 @@ from edgeagent.runtime.cri_errors import (
 )
 from edgeagent.runtime.cri_events import CriEvents
 from edgeagent.runtime.cri_messages import cri
+from edgeagent.runtime.flushing import flush_filesystem
 from edgeagent.runtime.port import (
     Container,
     ContainerConfig,
@@ -47,13 +51,17 @@ from edgeagent.runtime.port import (
     Sandbox,
     SandboxConfig,
 )
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import KubetideError, PermanentError, TemporaryError
+
+log = structlog.get_logger()
 
 
 class CriRuntime:
     """The port over a unix socket (``unix:///run/containerd/containerd.sock``)."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, flush: Callable[[str], None] = flush_filesystem) -> None:
+        """``flush`` brings the file system of a folder to the disk."""
+        self._flush = flush
         self._channel = CriChannel(address)
         self._runtime = self._channel.runtime
         self._images = self._channel.images
@@ -183,7 +191,17 @@ class CriRuntime:
         )
         with translated_pull(image):
             answer = await self._images.PullImage(request, timeout=PULL_SECONDS)
+        await self._flush_images()
         return str(answer.image_ref)
+
+    async def _flush_images(self) -> None:
+        """The image is here in any case; a disk that takes too long is not waited for."""
+        try:
+            if found := await self.image_filesystem():
+                flushing = asyncio.to_thread(self._flush, found.mountpoint)
+                await asyncio.wait_for(flushing, FLUSH_SECONDS)
+        except (KubetideError, OSError) as error:
+            log.warning("pulled image not flushed to the disk", error=str(error) or "out of time")
 
     async def image_status(self, image: str) -> Image | None:
         request = cri.ImageStatusRequest(image=cri.ImageSpec(image=image))

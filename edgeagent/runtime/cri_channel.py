@@ -25,6 +25,8 @@ SANDBOX_SECONDS = 240.0
 """A sandbox waits for the network plug-ins."""
 PULL_SECONDS = 7200.0
 """An image over a bad link; a pull that is cut off goes on from where it was."""
+FLUSH_SECONDS = 120.0
+"""A pulled image, and all else that the disk was not told yet."""
 STOP_SLACK_SECONDS = 60.0
 """On top of the grace period, for the kill and the clean-up after it."""
 

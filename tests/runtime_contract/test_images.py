@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from devcluster.containerd import Containerd
+from edgeagent.runtime.cri import CriRuntime
+from edgeagent.runtime.flushing import flush_filesystem
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice, RemoteImage
 from edgeagent.runtime.port import (
@@ -58,6 +62,41 @@ async def test_pull_from_a_registry_then_remove(
     for _ in range(2):
         await runtime.remove_image(reference)
     assert await runtime.image_status(name) is None
+
+
+async def test_a_pulled_image_is_flushed_to_the_disk_before_anything_is_made_of_it(
+    containerd: Containerd, new_registry: NewRegistry
+) -> None:
+    flushed: list[str] = []
+    runtime = CriRuntime(containerd.address, flush=flushed.append)
+    try:
+        await runtime.pull_image(new_registry().push("flushed", "1", ImageSpec("flushed")))
+    finally:
+        await runtime.close()
+    (folder,) = flushed
+    assert Path(folder).is_dir() and Path(folder).is_relative_to(containerd.root)
+
+
+async def test_an_image_that_cannot_be_flushed_is_there_all_the_same(
+    containerd: Containerd, new_registry: NewRegistry
+) -> None:
+    def fail(folder: str) -> None:
+        raise OSError(5, "Input/output error", folder)
+
+    runtime = CriRuntime(containerd.address, flush=fail)
+    try:
+        name = new_registry().push("unflushed", "1", ImageSpec("unflushed"))
+        assert await runtime.pull_image(name)
+        assert await runtime.image_status(name) is not None
+    finally:
+        await runtime.close()
+
+
+def test_a_file_system_is_flushed_by_any_folder_of_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("dirty")
+    flush_filesystem(str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        flush_filesystem(str(tmp_path / "absent"))
 
 
 async def test_what_the_registry_does_not_have(
