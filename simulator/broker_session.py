@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from shared.link import ConnectOptions, Message, Subscription, Will
 from simulator.network import Wire
-from simulator.topic_tree import matches
+from simulator.topic_tree import Filters
 
 OVERHEAD = 10
 """Bytes of a PUBLISH beyond topic and payload; enough for slow links to be slow."""
@@ -72,7 +72,11 @@ class Session:
     dropped: int = 0
     _receive_maximum: int = 65535
     _next_id: int = 0
-    _matching: dict[str, list[Subscription]] = field(default_factory=dict)
+    _filters: Filters[Subscription] = field(default_factory=Filters)
+
+    def __post_init__(self) -> None:
+        for subscription in self.subscriptions.values():
+            self._filters.set(subscription.filter, subscription)
 
     def attach(self, receiver: Receiver, wire: Wire, options: ConnectOptions) -> None:
         self.connection, self.wire = receiver, wire
@@ -83,31 +87,23 @@ class Session:
         """Whether it is new."""
         new = subscription.filter not in self.subscriptions
         self.subscriptions[subscription.filter] = subscription
-        self._matching.clear()
+        self._filters.set(subscription.filter, subscription)
         return new
 
     def unsubscribe(self, topic_filter: str) -> None:
-        self.subscriptions.pop(topic_filter, None)
-        self._matching.clear()
-
-    def matching(self, topic: str) -> list[Subscription]:
-        found = self._matching.get(topic)
-        if found is None:
-            subscriptions = self.subscriptions.values()
-            found = [one for one in subscriptions if matches(one.filter, topic)]
-            self._matching[topic] = found
-        return found
+        if self.subscriptions.pop(topic_filter, None):
+            self._filters.drop(topic_filter)
 
     def offer(self, publication: Publication, now: float) -> None:
         """A new PUBLISH of somebody: queued once, or once per subscription."""
         wanted = [
             one
-            for one in self.matching(publication.topic)
+            for one in self._filters.matching(publication.topic)
             if not (one.no_local and publication.source == self.client_id)
         ]
         copies = len(wanted) if self.traits.one_copy_per_subscription else min(len(wanted), 1)
         for _ in range(copies):
-            self.enqueue(replace(publication, retained=False), now)
+            self.enqueue(publication, now)
 
     def enqueue(self, publication: Publication, now: float) -> None:
         if len(self.queue) >= self.traits.queue_cap:

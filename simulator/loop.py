@@ -17,9 +17,10 @@ import random
 import sys
 import warnings
 from asyncio import base_events
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 STEPS_PER_INSTANT = 200_000
@@ -65,20 +66,40 @@ class NumberedTask(asyncio.Task[Any]):
 
 class NumberedFuture(asyncio.Future[Any]):
     __slots__ = ("number",)
-
-    def __init__(self, *, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.number = number
-        super().__init__(loop=loop)
+    number: int
 
     def __hash__(self) -> int:
         return self.number
 
 
+class Callback(asyncio.TimerHandle):
+    """A handle with less about it: no debugging, no text of its own, not weighed in a heap."""
+
+    __slots__ = ()
+    _context: Context
+    _when: float
+
+    def __init__(
+        self, callback: Any, args: Any, loop: VirtualLoop, context: Context | None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args: Any = args
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
+
+
 class VirtualLoop(base_events.BaseEventLoop):
-    _ready: Any
-    _scheduled: list[asyncio.TimerHandle]
-    _timer_cancelled_count: int
+    """Most of a seed's callbacks are small, so what the loop does around each of them counts."""
+
+    _ready: deque[Callback]
     _stopping: bool
+    _closed: bool
 
     def __init__(self, rng: random.Random, *, start: float = 0.0) -> None:
         super().__init__()
@@ -87,6 +108,8 @@ class VirtualLoop(base_events.BaseEventLoop):
         self.after_step: Callable[[], None] | None = None
         self._rng = rng
         self._now = start
+        self._timers: list[tuple[float, int, Callback]] = []
+        self._timed = 0
         self._numbers = 0
         self._steps_here = 0
         self._graves: list[NumberedTask] = []
@@ -96,21 +119,42 @@ class VirtualLoop(base_events.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> Callback:
+        if self._closed:
+            raise RuntimeError("the simulation is over")
+        handle = Callback(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> Callback:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Callback:
         """Real timers are never exact to the microsecond; here the seed decides how."""
-        return super().call_at(when + self._rng.random() * 1e-6, callback, *args, context=context)
+        if self._closed:
+            raise RuntimeError("the simulation is over")
+        when += self._rng.random() * 1e-6
+        timer = Callback(callback, args, self, context)
+        timer._when = when
+        self._timed += 1
+        heapq.heappush(self._timers, (when, self._timed, timer))
+        return timer
 
     def _run_once(self) -> None:
-        if not self._ready and not self._stopping:
+        ready = self._ready
+        if not ready and not self._stopping:
             self._advance()
-        for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
-            if handle._cancelled or _is_dead(handle._context):
-                continue
-            handle._run()
-            self._count_step()
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if matters(handle):
+                handle._run()
+                self._count_step()
 
     def _count_step(self) -> None:
         self.steps += 1
@@ -122,22 +166,15 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def _advance(self) -> None:
         """Jump to the first timer that still matters, and make everything due then ready."""
-        scheduled = self._scheduled
-        while scheduled and (scheduled[0]._cancelled or _is_dead(_context(scheduled[0]))):
-            self._unschedule()
-        if not scheduled:
+        timers = self._timers
+        while timers and not matters(timers[0][2]):
+            heapq.heappop(timers)
+        if not timers:
             raise Deadlock(f"nothing left to happen at {self._now:.3f}")
         self._steps_here = 0
-        self._now = max(self._now, scheduled[0].when())
-        while scheduled and scheduled[0].when() <= self._now:
-            self._ready.append(self._unschedule())
-
-    def _unschedule(self) -> asyncio.TimerHandle:
-        handle = heapq.heappop(self._scheduled)
-        handle._scheduled = False  # type: ignore[attr-defined]
-        if handle._cancelled:
-            self._timer_cancelled_count -= 1
-        return handle
+        self._now = max(self._now, timers[0][0])
+        while timers and timers[0][0] <= self._now:
+            self._ready.append(heapq.heappop(timers)[2])
 
     # -- determinism
 
@@ -149,8 +186,9 @@ class VirtualLoop(base_events.BaseEventLoop):
         )
 
     def create_future(self) -> asyncio.Future[Any]:
-        self._numbers += 1
-        return NumberedFuture(number=self._numbers, loop=self)
+        future = NumberedFuture(loop=self)
+        future.number = self._numbers = self._numbers + 1
+        return future
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
@@ -205,14 +243,12 @@ def unheard() -> Iterator[None]:
         sys.unraisablehook = hook
 
 
-def _context(handle: asyncio.Handle) -> Context:
-    context: Context = handle._context  # type: ignore[attr-defined]
-    return context
-
-
-def _is_dead(context: Context) -> bool:
-    life = context.get(LIFE)
-    return life is not None and not life.alive
+def matters(handle: Callback) -> bool:
+    """Neither cancelled nor of a life that has ended."""
+    if handle._cancelled:
+        return False
+    life = handle._context.get(LIFE)
+    return life is None or life.alive
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

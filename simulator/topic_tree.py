@@ -1,11 +1,16 @@
-"""Topics with values, searched by an MQTT filter without looking at what cannot match."""
+"""Topics found by a filter, and filters by a topic, without looking at what cannot match."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from itertools import accumulate
+from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
+Levels = dict[str, Any]
+"""By the name of a level, the levels below it."""
+WILDCARD = re.compile(r"/?[+#]")
 
 
 class TopicTree(Generic[Value]):
@@ -13,13 +18,13 @@ class TopicTree(Generic[Value]):
 
     def __init__(self) -> None:
         self._values: dict[str, Value] = {}
-        self._children: dict[tuple[str, ...], dict[str, None]] = {}
+        self._levels: Levels = {}
 
     def set(self, topic: str, value: Value) -> None:
         if topic not in self._values:
-            levels = tuple(topic.split("/"))
-            for depth, level in enumerate(levels):
-                self._children.setdefault(levels[:depth], {})[level] = None
+            below = self._levels
+            for level in topic.split("/"):
+                below = below.setdefault(level, {})
         self._values[topic] = value
 
     def drop(self, topic: str) -> None:
@@ -33,22 +38,61 @@ class TopicTree(Generic[Value]):
         return list(self._values.items())
 
     def matching(self, topic_filter: str) -> list[tuple[str, Value]]:
-        topics = self._walk((), topic_filter.split("/"))
+        topics = _walk("", self._levels, topic_filter.split("/"))
         return [(topic, self._values[topic]) for topic in topics if topic in self._values]
 
-    def _walk(self, path: tuple[str, ...], rest: list[str]) -> Iterator[str]:
-        if not rest:
-            yield "/".join(path)
-        elif rest[0] == "#":
-            if path:
-                yield "/".join(path)
-            for level in self._children.get(path, ()):
-                yield from self._walk((*path, level), rest)
-        elif rest[0] == "+":
-            for level in self._children.get(path, ()):
-                yield from self._walk((*path, level), rest[1:])
-        elif rest[0] in self._children.get(path, ()):
-            yield from self._walk((*path, rest[0]), rest[1:])
+
+def _walk(path: str, below: Levels, wanted: list[str]) -> Iterator[str]:
+    for index, level in enumerate(wanted):
+        if level == "#":
+            yield from _from(path, below)
+            return
+        if level == "+":
+            for one, further in below.items():
+                yield from _walk(_joined(path, one), further, wanted[index + 1 :])
+            return
+        if level not in below:
+            return
+        path, below = _joined(path, level), below[level]
+    yield path
+
+
+def _from(path: str, below: Levels) -> Iterator[str]:
+    """What is at this place, and all below."""
+    yield path
+    for level, further in below.items():
+        yield from _from(_joined(path, level), further)
+
+
+def _joined(path: str, level: str) -> str:
+    return f"{path}/{level}" if path else level
+
+
+class Filters(Generic[Value]):
+    """A hub has more than a thousand of them, and a topic fits one or none."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, dict[str, Value]] = {}
+        """By what comes before the first wildcard."""
+
+    def set(self, topic_filter: str, value: Value) -> None:
+        self._begun.setdefault(_beginning(topic_filter), {})[topic_filter] = value
+
+    def drop(self, topic_filter: str) -> None:
+        self._begun[_beginning(topic_filter)].pop(topic_filter)
+
+    def matching(self, topic: str) -> list[Value]:
+        beginnings = accumulate(topic.split("/"), "{}/{}".format)
+        return [
+            value
+            for beginning in ("", *beginnings)
+            for topic_filter, value in self._begun.get(beginning, {}).items()
+            if matches(topic_filter, topic)
+        ]
+
+
+def _beginning(topic_filter: str) -> str:
+    return WILDCARD.split(topic_filter, maxsplit=1)[0]
 
 
 def matches(topic_filter: str, topic: str) -> bool:

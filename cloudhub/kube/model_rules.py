@@ -7,6 +7,7 @@ test cannot pass because the model ignored something.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from cloudhub.kube.port import NODES, PODS, PatchType, Resource
@@ -45,8 +46,10 @@ def selects(obj: Json, label_selector: str, field_selector: str) -> bool:
     return all(_field_fits(obj, term) for term in _terms(field_selector))
 
 
-def _terms(selector: str) -> list[str]:
-    return [term.strip() for term in re.split(r",(?![^(]*\))", selector) if term.strip()]
+@cache
+def _terms(selector: str) -> tuple[str, ...]:
+    parts = (term.strip() for term in re.split(r",(?![^(]*\))", selector))
+    return tuple(term for term in parts if term)
 
 
 def _label_fits(labels: Json, term: str) -> bool:
