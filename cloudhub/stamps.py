@@ -12,4 +12,5 @@ def stamp(seconds: float) -> str:
 
 def micro_stamp(seconds: float) -> str:
     """``metav1.MicroTime``, as Leases have it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    return moment.replace("+00:00", "Z")

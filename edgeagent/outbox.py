@@ -79,15 +79,18 @@ class Outbox:
     ) -> News:
         """Draft the newest report. ``status`` None: as it was; ``events``: since the last call."""
         row = self._rows.get(key)
-        if row is None or row.uid != uid:
+        is_new = row is None or row.uid != uid
+        if row is None or is_new:
             row = Row(key, uid, {})
-        said = replace(row, status=row.status if status is None else status, finished=finished)
-        same = said == self._rows.get(key)
+        status = row.status if status is None else status
+        same = not is_new and (status, finished) == (row.status, row.finished)
         if same and not events:
             return News.NOTHING
         known = {event.identity for event in row.events}
         merged = coalesce(row.events, events, now=now)
-        self._rows[key] = replace(said, events=merged, sequence=0, sent=False)
+        self._rows[key] = replace(
+            row, status=status, finished=finished, events=merged, sequence=0, sent=False
+        )
         repeats = same and all(event.identity in known for event in events)
         return News.REPEATS if repeats else News.NEW
 

@@ -8,7 +8,7 @@ A record that cannot be read counts as absent: the pod is then adopted from the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from shared.objects import Json
@@ -125,7 +125,11 @@ class PodFacts:
         return replace(self, containers={**self.containers, name: facts})
 
     def to_json(self) -> Json:
-        return asdict(self)
+        """To be written and not to be changed: the JSON in it is shared, not copied."""
+        record = _record(self)
+        for name in ("containers", "conditions"):
+            record[name] = {key: _record(one) for key, one in record[name].items()}
+        return record
 
     @classmethod
     def from_json(cls, record: Json) -> PodFacts:
@@ -141,6 +145,12 @@ class PodFacts:
         if record.get("resize") is not None:
             facts["resize"] = PendingResize(**_known(PendingResize, record["resize"]))
         return cls(**facts)
+
+
+def _record(facts: Any) -> Json:
+    """Of any of the classes above, by the names of its fields."""
+    parts = {one.name: getattr(facts, one.name) for one in fields(facts)}
+    return {name: _record(one) if is_dataclass(one) else one for name, one in parts.items()}
 
 
 def _container(record: Json) -> ContainerFacts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from dataclasses import astuple
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import sqlite_utils
@@ -20,6 +21,8 @@ log = structlog.get_logger()
 
 COLUMNS = "key, uid, sequence, applied, status, events, finished, sent"
 INSERT = f"INSERT OR REPLACE INTO outbox ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+EVENT_COLUMNS = attrgetter(*(one.name for one in fields(ReportedEvent)))
+"""In the order in which ``ReportedEvent`` takes them."""
 
 
 class OutboxStore:
@@ -52,7 +55,7 @@ class OutboxStore:
 
 def _columns(row: Row) -> tuple[Any, ...]:
     status = json.dumps(row.status, separators=(",", ":"))
-    events = json.dumps([astuple(event) for event in row.events], separators=(",", ":"))
+    events = json.dumps(list(map(EVENT_COLUMNS, row.events)), separators=(",", ":"))
     numbers = (row.sequence, row.applied)
     return (str(row.key), row.uid, *numbers, status, events, int(row.finished), int(row.sent))
 
