@@ -25,6 +25,7 @@ KUBELET_VERSION = f"v{KUBERNETES_VERSION}.0-kubetide-{VERSION}"
 MAX_PODS = 110
 LOOK_SECONDS = 10.0
 DECLARED_FEATURES = (
+    "InPlacePodLevelResourcesVerticalScaling",
     "InPlacePodVerticalScalingInitContainers",
     "RestartAllContainersOnContainerExits",
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from edgeagent.housekeeping.signals import Shortage
 from edgeagent.housekeeping.usage import PodUse, binary
-from edgeagent.pods import quantities, resources, specs
+from edgeagent.pods import amounts, quantities, resources, specs
 from edgeagent.pods.view import Eviction
 from shared.objects import Json
 
@@ -43,15 +43,22 @@ def words(shortage: Shortage, pod: PodUse) -> str:
     )
     if resource not in ("memory", STORAGE):
         return said
+    if resource == "memory" and (asked := pod.requested_as_a_whole(resource)):
+        said += _beyond(f"Pod {specs.name_of(pod.pod)}", pod.of(resource), asked, resource)
     for name, use in pod.containers.items():
         used = use.memory if resource == "memory" else use.disk
         request = pod.container_request(name, resource)
-        if used > request:
-            said += (
-                f"Container {name} was using {binary(used)}, request is {binary(request)},"
-                f" has larger consumption of {resource}. "
-            )
+        said += _beyond(f"Container {name}", used, request, resource)
     return said
+
+
+def _beyond(who: str, used: int, request: int, resource: str) -> str:
+    if used <= request:
+        return ""
+    return (
+        f"{who} was using {binary(used)}, request is {binary(request)},"
+        f" has larger consumption of {resource}. "
+    )
 
 
 # Limits of a pod's own
@@ -59,7 +66,7 @@ def words(shortage: Shortage, pod: PodUse) -> str:
 
 def has_storage_limits(pod: Json) -> bool:
     """Whether its use of the disk must be measured at all."""
-    return bool(_sized(pod)) or STORAGE in resources.pod_total(pod, "limits")
+    return bool(_sized(pod)) or STORAGE in amounts.pod_limits(pod)
 
 
 def beyond_limits(use: PodUse) -> Eviction | None:
@@ -77,7 +84,7 @@ def _volume_words(use: PodUse) -> str:
 
 
 def _pod_words(use: PodUse) -> str:
-    limit = resources.pod_total(use.pod, "limits").get(STORAGE)
+    limit = amounts.pod_limits(use.pod).get(STORAGE)
     if limit and use.of(STORAGE) > limit:
         shown = binary(quantities.whole(limit))
         return f"Pod ephemeral local storage usage exceeds the total limit of containers {shown}. "

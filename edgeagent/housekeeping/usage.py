@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from edgeagent.pods import quantities, resources, specs
+from edgeagent.pods import amounts, quantities, specs
 from shared.objects import Json
 
 
@@ -41,11 +41,15 @@ class PodUse:
         return self.pids
 
     def requested(self, resource: str) -> int:
-        return quantities.whole(resources.pod_total(self.pod).get(resource, Fraction(0)))
+        return quantities.whole(amounts.pod_requests(self.pod).get(resource, Fraction(0)))
+
+    def requested_as_a_whole(self, resource: str) -> int:
+        """0 for a pod that asks by its containers only."""
+        return quantities.whole(amounts.of_pod(self.pod, "requests").get(resource, Fraction(0)))
 
     def container_request(self, name: str, resource: str) -> int:
         spec = specs.container_named(self.pod, name) or {}
-        return quantities.whole(resources.requested(spec).get(resource, Fraction(0)))
+        return quantities.whole(amounts.requested(spec).get(resource, Fraction(0)))
 
 
 def binary(amount: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import specs
+from edgeagent.pods import amounts, specs
 from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
 from edgeagent.pods.origins import HASH, made_with
 from edgeagent.pods.restarting import next_backoff
@@ -31,7 +31,7 @@ def absorb(view: PodView) -> PodFacts:
         observed = view.newest(name)
         if observed is not None and (said := view.live.words.get(observed.id)):
             observed = replace(observed, message=said)
-        known = _seen(facts.container(name), observed, container)
+        known = _seen(facts.container(name), observed, pod=view.pod, spec=container)
         if known is not None:
             facts = facts.with_container(name, _probed(known, view.live, container))
     attempts = [one.attempt for one in view.sandboxes]
@@ -44,12 +44,12 @@ def absorb(view: PodView) -> PodFacts:
 
 
 def _seen(
-    known: ContainerFacts | None, observed: Container | None, spec: Json
+    known: ContainerFacts | None, observed: Container | None, *, pod: Json, spec: Json
 ) -> ContainerFacts | None:
     if observed is None or (known and observed.attempt < known.attempt):
         return known and _with_end(known, _lost(known))
     if known is None or observed.attempt > known.attempt:
-        known = _begun(known, observed, spec)
+        known = _begun(known, observed, pod=pod, spec=spec)
     known = replace(known, image=observed.image, image_id=observed.image_ref or known.image_id)
     if observed.started_at:
         known = replace(known, started_at=observed.started_at)
@@ -58,7 +58,9 @@ def _seen(
     return known
 
 
-def _begun(known: ContainerFacts | None, observed: Container, spec: Json) -> ContainerFacts:
+def _begun(
+    known: ContainerFacts | None, observed: Container, *, pod: Json, spec: Json
+) -> ContainerFacts:
     """A container that the facts have not seen yet."""
     same_sandbox = known is not None and known.sandbox == observed.sandbox_id
     return ContainerFacts(
@@ -67,10 +69,10 @@ def _begun(known: ContainerFacts | None, observed: Container, spec: Json) -> Con
         sandbox=observed.sandbox_id,
         started_at=observed.started_at,
         previous=(known.ended or _lost(known)) if known else None,
-        backoff=next_backoff(known, spec, same_sandbox=same_sandbox) if known else 0,
+        backoff=next_backoff(pod, known, spec, same_sandbox=same_sandbox) if known else 0,
         started="startupProbe" not in spec,
         ready=False,
-        resources=made_with(observed, spec.get("resources") or {}),
+        resources=made_with(observed, amounts.given(pod, spec)),
         identity=observed.annotations.get(HASH, ""),
     )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 
 import structlog
 
-from edgeagent.pods import resizing, specs
+from edgeagent.pods import amounts, quantities, resizing, specs
 from edgeagent.pods.acting_start import Starting
 from edgeagent.pods.acting_stop import StoppingContainers
 from edgeagent.pods.actions import (
@@ -24,6 +25,7 @@ from edgeagent.pods.actions import (
     RemoveSandbox,
     RemoveVolumes,
     ResizeContainer,
+    ResizePod,
     RunPreStop,
     StartContainer,
     StartSandbox,
@@ -41,6 +43,7 @@ from edgeagent.pods.view import Trouble
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.clock import Clock
 from shared.errors import KubetideError, TemporaryError
+from shared.objects import Json
 
 log = structlog.get_logger()
 
@@ -123,6 +126,8 @@ class Acting:
                 await self._stopping.stop_container(pod, action)
             case ResizeContainer():
                 await self._resize(pod, action)
+            case ResizePod():
+                await self._resize_pod(pod)
             case _:
                 await self._clean(pod, action)
 
@@ -152,22 +157,43 @@ class Acting:
         await self._observer.see(pod, pod.home_of(container_id))
 
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
-        spec = pod.spec_of(action.name)
-        resources = self._materials.resources(pod.pod, spec)
-        await self._check_usage(pod, action, resources.memory_limit_bytes)
-        await self._materials.limit_pod(pod.pod, only_wider=True)
+        whole, spec = pod.pod, pod.spec_of(action.name)
+        resources = self._materials.resources(whole, spec)
+        await self._check_usage(pod, whole)
+        await self._check_usage_of_one(pod, action, resources.memory_limit_bytes)
+        await self._materials.limit_pod(whole, only_wider=True)
         await self._runtime.update_resources(action.container_id, resources)
         await self._materials.limit_pod(pod.pod)
         known = pod.facts.container(action.name)
         if known is not None and known.id == action.container_id:
-            resized = replace(known, resources=spec.get("resources") or {})
+            resized = replace(known, resources=amounts.given(whole, spec))
             pod.facts = pod.facts.with_container(action.name, resized)
 
-    async def _check_usage(self, pod: LivePod, action: ResizeContainer, limit: int) -> None:
+    async def _resize_pod(self, pod: LivePod) -> None:
+        whole = pod.pod
+        await self._check_usage(pod, whole)
+        if trouble := await self._materials.limit_pod(whole):
+            raise TemporaryError(f"failed to set the limits of the pod: {trouble}")
+        pod.facts = replace(pod.facts, resources=resizing.as_a_whole(whole))
+
+    async def _check_usage(self, pod: LivePod, whole: Json) -> None:
         """A kernel would kill for memory what uses more than a limit that became lower."""
+        limit = quantities.whole(amounts.whole_limit(whole, "memory"))
+        if not limit or pod.facts.resources == resizing.as_a_whole(whole):
+            return
+        ids = {one.id for one in pod.containers()}
+        stats = await self._runtime.stats()
+        used = sum(one.memory_usage_bytes for one in stats if one.container_id in ids)
+        if used > limit:
+            raise TemporaryError(
+                f"attempting to set pod memory limit ({limit}) below current usage ({used})"
+            )
+
+    async def _check_usage_of_one(self, pod: LivePod, action: ResizeContainer, limit: int) -> None:
+        """The same of one container."""
         known = pod.facts.container(action.name)
         before = {"name": action.name, "resources": known.resources if known else {}}
-        had = self._materials.resources(pod.pod, before).memory_limit_bytes
+        had = quantities.whole(amounts.of(before, "limits").get("memory", Fraction(0)))
         if not limit or 0 < had <= limit:
             return
         for one in await self._runtime.stats():
@@ -207,7 +233,7 @@ class Acting:
         elif isinstance(action, StartSandbox):
             words = f"{_BEGINNINGS[SANDBOX_FAILED]}{error}"
             pod.events.record(warning(SANDBOX_FAILED, words))
-        elif isinstance(action, ResizeContainer):
+        elif isinstance(action, (ResizeContainer, ResizePod)):
             pod.events.record(resizing.failed(pod.pod, str(error)))
         elif isinstance(action, StartContainer):
             pod.events.record(warning("Failed", f"Error: {error}", field_path=path))

@@ -107,6 +107,15 @@ class ResizeContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizePod:
+    """New limits and shares for what all containers of a running pod have together."""
+
+    @property
+    def slot(self) -> str:
+        return "resize/pod"
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveContainer:
     container_id: str
 
@@ -160,6 +169,7 @@ Action = (
     | RunPreStop
     | StopContainer
     | ResizeContainer
+    | ResizePod
     | RemoveContainer
     | StopSandbox
     | RemoveSandbox

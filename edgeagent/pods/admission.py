@@ -10,7 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
 
-from edgeagent.pods import nodeaffinity, quantities, resources, security, specs, userids
+from edgeagent.pods import (
+    amounts,
+    nodeaffinity,
+    quantities,
+    resources,
+    security,
+    specs,
+    userids,
+)
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.supported import unsupported
 from edgeagent.pods.view import Refusal
@@ -165,7 +173,7 @@ def _room(pod: Json, others: list[Json], node: NodeFacts) -> Refusal | None:
     if not missing:
         return None
     name = next(iter(missing))
-    taken, wanted = _taken(others), {"pods": Fraction(1), **resources.pod_total(pod)}
+    taken, wanted = _taken(others), {"pods": Fraction(1), **amounts.pod_requests(pod)}
     capacity = node.allocatable.get(name, Fraction(0))
     return out_of(name, wanted[name], taken[name], capacity=capacity)
 
@@ -174,7 +182,7 @@ def shortage(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Fr
     """How much of each resource is missing for the pod to fit."""
     taken, room = _taken(others), node.allocatable
     missing = {}
-    for name, amount in {"pods": Fraction(1), **resources.pod_total(pod)}.items():
+    for name, amount in {"pods": Fraction(1), **amounts.pod_requests(pod)}.items():
         known = name in room or (name not in _LIMITED and name != "pods")
         over = amount + taken[name] - room.get(name, Fraction(0))
         if known and amount > 0 and over > 0:
@@ -186,7 +194,7 @@ def _taken(others: Iterable[Json]) -> defaultdict[str, Fraction]:
     taken: defaultdict[str, Fraction] = defaultdict(Fraction)
     for other in others:
         taken["pods"] += 1
-        for name, amount in resources.pod_total(other).items():
+        for name, amount in amounts.pod_requests(other).items():
             taken[name] += amount
     return taken
 

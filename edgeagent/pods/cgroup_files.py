@@ -1,7 +1,7 @@
 """Writes what cgroups of pods should have into the kernel's files, and removes those that are over.
 
 A cgroup appears with its pod's sandbox, made by the runtime; here nothing is ever made. Only what
-differs is written. Nothing fails because of it: a pod that could not be limited as a whole still
+differs is written. No start fails because of it: a pod that could not be limited as a whole still
 has the limits of its containers, and the log says so. Blocking. Called by ``materials.py`` only.
 """
 
@@ -21,12 +21,18 @@ class CgroupFiles:
     def __init__(self, top: Path = Path("/sys/fs/cgroup")) -> None:
         self._top = top
 
-    def apply(self, wanted: Mapping[str, Settings], *, only_wider: bool = False) -> None:
-        """``only_wider`` before containers grow; what shrinks follows when they have shrunk."""
-        for path, settings in wanted.items():
-            for setting, value in settings.items():
-                controller, _, name = setting.rpartition("/")
-                self._write(self._top / controller / path.lstrip("/") / name, value, only_wider)
+    def apply(self, wanted: Mapping[str, Settings], *, only_wider: bool = False) -> str:
+        """``only_wider`` before containers grow; what shrinks follows when they have shrunk.
+
+        Answers what the kernel did not take and why; empty when all is as it should be.
+        """
+        troubles = [
+            self._write(self._top / controller / path.lstrip("/") / name, value, only_wider)
+            for path, settings in wanted.items()
+            for setting, value in settings.items()
+            for controller, _, name in [setting.rpartition("/")]
+        ]
+        return "; ".join(filter(None, troubles))
 
     def remove(self, path: str, *, version: int) -> None:
         """Idempotent; a cgroup that still has something in it stays."""
@@ -40,12 +46,14 @@ class CgroupFiles:
             except OSError as error:
                 log.debug("cgroup not removed", path=str(folder), error=str(error))
 
-    def _write(self, file: Path, value: str, only_wider: bool) -> None:
+    def _write(self, file: Path, value: str, only_wider: bool) -> str:
         try:
             now = file.read_text().strip()
             if now != value and (not only_wider or is_wider(value, now)):
                 file.write_text(value)
         except FileNotFoundError:
-            return
+            return ""
         except OSError as error:
             log.warning("cgroup not limited", file=str(file), value=value, error=str(error))
+            return f"{file.name} = {value}: {error.strerror or error}"
+        return ""

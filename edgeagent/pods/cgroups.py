@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from edgeagent.pods import quantities, resources, specs
+from edgeagent.pods import amounts, quantities, resources, specs
+from edgeagent.pods.amounts import Amounts
 from edgeagent.pods.nodefacts import NodeFacts
 from shared.objects import Json
 
@@ -34,7 +35,7 @@ def settings(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Se
     version, driver = node.cgroup_version, node.cgroup_driver
     found = {path(["kubepods"], driver): _shares(node.allocatable.get("cpu"), version)}
     found |= _class_settings(pod, [pod, *others], node)
-    found[parent(pod, driver)] = of_pod(pod, version)
+    found[parent(pod, driver)] = of_pod(pod, node)
     return {where: wanted for where, wanted in found.items() if wanted}
 
 
@@ -43,12 +44,11 @@ def left_behind(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str,
     return _class_settings(pod, others, node) if _above(pod)[1:] == ["burstable"] else {}
 
 
-def of_pod(pod: Json, version: int) -> Settings:
-    """Limits only where every container has one: else the pod as a whole has none."""
-    cpu = resources.pod_total(pod).get("cpu", Fraction(0))
-    quota = _whole_limit(pod, "cpu")
-    memory = quantities.whole(_whole_limit(pod, "memory"))
-    period = str(resources.PERIOD)
+def of_pod(pod: Json, node: NodeFacts) -> Settings:
+    """Limits where the pod has one as a whole, or every container has one: else there is none."""
+    version, period = node.cgroup_version, str(resources.PERIOD)
+    quota = amounts.whole_limit(pod, "cpu")
+    memory = quantities.whole(amounts.whole_limit(pod, "memory"))
     most = str(resources.quota(quota)) if quota else ""
     if version == 2:
         limits = {
@@ -61,7 +61,24 @@ def of_pod(pod: Json, version: int) -> Settings:
             "cpu/cpu.cfs_quota_us": most or "-1",
             "memory/memory.limit_in_bytes": str(memory or -1),
         }
-    return {**_shares(cpu, version), **limits}
+    asked = amounts.pod_requests(pod)
+    shares = _shares(asked.get("cpu", Fraction(0)), version)
+    return {**shares, **limits, **_hugepages(asked, node)}
+
+
+def _hugepages(asked: Amounts, node: NodeFacts) -> Settings:
+    """Used and reserved pages both: of huge pages, nobody gets more than was asked for."""
+    parts = (
+        ("max", "rsvd.max")
+        if node.cgroup_version == 2
+        else ("limit_in_bytes", "rsvd.limit_in_bytes")
+    )
+    folder = "" if node.cgroup_version == 2 else "hugetlb/"
+    return {
+        f"{folder}hugetlb.{size}.{part}": str(amount)
+        for size, amount in resources.hugepages(asked, node).items()
+        for part in parts
+    }
 
 
 def weight(shares: int) -> int:
@@ -97,7 +114,7 @@ def _class_settings(pod: Json, pods: Iterable[Json], node: NodeFacts) -> dict[st
 def _asked(pods: Iterable[Json]) -> Fraction:
     """By all Burstable pods together."""
     asked = (
-        resources.pod_total(one).get("cpu", Fraction(0))
+        amounts.pod_requests(one).get("cpu", Fraction(0))
         for one in pods
         if resources.qos_class(one) == "Burstable"
     )
@@ -109,13 +126,6 @@ def _shares(cpu: Fraction | None, version: int) -> Settings:
         return {}
     shares = resources.shares(cpu)
     return {"cpu.weight": str(weight(shares))} if version == 2 else {"cpu/cpu.shares": str(shares)}
-
-
-def _whole_limit(pod: Json, name: str) -> Fraction:
-    containers = [*specs.inits(pod), *specs.mains(pod)]
-    if not all(resources.amounts(one, "limits").get(name) for one in containers):
-        return Fraction(0)
-    return resources.pod_total(pod, "limits").get(name, Fraction(0))
 
 
 def _slices(names: list[str]) -> str:

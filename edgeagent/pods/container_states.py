@@ -7,7 +7,7 @@ mounts only that is said which the hub cannot tell from the spec. The other part
 
 from __future__ import annotations
 
-from edgeagent.pods import restarting, specs, stamps
+from edgeagent.pods import amounts, restarting, specs, stamps
 from edgeagent.pods.facts import ContainerFacts, Termination
 from edgeagent.pods.view import Moment, PodView, Trouble
 from edgeagent.pods.volumes import recursive
@@ -39,7 +39,7 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
     if known is not None:
         status["containerID"] = f"{view.node.runtime_name}://{known.id}"
         given = known.resources if "running" in state else container.get("resources") or {}
-        status.update(_resources(container, given))
+        status.update(_resources(view.pod, container, given))
     return status
 
 
@@ -129,13 +129,17 @@ def _is_ready(view: PodView, container: Json, state: Json) -> bool:
     return "running" in state and known is not None and known.ready
 
 
-def _resources(container: Json, given: Json) -> Json:
+def _resources(pod: Json, container: Json, given: Json) -> Json:
     """What a running container has and another would get, and what it was granted.
 
-    They differ while a resize is carried out; nothing when nothing was asked for.
+    They differ while a resize is carried out; nothing when nothing was asked for. What it has of a
+    pod that asks as a whole is not said of a container that asks for nothing of the kind.
     """
-    if not given:
+    own = container.get("resources") or {}
+    shown = own if amounts.asks_as_a_whole(pod) else given
+    resources = {kind: given[kind] for kind in ("limits", "requests") if given.get(kind)}
+    resources = {kind: found for kind, found in resources.items() if kind in shown}
+    if not resources:
         return {}
-    resources = {key: given[key] for key in ("limits", "requests") if key in given}
-    granted = (container.get("resources") or {}).get("requests")
+    granted = own.get("requests")
     return {"resources": resources, **({"allocatedResources": granted} if granted else {})}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeagent.pods import specs
+from edgeagent.pods import amounts, specs
 from edgeagent.pods.expansion import expand
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.origins import HASH, RESOURCES
@@ -101,7 +101,7 @@ def container_annotations(
         TERMINATION_PATH: termination_path(container),
         TERMINATION_POLICY: container.get("terminationMessagePolicy") or "File",
         TYPE: _kind(pod, container["name"]),
-        RESOURCES: _compact(container.get("resources") or {}),
+        RESOURCES: _compact(amounts.given(pod, container)),
         POD_GRACE: str(specs.grace_of(pod)),
     }
     if file:

@@ -117,7 +117,8 @@ def _from_origin(origin: Json, container: Json, around: Surroundings) -> str | N
         path = str(ref.get("fieldPath"))
         return fieldrefs.field_value(around.pod, path, node=around.node, ips=around.ips)
     if (ref := origin.get("resourceFieldRef")) is not None:
-        return fieldrefs.resource_value(ref, _named(ref, container, around), node=around.node)
+        named = _named(ref, container, around)
+        return fieldrefs.resource_value(ref, named, pod=around.pod, node=around.node)
     if (ref := origin.get("configMapKeyRef")) is not None:
         return _key("ConfigMap", ref, around)
     if (ref := origin.get("secretKeyRef")) is not None:

@@ -50,7 +50,7 @@ class ContainerFacts:
     """The startup probe succeeded, or there is none."""
     ready: bool = False
     resources: Json = field(default_factory=dict)
-    """As it was started or last resized with."""
+    """As it was started or last resized with (``amounts.given``)."""
     identity: str = ""
     """Of the spec that it was started with (``specs.identity``); empty = not known."""
 
@@ -113,6 +113,8 @@ class PodFacts:
     resize: PendingResize | None = None
     resizing: int = 0
     """Generation of the resize that was granted and has not reached all containers; 0 = none."""
+    resources: Json = field(default_factory=dict)
+    """``spec.resources`` that the pod's cgroup was last given, by a start or by a resize."""
     restarting_all: bool = False
     """Every container is being stopped in order to begin anew."""
     released: bool = False

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from edgeagent.pods import quantities, specs
+from edgeagent.pods import amounts, quantities, specs
 from edgeagent.pods.nodefacts import NodeFacts
 from shared.objects import Json
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 _IS_CPU = "cpu"
+_OF_THE_NODE = ("cpu", "memory", "ephemeral-storage")
+"""What a container without a limit can take all of; huge pages are not among it."""
 
 
 def field_value(pod: Json, path: str, *, node: NodeFacts, ips: tuple[str, ...]) -> str:
@@ -41,29 +43,32 @@ def field_value(pod: Json, path: str, *, node: NodeFacts, ips: tuple[str, ...]) 
     return str(values[path])
 
 
-def resource_value(ref: Json, container: Json, *, node: NodeFacts) -> str:
+def resource_value(ref: Json, container: Json, *, pod: Json, node: NodeFacts) -> str:
     """``limits.cpu`` and the like in units of the divisor, rounded up.
 
-    A limit that is not set, or is zero, is what the node has; a request that is not set is the
-    limit that was.
+    A limit that is not set, or is zero, is the pod's as a whole, else what the node has; a request
+    that is not set is the limit that was.
     """
     kind, _, resource = str(ref.get("resource", "")).partition(".")
-    if kind not in ("limits", "requests") or not resource:
+    known = resource in _OF_THE_NODE or resource.startswith(amounts.HUGEPAGES)
+    if kind not in ("limits", "requests") or not known:
         raise ValueError(f"unsupported container resource : {ref.get('resource')}")
-    amount = _amount(container.get("resources") or {}, kind, resource=resource, node=node)
+    if kind == "requests":
+        amount = amounts.requested(container).get(resource, Fraction(0))
+    else:
+        amount = _limit(container, resource, pod=pod, node=node)
     divisor = quantities.parse(ref.get("divisor") or "1") or Fraction(1)
     if resource == _IS_CPU:
         return str(quantities.whole(Fraction(quantities.milli(amount), quantities.milli(divisor))))
     return str(quantities.whole(Fraction(quantities.whole(amount), quantities.whole(divisor))))
 
 
-def _amount(resources: Json, kind: str, *, resource: str, node: NodeFacts) -> Fraction:
-    limit = (resources.get("limits") or {}).get(resource)
-    chosen = limit if kind == "limits" else (resources.get("requests") or {}).get(resource, limit)
-    amount = quantities.parse(chosen) if chosen is not None else Fraction(0)
-    if kind == "limits" and not amount:
-        return node.allocatable.get(resource, Fraction(0))
-    return amount
+def _limit(container: Json, resource: str, *, pod: Json, node: NodeFacts) -> Fraction:
+    own = amounts.of(container, "limits").get(resource, Fraction(0))
+    if own or resource not in _OF_THE_NODE:
+        return own
+    whole_node = node.allocatable.get(resource, Fraction(0))
+    return amounts.limits(pod, container).get(resource) or whole_node
 
 
 def _lines(values: Json) -> str:

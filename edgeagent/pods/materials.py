@@ -204,10 +204,12 @@ class PodMaterials:
             record(event)
         return container_config(pod, container, attempt=attempt, node=self._node, prepared=prepared)
 
-    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:
-        if files := self._cgroup_files:
-            wanted = cgroups.settings(pod, self._beside(specs.uid_of(pod)), self._node)
-            await self._offload(lambda: files.apply(wanted, only_wider=only_wider))
+    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> str:
+        files = self._cgroup_files
+        if files is None:
+            return ""
+        wanted = cgroups.settings(pod, self._beside(specs.uid_of(pod)), self._node)
+        return str(await self._offload(lambda: files.apply(wanted, only_wider=only_wider)))
 
     def awaits_services(self, pod: Json) -> bool:
         return servicevars.are_awaited(pod, self._sources)

@@ -6,7 +6,7 @@ probe failed, its spec changed, or its sandbox is gone. Called by ``planning.pla
 
 from __future__ import annotations
 
-from edgeagent.pods import resizing, restarting, specs
+from edgeagent.pods import amounts, resizing, restarting, specs
 from edgeagent.pods.actions import (
     EnsureImage,
     PrepareVolumes,
@@ -15,6 +15,7 @@ from edgeagent.pods.actions import (
     RemoveSandbox,
     RemoveVolumes,
     ResizeContainer,
+    ResizePod,
     StartContainer,
     StartSandbox,
     StopSandbox,
@@ -135,8 +136,10 @@ def _tend_running(draft: Draft) -> None:
         cause = _cause_to_stop(draft.view, observed, spec=spec, known=known)
         if cause:
             _stop(draft, observed, cause)
-        elif _is_resized(draft.view.pod, spec, known):
+        elif resizing.is_resized(draft.view.pod, spec, known):
             draft.act(ResizeContainer(spec["name"], observed.id))
+    if resizing.only_the_pod_is_left(draft.view):
+        draft.act(ResizePod())
 
 
 def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: ContainerFacts) -> str:
@@ -144,7 +147,7 @@ def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: Con
         return "unknown"
     if known.killed in restarting.REPLACED:
         return known.killed
-    resized = _is_resized(view.pod, spec, known) and _resize_restarts(spec, known)
+    resized = resizing.is_resized(view.pod, spec, known) and _resize_restarts(view.pod, spec, known)
     if specs.runs_once(view.pod, spec):
         return "resize" if resized else known.killed
     ran_as = observed.annotations.get(HASH)
@@ -155,15 +158,9 @@ def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: Con
     return view.live.unhealthy.get(observed.id) or known.killed
 
 
-def _is_resized(pod: Json, spec: Json, known: ContainerFacts) -> bool:
-    """Resources of ephemeral containers cannot be named, nor changed."""
-    changed = known.resources != (spec.get("resources") or {})
-    return changed and any(spec is one for one in resizing.resizable(pod))
-
-
-def _resize_restarts(spec: Json, known: ContainerFacts) -> bool:
+def _resize_restarts(pod: Json, spec: Json, known: ContainerFacts) -> bool:
     """Whether a resource that changed has the resize policy RestartContainer."""
-    new = spec.get("resources") or {}
+    new = amounts.given(pod, spec)
     policies = {
         one.get("resourceName"): one.get("restartPolicy") for one in spec.get("resizePolicy") or ()
     }

@@ -11,13 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeagent.pods import specs
-from edgeagent.pods.actions import EnsureImage, ResizeContainer, RunPreStop, StartContainer
+from edgeagent.pods.actions import (
+    EnsureImage,
+    ResizeContainer,
+    ResizePod,
+    RunPreStop,
+    StartContainer,
+)
 from edgeagent.pods.draft import Draft
 from edgeagent.pods.restarting import SHUTDOWN
 from edgeagent.pods.view import PodView
 from edgeagent.runtime.port import Container
 
-_STARTING = (EnsureImage, ResizeContainer)
+_STARTING = (EnsureImage, ResizeContainer, ResizePod)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,8 +133,11 @@ class Materials(Protocol):
 
     def resources(self, pod: Json, container: Json) -> Resources: ...
 
-    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:
-        """What its containers may use together; ``only_wider`` before one of them gets more."""
+    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> str:
+        """What its containers may use together; ``only_wider`` before one of them gets more.
+
+        Answers what of it could not be done; empty for nothing.
+        """
         ...
 
     async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from fractions import Fraction
 
-from edgeagent.pods import admission, quantities, resources, specs
+from edgeagent.pods import admission, amounts, quantities, resources, specs
+from edgeagent.pods.amounts import Amounts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.resources import Amounts
 from edgeagent.pods.view import Eviction, Refusal
 from shared.objects import Json
 
@@ -113,7 +113,7 @@ def _less(missing: Amounts, pods: Iterable[Json]) -> dict[str, Fraction]:
 
 
 def _requests(pod: Json) -> dict[str, Fraction]:
-    return {**resources.pod_total(pod), "pods": Fraction(1)}
+    return {**amounts.pod_requests(pod), "pods": Fraction(1)}
 
 
 def _shown(name: str, amount: Fraction) -> int:

@@ -21,6 +21,8 @@ _SUFFIXES = {
     **{suffix: Fraction(1000**power) for power, suffix in enumerate("kMGTPE", start=1)},
     **{f"{suffix}i": Fraction(1024**power) for power, suffix in enumerate("KMGTPE", start=1)},
 }
+_DECIMAL = ("", "k", "M", "G", "T", "P", "E")
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _LONGEST = 64
 _LARGEST_EXPONENT = 30
 
@@ -53,6 +55,20 @@ def _factor(suffix: str, text: object) -> Fraction:
 def whole(amount: Fraction) -> int:
     """Rounded away from zero, as Kubernetes rounds."""
     return math.ceil(amount) if amount > 0 else math.floor(amount)
+
+
+def text(amount: Fraction, *, binary: bool) -> str:
+    """As Kubernetes writes it back: the largest suffix that leaves nothing over; thousandths are
+    the finest. ``binary`` for bytes, where they are of 1024."""
+    thousandths = milli(amount)
+    if thousandths % 1000:
+        return f"{thousandths}m"
+    number = thousandths // 1000
+    suffixes, factor = (_BINARY, 1024) if binary and number % 1024 == 0 else (_DECIMAL, 1000)
+    power = 0
+    while number and number % factor == 0 and power < len(suffixes) - 1:
+        number, power = number // factor, power + 1
+    return f"{number}{suffixes[power]}"
 
 
 def milli(amount: Fraction) -> int:

@@ -3,7 +3,8 @@
 A pod goes by the resources that were allocated to it: those of the body in its facts. A body that
 asks for others gets them if there is room; if not, the pod goes on with what it has, and says so
 (condition PodResizePending: Deferred is asked again, Infeasible can never be). What is allocated
-but not yet so in every container is in progress. The words are a kubelet's.
+but not yet so in every container, and in the cgroup of the pod, is in progress. The words are a
+kubelet's.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 
-from edgeagent.pods import admission, quantities, resources, specs
-from edgeagent.pods.facts import PendingResize, PodFacts
+from edgeagent.pods import admission, amounts, quantities, resources, specs
+from edgeagent.pods.actions import StartContainer
+from edgeagent.pods.facts import ContainerFacts, PendingResize, PodFacts
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.podevents import PodEvent, normal, warning
 from edgeagent.pods.view import PodView, Refusal
@@ -32,8 +34,21 @@ def resizable(pod: Json) -> list[Json]:
     return [*specs.mains(pod), *specs.inits(pod)]
 
 
+def is_resized(pod: Json, spec: Json, known: ContainerFacts) -> bool:
+    """Resources of ephemeral containers cannot be named, nor changed."""
+    changed = known.resources != amounts.given(pod, spec)
+    return changed and any(spec is one for one in resizable(pod))
+
+
+def as_a_whole(pod: Json) -> Json:
+    """What the pod asks for beside its containers."""
+    return pod["spec"].get("resources") or {}
+
+
 def differs(allocated: Json, asked: Json) -> bool:
-    """Whether a container that both have asks for other resources."""
+    """Whether the pod as a whole, or a container that both have, asks for other resources."""
+    if as_a_whole(allocated) != as_a_whole(asked):
+        return True
     before = {one["name"]: one.get("resources") or {} for one in resizable(allocated)}
     return any(
         before.get(one["name"], asked_for) != asked_for
@@ -47,16 +62,18 @@ def with_resources_of(allocated: Json, asked: Json) -> Json:
     before = {one["name"]: one.get("resources") for one in resizable(allocated)}
 
     def kept(container: Json) -> Json:
-        if container["name"] not in before:
-            return container
-        others = {name: part for name, part in container.items() if name != "resources"}
-        had = before[container["name"]]
-        return others if had is None else {**others, "resources": had}
+        name = container["name"]
+        return _sized(container, before[name]) if name in before else container
 
     spec = {**asked["spec"], "containers": [kept(one) for one in specs.mains(asked)]}
     if inits := specs.inits(asked):
         spec["initContainers"] = [kept(one) for one in inits]
-    return {**asked, "spec": spec}
+    return {**asked, "spec": _sized(spec, allocated["spec"].get("resources"))}
+
+
+def _sized(owner: Json, resources: Json | None) -> Json:
+    others = {name: part for name, part in owner.items() if name != "resources"}
+    return others if resources is None else {**others, "resources": resources}
 
 
 def refusal(
@@ -64,7 +81,7 @@ def refusal(
 ) -> Refusal | None:
     """Why the pod cannot have what it asks for, now or ever. Nobody is refused asking for less."""
     try:
-        had, wants = resources.pod_total(allocated), resources.pod_total(asked)
+        had, wants = amounts.pod_requests(allocated), amounts.pod_requests(asked)
     except quantities.BadQuantity as error:
         return Refusal(INFEASIBLE, str(error))
     more = [
@@ -77,7 +94,7 @@ def refusal(
             return Refusal(INFEASIBLE, _too_much(name, wants[name], node.allocatable[name]))
     used: Counter[str] = Counter()
     for other in others:
-        used.update(resources.pod_total(other))
+        used.update(amounts.pod_requests(other))
     for name in more:
         taken, room = Fraction(used[name]), node.allocatable[name]
         if wants[name] + taken > room:
@@ -121,19 +138,39 @@ def failed(pod: Json, error: str) -> PodEvent:
 def settled(view: PodView) -> PodFacts:
     """The facts, without a resize that has reached every container."""
     facts = view.facts
-    if not facts.resizing or _in_progress(view):
-        return facts
-    return replace(facts, resizing=0)
+    if not _has_begun(view):
+        facts = replace(facts, resources=as_a_whole(view.pod))
+    in_progress = _resized_containers(view) or facts.resources != as_a_whole(view.pod)
+    return facts if in_progress or not facts.resizing else replace(facts, resizing=0)
 
 
-def _in_progress(view: PodView) -> bool:
+def only_the_pod_is_left(view: PodView) -> bool:
+    """Whether the pod's cgroup must be brought in step: after its containers, that none of them
+    ever has more than all together, and after a start that may still write what was before."""
+    if view.facts.resources == as_a_whole(view.pod) or not _has_begun(view):
+        return False
+    return not _resized_containers(view) and not _is_being_started(view)
+
+
+def _has_begun(view: PodView) -> bool:
+    """Something runs, or is being started, that what the pod has as a whole was given for."""
+    runs = any(one.ended is None for one in view.facts.containers.values())
+    return runs or any(isinstance(one, StartContainer) for one in view.live.under_way)
+
+
+def _is_being_started(view: PodView) -> bool:
+    return any(view.is_starting(one) for one in view.live.under_way)
+
+
+def _resized_containers(view: PodView) -> bool:
+    """Whether one has not yet got what is its own now."""
     for spec in resizable(view.pod):
         known = view.facts.container(spec["name"])
         if known is None:
             continue
         if known.ended is not None and known.killed == "resize":
             return True
-        if known.ended is None and known.resources != (spec.get("resources") or {}):
+        if known.ended is None and is_resized(view.pod, spec, known):
             return True
     return False
 
@@ -165,6 +202,8 @@ def _words(what: str, pod: Json, *, error: str = "") -> str:
         ]
 
     summary: Json = {}
+    if whole := as_a_whole(pod):
+        summary["resources"] = whole
     if inits := specs.inits(pod):
         summary["initContainers"] = listed(inits)
     summary["containers"] = listed(specs.mains(pod))

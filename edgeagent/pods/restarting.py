@@ -8,7 +8,7 @@ crash and does not wait.
 
 from __future__ import annotations
 
-from edgeagent.pods import specs
+from edgeagent.pods import amounts, specs
 from edgeagent.pods.facts import ContainerFacts
 from edgeagent.pods.view import PodView
 from shared.objects import Json
@@ -73,9 +73,9 @@ def rule_for(container: Json, exit_code: int) -> Json | None:
     return None
 
 
-def is_another(known: ContainerFacts, spec: Json) -> bool:
+def is_another(pod: Json, known: ContainerFacts, spec: Json) -> bool:
     """Whether the spec asks for another image or size than that which ran: it may do better."""
-    resized = known.resources != (spec.get("resources") or {})
+    resized = known.resources != amounts.given(pod, spec)
     return resized or known.identity not in ("", specs.identity(spec))
 
 
@@ -85,16 +85,16 @@ def delay_after(view: PodView, spec: Json, known: ContainerFacts) -> int:
     lost_with_sandbox = sandbox is None or sandbox.id != known.sandbox
     if lost_with_sandbox or known.killed in REPLACED | {SHUTDOWN} or _ran_well(known):
         return 0
-    return 0 if is_another(known, spec) else known.backoff
+    return 0 if is_another(view.pod, known, spec) else known.backoff
 
 
-def next_backoff(known: ContainerFacts, spec: Json, *, same_sandbox: bool) -> int:
+def next_backoff(pod: Json, known: ContainerFacts, spec: Json, *, same_sandbox: bool) -> int:
     """The back-off of the container that follows ``known``: what its own end will wait for."""
     if known.killed in REPLACED:
         return 0
     if not same_sandbox or known.killed == SHUTDOWN:
         return known.backoff
-    if known.backoff == 0 or _ran_well(known) or is_another(known, spec):
+    if known.backoff == 0 or _ran_well(known) or is_another(pod, known, spec):
         return FIRST_BACKOFF
     return min(known.backoff * 2, MOST_BACKOFF)
 

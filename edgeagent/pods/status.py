@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import specs, stamps
+from edgeagent.pods import amounts, specs, stamps
 from edgeagent.pods.conditions import as_json, tracked, verdicts
 from edgeagent.pods.container_states import container_statuses
 from edgeagent.pods.facts import Condition, Stopping
@@ -67,11 +67,33 @@ def _status(
         **_addresses(view),
         "containerStatuses": mains,
     }
+    if amounts.asks_as_a_whole(pod):
+        status.update(_as_a_whole(view))
     if inits:
         status["initContainerStatuses"] = inits
     if ephemerals:
         status["ephemeralContainerStatuses"] = ephemerals
     return status, times
+
+
+def _as_a_whole(view: PodView) -> Json:
+    """What the pod's cgroup has, and what the pod was granted: they differ while a resize is
+    carried out. Of a pod that asks as a whole only; of others the containers say it."""
+    pod = view.pod
+    has = {**pod, "spec": {**pod["spec"], "resources": view.facts.resources}}
+    limits = {
+        name: amount
+        for name, amount in amounts.pod_limits(has).items()
+        if name not in ("cpu", "memory") or amounts.whole_limit(has, name)
+    }
+    resources = {
+        "requests": amounts.as_json(amounts.pod_requests(has)),
+        "limits": amounts.as_json(limits),
+    }
+    return {
+        "resources": {kind: found for kind, found in resources.items() if found},
+        "allocatedResources": amounts.as_json(amounts.pod_requests(pod)),
+    }
 
 
 def _head(view: PodView, now: Moment, stopping: Stopping | None, *, terminal: bool) -> Json:

@@ -93,7 +93,10 @@ TABLE: dict[str, dict[str, Field]] = {
         "hostUsers": yes("flag", "false needs a runtime with user namespaces"),
         "schedulingGates": idle("any", _SCHEDULER),
         "resourceClaims": no("any", "dynamic resource allocation is not supported on edge nodes"),
-        "resources": no("Resources", "pod-level resources are not supported on edge nodes yet"),
+        "resources": yes(
+            "Resources",
+            "cpu, memory and huge pages of the pod as a whole; resized in place as well",
+        ),
         "hostnameOverride": yes("text"),
         "workloadRef": idle("any", _SCHEDULER),
         "schedulingGroup": idle("any", _SCHEDULER),

@@ -100,6 +100,30 @@ async def test_a_running_pod_is_resized_and_waits_for_room(
         assert reason in text
 
 
+async def test_a_pod_is_resized_as_a_whole(system: System, kubectl: Kubectl) -> None:
+    """The API server lets it through only to a node that declares that it can do it."""
+    made = pod("whole", node=system.node, command=("sleep", "3600"))
+    limits = {"cpu": "100m", "memory": "64Mi"}
+    made["spec"]["resources"] = {"limits": limits, "requests": {"cpu": "50m"}}
+    await system.create(PODS, made)
+    before = await until(kubectl, "whole", runs)
+    requests = {"cpu": "50m", "memory": "64Mi"}
+    assert before["spec"]["resources"] == {"limits": limits, "requests": requests}
+    assert before["status"]["qosClass"] == "Burstable"
+    assert before["status"]["resources"] == before["spec"]["resources"]
+    assert before["status"]["allocatedResources"] == requests
+    asked = {"spec": {"resources": {"limits": {"cpu": "200m", "memory": "96Mi"}}}}
+    kubectl("patch", "pod", "whole", "--subresource", "resize", "--patch", json.dumps(asked))
+    after = await until(
+        kubectl,
+        "whole",
+        lambda pod: pod["status"]["resources"]["limits"] == asked["spec"]["resources"]["limits"],
+    )
+    assert after["status"]["allocatedResources"] == requests
+    (status,) = after["status"]["containerStatuses"]
+    assert status["containerID"] == before["status"]["containerStatuses"][0]["containerID"]
+
+
 async def test_a_pod_that_is_being_deleted_has_observed_the_generation_of_its_deletion(
     system: System, kubectl: Kubectl
 ) -> None:

@@ -51,6 +51,18 @@ def test_critical_and_static_pods_are_never_evicted() -> None:
     assert order(critical, static, use("web", 0)) == ["web"]
 
 
+def test_a_pod_that_asks_as_a_whole_is_judged_as_a_whole() -> None:
+    low = use("low", 60 * MIB, request="10Mi")
+    low.pod["spec"]["resources"] = {"requests": {"memory": "100Mi"}}
+    high = use("high", 60 * MIB, request="100Mi", priority=1)
+    high.pod["spec"]["resources"] = {"requests": {"memory": "50Mi"}}
+    assert order(low, high) == ["high", "low"]
+    (shortage,) = met({"memory.available": Room(1 << 30, 51200)})
+    assert words(shortage, high).endswith(
+        "Pod high was using 60Mi, request is 50Mi, has larger consumption of memory. "
+    )
+
+
 pods = st.lists(
     st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(-3, 3), st.integers(0, 1)).map(
         lambda it: (it[0], it[1], it[2] + it[3] * CRITICAL_PRIORITY)

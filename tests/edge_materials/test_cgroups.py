@@ -64,9 +64,9 @@ def test_shares_become_the_weights_that_runtimes_make_of_them(shares: int, weigh
 
 def test_a_pod_with_one_container_without_limits_has_none_as_a_whole() -> None:
     free = {"resources": {"limits": {"memory": "1Mi"}}}
-    assert cgroups.of_pod(limited(free=free), 1)["cpu/cpu.cfs_quota_us"] == "-1"
-    assert cgroups.of_pod(limited(free=free), 1)["memory/memory.limit_in_bytes"] == str(65 << 20)
-    assert cgroups.of_pod(limited(free={}), 2) == {
+    assert cgroups.of_pod(limited(free=free), V1)["cpu/cpu.cfs_quota_us"] == "-1"
+    assert cgroups.of_pod(limited(free=free), V1)["memory/memory.limit_in_bytes"] == str(65 << 20)
+    assert cgroups.of_pod(limited(free={}), V2) == {
         "cpu.weight": "10",
         "cpu.max": "max 100000",
         "memory.max": "max",

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from edgeagent.pods import cgroups
 from edgeagent.pods.resources import (
     container_resources,
-    memory_limit,
     oom_score_adj,
-    pod_total,
     qos_class,
 )
 from edgeagent.runtime.port import Resources
@@ -102,9 +100,13 @@ def test_the_oom_score_is_the_share_of_memory_asked_for(one: Json, score: int) -
     assert oom_score_adj(pod(one), one, NODE) == score
 
 
-def test_a_critical_pod_is_killed_last() -> None:
+def test_a_pod_that_is_critical_for_the_node_is_killed_last() -> None:
+    """One that is so for the cluster, or static, goes by its class."""
     one = container()
     assert oom_score_adj(pod(one, priority=2_000_001_000), one, NODE) == -997
+    assert oom_score_adj(pod(one, priority=2_000_000_000), one, NODE) == 1000
+    static = pod(one, metadata={"annotations": {"kubernetes.io/config.source": "file"}})
+    assert oom_score_adj(static, one, NODE) == 1000
 
 
 def test_a_sidecar_is_not_killed_before_the_containers_it_serves() -> None:
@@ -120,24 +122,6 @@ def test_who_asks_for_more_memory_is_killed_later(one: int, other: int) -> None:
         asker = asking(memory=f"{amount}Ki")
         scores.append(oom_score_adj(pod(asker), asker, NODE))
     assert 999 >= scores[0] >= scores[1] >= 3
-
-
-def test_a_pod_needs_what_its_hungriest_moment_needs() -> None:
-    sidecar = {**asking("side", cpu="100m"), "restartPolicy": "Always"}
-    whole = pod(
-        asking("a", cpu="200m", memory="10Mi"),
-        asking("b", cpu="200m"),
-        initContainers=[asking("first", cpu="400m"), sidecar, asking("last", cpu="450m")],
-        overhead={"cpu": "50m"},
-    )
-    # last + sidecar = 550m > a + b + sidecar = 500m > first; and the overhead
-    assert pod_total(whole) == {"cpu": Fraction(6, 10), "memory": 10 * 1024**2}
-
-
-def test_a_pod_has_a_memory_limit_when_all_its_containers_have() -> None:
-    limited = asking("a", limits={"memory": "10Mi"})
-    assert memory_limit(pod(limited, asking("b", limits={"memory": "5Mi"}))) == 15 * 1024**2
-    assert memory_limit(pod(limited, container("b"))) == 0
 
 
 def test_cgroups_hang_where_a_kubelet_hangs_them() -> None:

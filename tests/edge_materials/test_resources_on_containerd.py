@@ -66,9 +66,9 @@ def as_shares(shares: int) -> str:
     return str(cgroups.weight(shares)) if V2 else str(shares)
 
 
-async def running(device: Device, whole: Json) -> str:
+async def running(device: Device, whole: Json, *, name: str = "main") -> str:
     """Starts it and returns the path of its container's cgroup below that of the pod."""
-    container_id = await device.start(whole)
+    container_id = await device.start(whole, name=name)
     await eventually(lambda: _has_printed(device, container_id))
     return f"{cgroups.parent(whole, HERE.cgroup_driver)}/{container_id}"
 
@@ -114,12 +114,94 @@ async def test_a_guaranteed_pod_stands_beside_the_classes_with_what_it_asked_for
     assert shown("/kubepods")["cpu"] == as_shares(2048), "all that pods can have of the device"
 
 
+TENTH = {"cpu": "100m", "memory": "32Mi"}
+FREE: Json = {}
+
+
+@pytest.mark.parametrize(
+    ("level", "one", "other", "folder", "of_pod", "of_containers"),
+    [
+        pytest.param(
+            {"requests": TENTH, "limits": TENTH}, FREE, FREE,
+            "/kubepods/pod", (102, "10000", 32), [(102, "10000", 32)] * 2,
+            id="a Guaranteed pod without limits of its containers",
+        ),
+        pytest.param(
+            {"requests": TENTH, "limits": TENTH},
+            {"requests": {"cpu": "50m"}, "limits": {"cpu": "60m", "memory": "16Mi"}}, FREE,
+            "/kubepods/pod", (102, "10000", 32), [(51, "6000", 16), (102, "10000", 32)],
+            id="a container keeps to its own limits",
+        ),
+        pytest.param(
+            {"requests": {"cpu": "50m"}, "limits": TENTH}, {"requests": {"cpu": "20m"}}, FREE,
+            "/kubepods/burstable/pod", (51, "10000", 32), [(20, "10000", 32), (102, "10000", 32)],
+            id="a Burstable pod with limits",
+        ),
+        pytest.param(
+            {"requests": TENTH}, {"limits": {"cpu": "50m", "memory": "16Mi"}}, FREE,
+            "/kubepods/burstable/pod", (102, "", 0), [(51, "5000", 16), (2, "", 0)],
+            id="requests alone limit nothing",
+        ),
+        pytest.param(
+            {"requests": {"cpu": "300m"}}, {"limits": TENTH}, {"limits": TENTH},
+            "/kubepods/burstable/pod", (307, "20000", 64), [(102, "10000", 32)] * 2,
+            id="limits of all containers together where the pod names none",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_a_pod_asks_for_as_a_whole_binds_all_its_containers_together(
+    device: Device,
+    level: Json,
+    one: Json,
+    other: Json,
+    folder: str,
+    of_pod: tuple[int, str, int],
+    of_containers: list[tuple[int, str, int]],
+) -> None:
+    """Shares, quota and MiB of memory; what a container has none of is lent to it by its pod."""
+
+    def as_shown(shares: int, quota: str, memory: int) -> dict[str, str]:
+        bytes_of_memory = str(memory * MIB) if memory else ""
+        return {"cpu": as_shares(shares), "quota": quota, "memory": bytes_of_memory}
+
+    for name, of_container in zip(("main", "second"), of_containers, strict=True):
+        whole = a_pod(RUNS, resources=one)
+        first = whole["spec"]["containers"][0]
+        whole["spec"]["containers"].append({**first, "name": "second", "resources": other})
+        whole["spec"]["resources"] = level
+        path = await running(device, whole, name=name)
+        assert path.startswith(folder)
+        assert shown(path.rpartition("/")[0]) == as_shown(*of_pod)
+        assert shown(path) == as_shown(*of_container)
+
+
+async def test_a_container_reads_the_limit_that_its_pod_lends_it(device: Device) -> None:
+    """Downward API: its own limit, else the pod's, else what the node has."""
+    names = ("limits.cpu", "limits.memory", "requests.cpu", "limits.ephemeral-storage")
+    variables = [
+        {"name": f"V{at}", "valueFrom": {"resourceFieldRef": {"resource": name, "divisor": "1"}}}
+        for at, name in enumerate(names)
+    ]
+    device.materials.node_changed(
+        replace(HERE, allocatable={"cpu": Fraction(2), "ephemeral-storage": Fraction(10**9)})
+    )
+    whole = a_pod("echo $V0 $V1 $V2 $V3", env=variables)
+    whole["spec"]["resources"] = {"requests": {"cpu": "1"}, "limits": {"memory": "40Mi"}}
+    assert printed(await device.ended(whole)) == [f"2 {40 * MIB} 0 1000000000"]
+
+
 async def test_the_oom_score_goes_by_the_qos_class(device: Device) -> None:
     """This machine may not go below its own score; the formula itself is tested in memory."""
     floor = int(Path("/proc/self/oom_score_adj").read_text())
     for resources, score in (({}, 1000), (BURSTABLE, 750), (GUARANTEED, -997)):
         whole = a_pod(RUNS.partition(";")[0], resources=resources)
         assert printed(await device.ended(whole)) == [f"score={max(score, floor)}"]
+    whole = a_pod(RUNS.partition(";")[0], resources={"requests": {"memory": "512Mi"}})
+    whole["spec"]["containers"].append({"name": "free", "image": "none"})
+    whole["spec"]["resources"] = {"requests": {"memory": "1536Mi"}}
+    assert printed(await device.ended(whole)) == [f"score={max(750, floor)}"], (
+        "half of what is left"
+    )
 
 
 async def test_the_cgroup_of_a_pod_goes_with_it(device: Device) -> None:

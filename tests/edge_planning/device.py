@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from edgeagent.pods import adoption, containers, holding, planning, specs
+from edgeagent.pods import adoption, containers, holding, planning, resizing
 from edgeagent.pods.actions import (
     Action,
     EnsureImage,
@@ -23,6 +23,7 @@ from edgeagent.pods.actions import (
     RemoveSandbox,
     RemoveVolumes,
     ResizeContainer,
+    ResizePod,
     RunPreStop,
     StartContainer,
     StartSandbox,
@@ -39,7 +40,7 @@ from edgeagent.pods.view import Moment, Refusal, Shutdown, Trouble, Wanted, is_r
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.objects import Json
 from tests.edge_planning import rules, starting_rules
-from tests.edge_planning.ledger import Ledger
+from tests.edge_planning.ledger import Ledger, container_spec
 from tests.edge_planning.passes import Pass, judge
 
 UID = "uid"
@@ -81,6 +82,8 @@ class UnderWay(Operations):
     def __init__(self) -> None:
         super().__init__(lambda: None)
         self.begun: dict[Action, Json] = {}
+        self.of_pod: dict[Action, Json] = {}
+        """What the pod asked for as a whole then."""
         self.in_hook: dict[Action, str] = {}
         """Starts whose container runs already, and its id."""
 
@@ -92,6 +95,7 @@ class UnderWay(Operations):
 
     def end(self, action: Action) -> None:
         self.begun.pop(action, None)
+        self.of_pod.pop(action, None)
         self.in_hook.pop(action, None)
 
 
@@ -174,8 +178,9 @@ class Device:
             elif action not in self.operations.begun:
                 if isinstance(action, (PrepareVolumes, RefreshVolumes)):
                     self.live.volumes_stale = False
-                named = specs.container_named(self.live.pod, getattr(action, "name", ""))
+                named = container_spec(self.live.pod, getattr(action, "name", ""))
                 self.operations.begun[action] = named or {}
+                self.operations.of_pod[action] = resizing.as_a_whole(self.live.pod)
 
     def _forget(self) -> None:
         self.stored, self.body = None, {}
@@ -219,7 +224,7 @@ class Device:
 
     def finish(self, action: Action, *, exit_code: int = 143) -> None:
         """Well; a start with a postStart hook first gets as far as the hook."""
-        spec = self.operations.begun[action]
+        spec, of_pod = self.operations.begun[action], self.operations.of_pod[action]
         if isinstance(action, StartContainer) and action not in self.operations.in_hook:
             self._started(action, spec)
             return
@@ -238,6 +243,10 @@ class Device:
                 self.ends(action.container_id, exit_code)
             case ResizeContainer():
                 self._resized(action, spec)
+                self.ledger.of_pod = resizing.as_a_whole(self.live.pod)
+            case ResizePod():
+                self.ledger.of_pod = of_pod
+                self.live.facts = replace(self.live.facts, resources=of_pod)
             case _:
                 self._clean(action)
 
@@ -372,6 +381,7 @@ class Device:
     def _new_container(self, action: StartContainer, spec: Json, *, running: bool) -> str:
         self.ids += 1
         _, image = self.live.images.pop(action.name)
+        self.ledger.of_pod = self.operations.of_pod[action]
         stamp = int(self.clock.now() * NANO)
         made = Container(
             id=f"c{self.ids}",
@@ -384,7 +394,9 @@ class Device:
             created_at=stamp,
             started_at=stamp if running else 0,
             annotations=containers.container_annotations(
-                self.live.pod, spec, attempt=action.attempt
+                {**self.live.pod, "spec": {**self.live.pod["spec"], "resources": None}},
+                spec,
+                attempt=action.attempt,
             ),
         )
         for at, sandbox in enumerate(self.sandboxes):

@@ -78,6 +78,11 @@ def pods(draw: st.DrawFn, *, anew: bool = False) -> Json:
     if draw(sometimes):
         spec["activeDeadlineSeconds"] = draw(st.sampled_from([1, 60, 3000]))
     if draw(sometimes):
+        spec["resources"] = {"limits": {"cpu": "6", "memory": "8Gi"}}
+        for one in (*spec["containers"], *spec["initContainers"]):
+            if draw(st.booleans()):
+                del one["resources"]["limits"][draw(st.sampled_from(["cpu", "memory"]))]
+    if draw(sometimes):
         spec["containers"][0]["ports"] = [{"containerPort": 80, "hostPort": 8080}]
     metadata: Json = {"name": "web", "namespace": "default", "uid": "uid"}
     if draw(sometimes):
@@ -334,6 +339,15 @@ def a_resize(device: Device, number: int) -> None:
     limits = {"cpu": str(1 + number % 2), "memory": f"{1 + number % 3}Gi"}
     kind = "containers" if number % 5 else "initContainers"
     _edit(device, kind, number, resources={"limits": limits})
+
+
+@life
+def a_resize_of_the_pod_as_a_whole(device: Device, number: int) -> None:
+    body = copy.deepcopy(device.body)
+    limits = {"cpu": str(6 + number % 3), "memory": f"{8 + number % 2}Gi"}
+    if body.get("spec", {}).get("resources"):
+        body["spec"]["resources"] = {"limits": limits}
+        device.body = body
 
 
 @life

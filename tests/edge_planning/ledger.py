@@ -67,6 +67,8 @@ class Ledger:
         """All containers are being stopped because one ended with a code that asks for it."""
         self.all_may_begin_anew = False
         """So it may be: the agent's facts are old."""
+        self.of_pod: Json = {}
+        """What the pod's cgroup really has of the resources that the pod asks for as a whole."""
 
     def of(self, container_id: str) -> Life:
         return self.lives[container_id]
@@ -304,9 +306,15 @@ def _by_code(pod: Json, spec: Json, code: int) -> frozenset[bool]:
 
 
 def container_spec(pod: Json, name: str) -> Json | None:
+    """With the limits of its pod where it has none of its own."""
     kinds = ("initContainers", "containers", "ephemeralContainers")
     every = (one for kind in kinds for one in pod["spec"].get(kind) or ())
-    return next((one for one in every if one["name"] == name), None)
+    found = next((one for one in every if one["name"] == name), None)
+    of_pod = (pod["spec"].get("resources") or {}).get("limits")
+    if found is None or not of_pod:
+        return found
+    own = found.get("resources") or {}
+    return {**found, "resources": {**own, "limits": {**of_pod, **(own.get("limits") or {})}}}
 
 
 def names(pod: Json, kind: str) -> list[str]:

@@ -22,6 +22,7 @@ from edgeagent.pods import (
     planning,
     planning_start,
     planning_stop,
+    resizing,
     restarting,
     restarting_all,
     specs,
@@ -117,7 +118,7 @@ def what_is_not_ready_is_restarted(stack: ExitStack) -> None:
 
 @mutant("a_resize")
 def every_resize_restarts(stack: ExitStack) -> None:
-    patch(stack, planning_start, "_resize_restarts", lambda spec, known: True)
+    patch(stack, planning_start, "_resize_restarts", lambda pod, spec, known: True)
 
 
 @mutant("a_liveness_probe_fails")
@@ -256,6 +257,24 @@ def an_image_is_at_hand_whatever_the_spec_names_now(stack: ExitStack) -> None:
 
     has = planning_start._has_image
     patch(stack, planning_start, "_has_image", has_image)
+
+
+@mutant(
+    "a_resize_of_the_pod_as_a_whole",
+    by=a_wanted_pod_comes_to_rest_with_all_running_that_should,
+)
+def only_containers_are_resized(stack: ExitStack) -> None:
+    patch(stack, resizing, "only_the_pod_is_left", lambda view: False)
+
+
+@mutant("a_resize_of_the_pod_as_a_whole")
+def the_pod_as_a_whole_is_resized_first(stack: ExitStack) -> None:
+    patch(stack, resizing, "_resized_containers", lambda view: False)
+
+
+@mutant("a_resize_of_the_pod_as_a_whole", "a_container_exits")
+def the_pod_as_a_whole_is_resized_beside_a_start(stack: ExitStack) -> None:
+    patch(stack, resizing, "_is_being_started", lambda view: False)
 
 
 @mutant("a_resize", "a_resize", by=a_wanted_pod_comes_to_rest_with_all_running_that_should)

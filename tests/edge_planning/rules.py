@@ -21,6 +21,7 @@ from edgeagent.pods.actions import (
     RemoveSandbox,
     RemoveVolumes,
     ResizeContainer,
+    ResizePod,
     RunPreStop,
     StartContainer,
     StartSandbox,
@@ -226,6 +227,8 @@ def what_is_given_up_has_lost_its_purpose(one: Pass) -> None:
             case ResizeContainer():
                 ids = {stop.container_id for stop, _ in one.stops()}
                 assert one.all_end or action.container_id in ids
+            case ResizePod():
+                assert one.all_end
             case RunPreStop():
                 assert action.container_id not in one.alive()
             case _:
@@ -284,6 +287,22 @@ def _own_grace(one: Pass, action: StopContainer, container: Container) -> float:
             "terminationGracePeriodSeconds", one.view.pod["spec"]["terminationGracePeriodSeconds"]
         )
     )
+
+
+# Resizes
+
+
+@rule
+def the_pod_as_a_whole_is_resized_after_its_containers(one: Pass) -> None:
+    """And not beside a start, which could still give it what it had before."""
+    if ResizePod() not in one.begun:
+        return
+    assert not [a for a in one.kept if isinstance(a, StartContainer) and one.view.is_starting(a)]
+    for container in one.view.running():
+        spec = truth.container_spec(one.view.pod, container.name)
+        life = one.ledger.lives.get(container.id)
+        if spec and life and not life.doubtful and container.name in truth.members(one.view.pod):
+            assert life.spec["resources"] == (spec.get("resources") or {}), f"before {life}"
 
 
 # The end

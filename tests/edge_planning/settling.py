@@ -132,6 +132,8 @@ def _runs_as_it_should(device: Device) -> None:
         assert ledger.newest(name) is not None, f"{name} was never started"
     for one in running.values():
         _is_as_specified(device, ledger.of(one.id))
+    if running:
+        assert ledger.of_pod == (pod["spec"].get("resources") or {}), "the pod as a whole"
     assert device.live.volumes_ready and not device.live.volumes_stale
     _has_tidied_up(device)
 

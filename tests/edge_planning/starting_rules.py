@@ -3,6 +3,7 @@
 from edgeagent.pods.actions import (
     EnsureImage,
     ResizeContainer,
+    ResizePod,
     StartContainer,
     StartSandbox,
 )
@@ -17,7 +18,7 @@ def a_pod_that_stops_starts_nothing(one: Pass) -> None:
     if one.all_stop or one.plan.facts.final is not None:
         for action in one.begun:
             assert not isinstance(
-                action, (StartContainer, StartSandbox, EnsureImage, ResizeContainer)
+                action, (StartContainer, StartSandbox, EnsureImage, ResizeContainer, ResizePod)
             )
 
 

@@ -202,6 +202,9 @@ async def test_a_pod_that_does_not_fit_is_failed_and_nothing_of_it_is_made(small
             "Node didn't have enough resource: memory, requested: 31457280, used: 41943040,"
             " capacity: 67108864"
         )),
+        small.apply(asks(cpu="1m"), resources={"requests": {"cpu": "450m"}}): ("OutOfcpu", (
+            "Node didn't have enough resource: cpu, requested: 450, used: 600, capacity: 1000"
+        )),
         small.apply(asks(**{"ephemeral-storage": "1Gi"})): ("OutOfephemeral-storage", ""),
         small.apply(asks(**{"example.com/gpu": "1"})): ("OutOfexample.com/gpu", ""),
         small.apply(asks(**{"hugepages-2Mi": "4Mi"})): ("OutOfhugepages-2Mi", ""),

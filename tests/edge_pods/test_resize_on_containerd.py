@@ -36,19 +36,30 @@ def sized(cpu: str, memory: str = "32Mi", text: str = OBEYS, **fields: object) -
     return a_script(text, resources={"requests": amounts, "limits": amounts}, **fields)
 
 
-async def running(device: Device, container: Json, **spec: object) -> str:
-    uid = device.apply(container, **spec)
+async def running(device: Device, *containers: Json, **spec: object) -> str:
+    uid = device.apply(*containers, **spec)
     await device.until(lambda: device.runs(uid))
     return uid
 
 
-def memory_limit(device: Device, uid: str) -> int:
-    pod = device.desired.wanted[uid].pod
-    path = Path(cgroups.parent(pod, "cgroupfs").lstrip("/"))
-    child = path / device.container(uid)["containerID"].partition("://")[2]
+def memory_limit(device: Device, uid: str, name: str = "main") -> int:
+    """Of a container, or without a name of its pod."""
+    child = device.container(uid, name)["containerID"].partition("://")[2] if name else ""
     top = Path("/sys/fs/cgroup")
-    file = top / child / "memory.max" if V2 else top / "memory" / child / "memory.limit_in_bytes"
+    path = cgroup(device, uid) / child
+    file = top / path / "memory.max" if V2 else top / "memory" / path / "memory.limit_in_bytes"
     return int(file.read_text())
+
+
+def cgroup(device: Device, uid: str) -> Path:
+    return Path(cgroups.parent(device.desired.wanted[uid].pod, "cgroupfs").lstrip("/"))
+
+
+def quota(device: Device, uid: str) -> str:
+    """Of the pod as a whole."""
+    path = cgroup(device, uid)
+    file = path / "cpu.max" if V2 else Path("cpu") / path / "cpu.cfs_quota_us"
+    return (Path("/sys/fs/cgroup") / file).read_text().split()[0]
 
 
 async def test_a_resize_is_told_from_its_start_to_its_end(device: Device) -> None:
@@ -163,6 +174,147 @@ async def test_an_init_container_that_runs_is_resized_as_any_other(device: Devic
     await device.until(lambda: device.container(uid, "first")["resources"] == bigger["resources"])
     assert device.container(uid, "first")["containerID"] == before
     assert not device.condition(uid, IN_PROGRESS)
+
+
+async def test_an_init_container_with_that_policy_begins_anew_when_it_is_resized(
+    device: Device,
+) -> None:
+    """The containers after it wait for the one that began anew."""
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    stops = "trap 'exit 7' TERM; until [ -e /v/go ]; do sleep 0.1; done"
+    volumes = [{"name": "v", "emptyDir": {}}]
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    of_init = {"name": "first", "resizePolicy": policy, "volumeMounts": mounts}
+    main = sized("100m", volumeMounts=mounts)
+    uid = device.apply(main, initContainers=[sized("100m", text=stops, **of_init)], volumes=volumes)
+    await device.until(lambda: device.runs(uid, "first"))
+    device.change(uid, main, initContainers=[sized("200m", text=stops, **of_init)])
+    given = lambda: device.container(uid, "first")["resources"]["limits"]  # noqa: E731
+    await device.until(lambda: given()["cpu"] == "200m")
+    assert device.container(uid, "first")["restartCount"] == 0, "its policy is of memory only"
+    bigger = sized("200m", "64Mi", text=stops, **of_init)
+    device.change(uid, main, initContainers=[bigger])
+    await device.until(lambda: device.container(uid, "first")["restartCount"] == 1)
+    await device.until(lambda: device.runs(uid, "first"))
+    assert device.container(uid, "first")["lastState"]["terminated"]["exitCode"] == 7
+    assert memory_limit(device, uid, "first") == 64 * MIB
+    words = "Container first resize requires restart, will be restarted"
+    assert words in device.messages(uid, "Killing")
+    assert not device.container(uid).get("containerID"), "it waits"
+    await device.until(lambda: len(device.messages(uid, "ResizeCompleted")) == 2)
+    (device.paths.volume(uid, "v") / "go").touch()
+    await device.until(lambda: device.runs(uid))
+    assert device.container(uid, "first")["restartCount"] == 1
+
+
+# Of the pod as a whole (``spec.resources``)
+
+
+def whole(cpu: str, memory: str) -> Json:
+    amounts = {"cpu": cpu, "memory": memory}
+    return {"requests": amounts, "limits": amounts}
+
+
+async def test_a_pod_is_resized_as_a_whole_with_the_containers_that_it_lends_its_limits(
+    device: Device,
+) -> None:
+    bound = sized("50m", "16Mi", name="bound")
+    uid = await running(device, a_script(OBEYS), bound, resources=whole("200m", "64Mi"))
+    await device.until(lambda: device.runs(uid, "bound"))
+    assert device.status(uid)["resources"] == whole("200m", "64Mi")
+    assert device.status(uid)["allocatedResources"] == {"cpu": "200m", "memory": "64Mi"}
+    assert "resources" not in device.container(uid), "it asks for nothing itself"
+    before = [device.container(uid, name)["containerID"] for name in ("main", "bound")]
+    device.change(uid, resources=whole("400m", "96Mi"))
+    await device.until(lambda: "ResizeCompleted" in device.reasons(uid))
+    await device.until(lambda: not device.condition(uid, IN_PROGRESS))
+    assert device.status(uid)["resources"] == whole("400m", "96Mi")
+    limits = [memory_limit(device, uid, name) for name in ("", "main", "bound")]
+    assert limits == [96 * MIB, 96 * MIB, 16 * MIB]
+    assert quota(device, uid) == "40000"
+    device.change(uid, resources=whole("100m", "32Mi"))
+    await device.until(lambda: len(device.messages(uid, "ResizeCompleted")) == 2)
+    limits = [memory_limit(device, uid, name) for name in ("", "main", "bound")]
+    assert limits == [32 * MIB, 32 * MIB, 16 * MIB]
+    assert quota(device, uid) == "10000"
+    await device.until(lambda: device.status(uid)["allocatedResources"]["cpu"] == "100m")
+    after = [device.container(uid, name)["containerID"] for name in ("main", "bound")]
+    assert after == before
+    (started, _) = device.messages(uid, "ResizeStarted")
+    assert json.loads(started.partition(": ")[2])["resources"] == whole("400m", "96Mi")
+
+
+async def test_a_pod_is_resized_as_a_whole_though_no_container_changes(device: Device) -> None:
+    bound = sized("50m", "16Mi")
+    uid = await running(device, bound, resources=whole("100m", "32Mi"))
+    device.change(uid, resources=whole("200m", "64Mi"))
+    await device.until(lambda: device.status(uid)["resources"] == whole("200m", "64Mi"))
+    assert (memory_limit(device, uid, ""), quota(device, uid)) == (64 * MIB, "20000")
+    await device.kill_agent()
+    device.change(uid, resources=whole("100m", "48Mi"))
+    device.start_agent()
+    await device.until(lambda: device.status(uid)["resources"] == whole("100m", "48Mi"))
+    assert (memory_limit(device, uid, ""), quota(device, uid)) == (48 * MIB, "10000")
+    assert memory_limit(device, uid) == 16 * MIB
+
+
+async def test_what_a_pod_asks_for_as_a_whole_is_counted_when_it_is_resized(
+    device: Device,
+) -> None:
+    other = await running(device, a_script(OBEYS), resources=whole("500m", "32Mi"))
+    small = sized("50m", "16Mi")
+    uid = await running(device, small, resources=whole("200m", "32Mi"))
+    device.change(uid, resources=whole("800m", "32Mi"))
+    await device.until(lambda: bool(device.condition(uid, PENDING)))
+    words = "Node didn't have enough resource: cpu, requested: 800, used: 500, capacity: 1000"
+    assert device.condition(uid, PENDING)["reason"] == "Deferred"
+    assert device.condition(uid, PENDING)["message"] == words
+    assert device.status(uid)["resources"] == whole("200m", "32Mi"), "it goes on as it is"
+    assert device.status(uid)["allocatedResources"]["cpu"] == "200m"
+    assert quota(device, uid) == "20000"
+    device.change(uid, sized("100m", "16Mi"), resources=whole("200m", "32Mi"))
+    await device.until(lambda: device.container(uid)["resources"]["limits"]["cpu"] == "100m")
+    assert not device.condition(uid, PENDING), "within what the pod has, there is always room"
+    device.change(uid, resources=whole("800m", "32Mi"))
+    await device.until(lambda: bool(device.condition(uid, PENDING)))
+    device.delete(other, grace=5)
+    await device.until(lambda: device.status(uid)["resources"] == whole("800m", "32Mi"))
+
+
+async def test_memory_that_the_containers_of_a_pod_use_together_is_not_taken_away(
+    device: Device,
+) -> None:
+    holds = "x=$(head -c 15000000 /dev/zero | tr '\\0' x); echo held; sleep 3600 & wait"
+    both = [a_script(holds), a_script(holds, "second")]
+    uid = await running(device, *both, resources=whole("500m", "128Mi"))
+    for name in ("main", "second"):
+        await device.until(lambda name=name: device.log(uid, name) == "held")  # type: ignore[misc]
+    each = max(one.memory_usage_bytes for one in await device.runtime.stats())
+    limit = f"{each // MIB + 8}Mi"
+    device.change(uid, resources=whole("500m", limit))
+    await device.until(lambda: device.condition(uid, IN_PROGRESS).get("reason") == "Error")
+    words = "attempting to set pod memory limit ("
+    assert device.condition(uid, IN_PROGRESS)["message"].startswith(words)
+    limits = [memory_limit(device, uid, name) for name in ("", "main", "second")]
+    assert limits == [128 * MIB] * 3
+    assert device.runs(uid) and device.runs(uid, "second")
+    device.change(uid, resources=whole("500m", "128Mi"))
+    await device.until(lambda: not device.condition(uid, IN_PROGRESS))
+    assert device.container(uid)["restartCount"] == 0
+
+
+async def test_the_resize_policy_counts_for_limits_that_a_pod_lends(device: Device) -> None:
+    policy = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    lent, bound = a_script(OBEYS, resizePolicy=policy), sized("50m", "16Mi", name="bound")
+    uid = await running(
+        device, lent, {**bound, "resizePolicy": policy}, resources=whole("1", "64Mi")
+    )
+    await device.until(lambda: device.runs(uid, "bound"))
+    device.change(uid, resources=whole("1", "96Mi"))
+    await device.until(lambda: device.container(uid)["restartCount"] == 1 and device.runs(uid))
+    await device.until(lambda: device.status(uid)["resources"] == whole("1", "96Mi"))
+    assert [memory_limit(device, uid, name) for name in ("", "main")] == [96 * MIB] * 2
+    assert device.container(uid, "bound")["restartCount"] == 0
 
 
 async def test_memory_that_is_in_use_is_not_taken_away(device: Device) -> None:

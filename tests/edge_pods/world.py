@@ -206,8 +206,9 @@ class PlainMaterials:
     def resources(self, pod: Json, container: Json) -> Resources:
         return Resources(memory_limit_bytes=2**20)
 
-    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> None:
+    async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> str:
         """Nothing here has cgroups."""
+        return ""
 
     async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
         return ""

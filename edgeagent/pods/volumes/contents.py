@@ -149,7 +149,7 @@ def _field(item: Json, origin: Origin) -> str:
     container = specs.container_named(origin.pod, ref.get("containerName", ""))
     if container is None:
         raise ValueError(f"container {ref.get('containerName')} not found")
-    return fieldrefs.resource_value(ref, container, node=origin.node)
+    return fieldrefs.resource_value(ref, container, pod=origin.pod, node=origin.node)
 
 
 def _token(part: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:

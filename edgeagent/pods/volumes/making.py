@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeagent.pods import quantities, resources, specs
+from edgeagent.pods import amounts, quantities, specs
 from edgeagent.pods.errors import MountError, PodTrouble
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
@@ -286,5 +286,6 @@ def memory_size(source: Json, pod: Json, node: NodeFacts) -> int:
     """The smallest of sizeLimit, the pod's memory limit and what the node can give; 0 = none."""
     limit = quantities.whole(quantities.parse(source.get("sizeLimit") or 0))
     whole_node = quantities.whole(node.allocatable.get("memory", quantities.parse(0)))
-    known = [size for size in (limit, resources.memory_limit(pod), whole_node) if size > 0]
+    whole_pod = quantities.whole(amounts.whole_limit(pod, "memory"))
+    known = [size for size in (limit, whole_pod, whole_node) if size > 0]
     return min(known, default=0)
