@@ -4,7 +4,8 @@ A strategic merge patch with the least in it, or None. The report is hostile: on
 a node owns are taken from it, and of the conditions only the node's own; scheduler, readiness gates
 (``readiness.py``) and eviction keep theirs. Fields that the report has no more are removed. A
 finished phase is never taken back. Conditions stand in a kubelet's order and carry the generation
-that they were made of, both added here: they cost nothing on the link. While the node is away its
+that they were made of, and containers that run have ``resources``, be they empty; these are added
+here and cost nothing on the link. While the node is away its
 pods are not called ready again: that they are not was written by Kubernetes itself. Called by
 ``reporting.py``.
 """
@@ -21,6 +22,7 @@ OWNED = (
     *("hostIP", "hostIPs", "podIP", "podIPs", "resources", "allocatedResources"),
     *("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"),
 )
+CONTAINERS = ("initContainerStatuses", "containerStatuses")
 MERGED_BY_KEY = ("hostIPs", "podIPs")
 """Lists that a strategic patch would merge instead of replacing."""
 CONDITIONS = (
@@ -83,6 +85,8 @@ def _differing(before: Json, after: Json) -> list[str]:
 
 def _field(name: str, value: Any, *, new: bool) -> Any:
     """Where there is nothing to replace, older API servers store the directive itself."""
+    if name in CONTAINERS and isinstance(value, list):
+        value = [_resizable(one) for one in value]
     if new:
         return value
     if isinstance(value, dict):
@@ -90,6 +94,13 @@ def _field(name: str, value: Any, *, new: bool) -> Any:
     if name in MERGED_BY_KEY and isinstance(value, list):
         return [*value, {"$patch": "replace"}]
     return value
+
+
+def _resizable(container: Any) -> Any:
+    """Where what runs has none, an API server takes its node for one that cannot resize pods."""
+    state = container.get("state") if isinstance(container, dict) else None
+    runs = isinstance(state, dict) and "running" in state
+    return {"resources": {}, **container} if runs else container
 
 
 def _observed(conditions: dict[str, Json], generation: Any) -> dict[str, Json]:

@@ -71,6 +71,28 @@ def test_after_the_patch_there_is_nothing_left_to_patch(current: Any, report: An
         assert status_patch(after(current, patch), report, online=True) is None
 
 
+def test_a_container_that_runs_has_resources_that_may_be_empty() -> None:
+    """Else an API server refuses to have the pod resized, whatever of it is to be resized."""
+    runs, waits = {"running": {"startedAt": "t"}}, {"waiting": {"reason": "PodInitializing"}}
+    sized = {"requests": {"cpu": "1"}}
+    report: Any = {
+        "phase": "Running",
+        "initContainerStatuses": [{"name": "side", "state": runs}],
+        "containerStatuses": [
+            {"name": "free", "state": runs, "resources": {}},
+            {"name": "sized", "state": runs, "resources": sized},
+            {"name": "waits", "state": waits},
+            "nonsense",
+        ],
+    }
+    patch = status_patch({"phase": "Running"}, report, online=True)
+    assert patch is not None
+    free, big, waiting, _ = patch["containerStatuses"]
+    assert (free["resources"], big["resources"]) == ({}, sized)
+    assert "resources" not in waiting
+    assert patch["initContainerStatuses"][0]["resources"] == {}
+
+
 @given(currents, reports)
 def test_the_patch_makes_the_owned_fields_those_of_the_report(current: Any, report: Any) -> None:
     result = bare(after(current, status_patch(current, report, online=True) or {}))
