@@ -106,7 +106,7 @@ def _sized(pod: Json) -> dict[str, str]:
     for volume in pod["spec"].get("volumes") or ():
         source = volume.get("emptyDir") or {}
         limit = source.get("sizeLimit")
-        if limit is not None and source.get("medium") != "Memory" and _amount(limit) > 0:
+        if limit is not None and not source.get("medium") and _amount(limit) > 0:
             found[volume["name"]] = str(limit)
     return found
 

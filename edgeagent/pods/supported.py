@@ -14,8 +14,9 @@ from typing import Any
 from edgeagent.pods import quantities
 from edgeagent.pods.supported_fields import TABLE
 from edgeagent.pods.verdicts import Field, Verdict
-from shared.objects import Json, is_name
+from shared.objects import is_name
 
+_MEDIUM = re.compile(r"(Memory|HugePages(-[0-9]+[A-Za-z]+)?)?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LARGEST = 2**63
 
@@ -98,15 +99,8 @@ def _value(shape: str, value: Any, path: str) -> Iterator[Unsupported]:
             yield from _value(shape[1:-1], one, f"{path}[{index}]")
     elif shape in TABLE:
         yield from _object(shape, value, path)
-        if shape == "EmptyDir" and isinstance(value, dict):
-            yield from _size_on_disk(value, path)
     elif not _fits(shape, value):
         yield _malformed(path, shape)
-
-
-def _size_on_disk(volume: Json, path: str) -> Iterator[Unsupported]:
-    if volume.get("sizeLimit") and volume.get("medium") != "Memory":
-        yield Unsupported(f"{path}.sizeLimit", "is not enforced on disk yet", fatal=False)
 
 
 def _fits(shape: str, value: Any) -> bool:
@@ -121,6 +115,8 @@ def _fits(shape: str, value: Any) -> bool:
             return _is_number(value)
         case "port":
             return isinstance(value, str) or _is_number(value)
+        case "medium":
+            return isinstance(value, str) and bool(_MEDIUM.fullmatch(value))
         case "amount":
             return _is_amount(value)
         case "texts":

@@ -70,9 +70,13 @@ VOLUMES: dict[str, dict[str, Field]] = {
     },
     "VolumeNodeAffinity": {"required": yes("NodeSelector")},
     "EmptyDir": {
-        "medium": only("", "Memory"),
+        "medium": yes(
+            "medium", "`Memory`; `HugePages` or `HugePages-2Mi`, where the kernel has hugetlbfs"
+        ),
         "sizeLimit": yes(
-            "amount", "in memory: the size of the file system; on disk: a pod beyond it is evicted"
+            "amount",
+            "in memory and of huge pages: the size of the file system; on disk: a pod beyond it is"
+            " evicted",
         ),
         "mode": yes("number"),
     },

@@ -1,8 +1,8 @@
 """What this agent makes of one field of a pod: the words that its table is written in.
 
-Shapes are words for plain values (``text``, ``label``, ``flag``, ``number``, ``port``, ``amount``,
-``texts``, ``amounts``, ``any``), the name of another table entry, or one of those in brackets for
-a list.
+Shapes are words for plain values (``text``, ``label``, ``flag``, ``number``, ``port``, ``medium``,
+``amount``, ``texts``, ``amounts``, ``any``), the name of another table entry, or one of those in
+brackets for a list.
 """
 
 from __future__ import annotations

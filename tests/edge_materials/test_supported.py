@@ -275,11 +275,16 @@ def configure(whole: Json) -> None:
             container_config(whole, one, attempt=0, node=NODE, prepared=prepared)
 
 
-def test_an_empty_dir_on_disk_says_that_its_limit_is_not_enforced() -> None:
-    (found,) = unsupported(pod(volumes=[{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]))
-    assert (found.field, found.fatal) == ("spec.volumes[0].emptyDir.sizeLimit", False)
-    memory = {"medium": "Memory", "sizeLimit": "1Mi"}
-    assert unsupported(pod(volumes=[{"name": "v", "emptyDir": memory}])) == []
+@pytest.mark.parametrize("medium", ["", "Memory", "HugePages", "HugePages-2Mi"])
+def test_an_empty_dir_may_have_a_size_limit_on_every_medium(medium: str) -> None:
+    sized = {"medium": medium, "sizeLimit": "1Mi"}
+    assert unsupported(pod(volumes=[{"name": "v", "emptyDir": sized}])) == []
+
+
+@pytest.mark.parametrize("medium", ["Disk", "HugePages-", "HugePages-2", "memory", 7])
+def test_a_medium_that_there_is_not_is_refused(medium: object) -> None:
+    (found,) = unsupported(pod(volumes=[{"name": "v", "emptyDir": {"medium": medium}}]))
+    assert (found.field, found.fatal) == ("spec.volumes[0].emptyDir.medium", True)
 
 
 @given(st.recursive(JUNK, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))

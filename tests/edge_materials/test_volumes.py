@@ -44,12 +44,13 @@ class Device:
     volumes: Volumes
 
     async def prepare(self, *volumes: Json, **spec: Any) -> dict[str, Path]:
-        made = await self.volumes.prepare(pod(volumes=list(volumes), **spec), self.objects, NODE)
+        whole = pod(*spec.pop("containers", ()), volumes=list(volumes), **spec)
+        made = await self.volumes.prepare(whole, self.objects, NODE)
         return {name: Path(volume.path) for name, volume in made.items()}
 
-    async def refused(self, volume: Json) -> str:
+    async def refused(self, volume: Json, **spec: Any) -> str:
         with pytest.raises(MountError) as raised:
-            await self.prepare(volume)
+            await self.prepare(volume, **spec)
         assert (raised.value.reason, raised.value.event) == ("ContainerCreating", "FailedMount")
         return str(raised.value)
 
@@ -122,12 +123,64 @@ def test_the_size_in_memory_is_the_least_of_limit_pod_and_node() -> None:
     assert memory_size({"sizeLimit": "1Mi"}, pod(limited), NODE) == 1024**2
 
 
-async def test_huge_pages_are_refused(device: Device) -> None:
-    message = await device.refused({"name": "v", "emptyDir": {"medium": "HugePages"}})
-    assert message == (
-        'MountVolume.SetUp failed for volume "v" : emptyDir medium HugePages is not supported on'
-        " this node"
+HUGE_2M = {"limits": {"hugepages-2Mi": "4Mi"}}
+HAS_HUGE_PAGES = pytest.mark.skipif(
+    not mounting.may_mount() or not Path("/sys/kernel/mm/hugepages/hugepages-2048kB").is_dir(),
+    reason="needs root and a kernel with huge pages of 2 MiB",
+)
+
+
+@HAS_HUGE_PAGES
+@pytest.mark.parametrize("medium", ["HugePages", "HugePages-2Mi"])
+@pytest.mark.parametrize("of_the_pod", [False, True])
+async def test_an_empty_dir_of_huge_pages_has_those_that_the_pod_asks_for(
+    device: Device, medium: str, of_the_pod: bool
+) -> None:
+    """Pages need not have been set aside for the folder to be there."""
+    asks = {"resources": HUGE_2M}
+    level = asks if of_the_pod else {}
+    containers = {"containers": [container(**({} if of_the_pod else asks))]}
+    wanted = {"name": "v", "emptyDir": {"medium": medium, "sizeLimit": "3Mi"}}
+    made = await device.prepare(wanted, **containers, **level)
+    assert mounting.is_mounted(made["v"])
+    found = os.statvfs(made["v"])
+    assert (found.f_bsize, found.f_blocks) == (2 << 20, 2), "the limit, in whole pages"
+    assert (mode(made["v"]), made["v"].stat().st_gid) == (0o755, 0)
+    await device.prepare(wanted, **containers, **level)
+    assert mounting.mount_points().count(str(made["v"])) == 1
+
+
+@HAS_HUGE_PAGES
+async def test_an_empty_dir_of_huge_pages_belongs_to_the_group_of_the_pod(device: Device) -> None:
+    made = await device.prepare(
+        {"name": "v", "emptyDir": {"medium": "HugePages"}},
+        containers=[container(resources=HUGE_2M)],
+        securityContext={"fsGroup": 4242},
     )
+    assert (mode(made["v"]), made["v"].stat().st_gid) == (0o2775, 4242)
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize(
+    ("medium", "sizes", "words"),
+    [
+        ("HugePages", [], "medium HugePages: hugePages storage requested, but there is no resource"
+         " request for huge pages"),
+        ("HugePages-1Gi", ["2Mi"], "medium HugePages-1Gi: hugePages storage requested, but there is"
+         " no resource request for huge pages"),
+        ("HugePages", ["2Mi", "1Gi"], "medium: HugePages can't be used if container requests"
+         " multiple huge page sizes"),
+        ("HugePages", ["64Mi"], "the kernel has no huge pages of 64Mi: Invalid argument"),
+        ("Paper", [], "emptyDir medium Paper is not supported on this node"),
+    ],
+)  # fmt: skip
+async def test_huge_pages_that_the_pod_does_not_ask_for_or_the_kernel_has_not_are_refused(
+    device: Device, medium: str, sizes: list[str], words: str
+) -> None:
+    limits = {f"hugepages-{size}": "1Gi" for size in sizes}
+    whole = {"containers": [container(resources={"limits": limits})]}
+    message = await device.refused({"name": "v", "emptyDir": {"medium": medium}}, **whole)
+    assert message == f'MountVolume.SetUp failed for volume "v" : {words}'
 
 
 # hostPath

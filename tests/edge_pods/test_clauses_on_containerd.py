@@ -283,11 +283,34 @@ async def test_a_pod_with_huge_pages_runs_where_the_device_has_set_some_aside(
     assert small.container(uid)["resources"]["limits"] == amounts
     second = small.apply(one)
     await small.until(lambda: small.status(second).get("reason") == "OutOfhugepages-2Mi")
-    in_memory = [{"name": "huge", "emptyDir": {"medium": "HugePages"}}]
-    refused = small.apply(a_script(OBEYS), volumes=in_memory)
-    await small.until(lambda: small.status(refused).get("phase") == "Failed")
-    assert small.status(refused)["reason"] == "UnsupportedPodField"
-    assert "medium" in small.status(refused)["message"]
+
+
+async def test_huge_pages_can_be_a_volume(small: Device) -> None:
+    """A file system with pages of the size that the pod asks for; mapping any needs some."""
+    if not Path("/sys/kernel/mm/hugepages/hugepages-2048kB").is_dir():
+        pytest.skip("the kernel has no huge pages of 2 MiB")
+    await small.kill_agent()
+    small.node = replace(
+        small.node, allocatable={**small.node.allocatable, "hugepages-2Mi": Fraction(8 * MIB)}
+    )
+    small.start_agent()
+    shows = f"awk '$2 == \"/huge\" {{print $3, $4}}' /proc/mounts; {OBEYS}"
+    amounts = {"cpu": "10m", "memory": "8Mi", "hugepages-2Mi": "6Mi"}
+    one = a_script(
+        shows,
+        resources={"limits": amounts, "requests": amounts},
+        volumeMounts=[{"name": "huge", "mountPath": "/huge"}],
+    )
+    volumes = [{"name": "huge", "emptyDir": {"medium": "HugePages"}}]
+    uid = small.apply(one, volumes=volumes)
+    await small.until(lambda: small.log(uid) != "")
+    kind, _, options = small.log(uid).partition(" ")
+    assert kind == "hugetlbfs"
+    assert "pagesize=2M" in options.split(",")
+    waits = small.apply(a_script(OBEYS), volumes=volumes)
+    await small.until(lambda: "FailedMount" in small.reasons(waits))
+    (message,) = small.messages(waits, "FailedMount")[:1]
+    assert message.endswith("there is no resource request for huge pages")
 
 
 async def test_a_resize_reaches_the_cgroups_of_container_and_pod(device: Device) -> None:

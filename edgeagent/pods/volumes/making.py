@@ -9,6 +9,7 @@ worker only, one call per pod at a time.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable
@@ -26,6 +27,7 @@ from edgeagent.pods.volumes import (
     claims,
     contents,
     hostpath,
+    hugepages,
     mounting,
     persistent,
     removing,
@@ -44,8 +46,9 @@ CLAIM = "persistentVolumeClaim"
 IMAGE = "image"
 """The runtime makes these, from an image that was pulled; there is no folder of them here."""
 _IN_MEMORY = ("secret", "downwardAPI", "projected")
-_ON_DISK_MODE, _IN_MEMORY_MODE = 0o777, 0o1777
-"""Of a volume's folder; in memory that of a tmpfs as the kernel makes it."""
+_ON_DISK_MODE, _IN_MEMORY_MODE, _HUGE_MODE = 0o777, 0o1777, 0o755
+"""Of a volume's folder; in memory that of a tmpfs, of huge pages that of a hugetlbfs, as the kernel
+makes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,17 +244,36 @@ def _empty_dir(folder: Path, source: Json, origin: Origin) -> None:
     """Empty when it is made; kept with what is in it for as long as the pod is here."""
     group, mode = _group(origin.pod), _empty_dir_mode(source)
     if group is not None:
-        mode = _usual_mode(source) | stat.S_ISGID
-    if _medium(source) != "Memory":
+        mode = _usual_mode(source) | 0o070 | stat.S_ISGID
+    medium = source.get("medium") or ""
+    if not medium:
         if not folder.is_dir():
             _whole(folder, mode, group)
         return
     if not mounting.may_mount():
         raise ValueError("an emptyDir in memory needs an agent that runs as root")
     folder.mkdir(exist_ok=True)
-    if not mounting.is_mounted(folder):
+    if mounting.is_mounted(folder):
+        return
+    if medium == "Memory":
         size = memory_size(source, origin.pod, origin.node)
         mounting.tmpfs(folder, mode=mode, size=size, group=group)
+    elif hugepages.is_medium(medium):
+        _huge(folder, source, origin.pod, mode=mode, group=group)
+    else:
+        raise ValueError(f"emptyDir medium {medium:.40} is not supported on this node")
+
+
+def _huge(folder: Path, source: Json, pod: Json, *, mode: int, group: int | None) -> None:
+    """A limit is kept to in whole pages; without one the pod's cgroup has one."""
+    written = hugepages.page_size(source["medium"], pod)
+    page = quantities.whole(quantities.parse(written))
+    pages = math.ceil(quantities.parse(source.get("sizeLimit") or 0) / page)
+    try:
+        mounting.hugetlbfs(folder, mode=mode, page_size=page, size=pages * page, group=group)
+    except OSError as error:
+        words = f"the kernel has no huge pages of {written}: {error.strerror}"
+        raise ValueError(words) from error
 
 
 def _empty_dir_mode(source: Json) -> int:
@@ -262,7 +284,10 @@ def _empty_dir_mode(source: Json) -> int:
 
 
 def _usual_mode(source: Json) -> int:
-    return _IN_MEMORY_MODE if _medium(source) == "Memory" else _ON_DISK_MODE
+    medium = source.get("medium") or ""
+    if hugepages.is_medium(medium):
+        return _HUGE_MODE
+    return _IN_MEMORY_MODE if medium == "Memory" else _ON_DISK_MODE
 
 
 def _whole(folder: Path, mode: int, group: int | None) -> None:
@@ -273,13 +298,6 @@ def _whole(folder: Path, mode: int, group: int | None) -> None:
         os.chown(new, -1, group)
     new.chmod(mode)
     new.rename(folder)
-
-
-def _medium(source: Json) -> str:
-    medium = str(source.get("medium") or "")
-    if medium not in ("", "Memory"):
-        raise ValueError(f"emptyDir medium {medium:.40} is not supported on this node")
-    return medium
 
 
 def memory_size(source: Json, pod: Json, node: NodeFacts) -> int:

@@ -38,6 +38,19 @@ def tmpfs(target: Path, *, mode: int, size: int = 0, group: int | None = None) -
         _mount("tmpfs", target, kind="tmpfs", options=",".join(options))
 
 
+def hugetlbfs(
+    target: Path, *, mode: int, page_size: int, size: int = 0, group: int | None = None
+) -> None:
+    """Files of huge pages, to be mapped; ``size`` 0 = as many as the device has set aside."""
+    options = [f"pagesize={page_size}", f"mode={mode:o}"]
+    if group is not None:
+        options.append(f"gid={group}")
+    if size:
+        options.append(f"size={size}")
+    _mount("hugetlbfs", target, kind="hugetlbfs", options=",".join(options))
+    target.chmod(mode)  # As an option it has no bit that gives files their folder's group.
+
+
 def bind(source: str, target: Path) -> None:
     _mount(source, target, flags=_BIND | _RECURSIVE)
 
