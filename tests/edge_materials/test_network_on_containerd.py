@@ -17,7 +17,7 @@ from edgeagent.pods.errors import SandboxConfigError
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Device, a_device, a_pod, printed, seen_by
 from tests.parts.containerd import Containerd
-from tests.parts.mosquitto import free_ports
+from tests.parts.ports import free_ports
 from tests.runtime_contract.worlds import eventually
 
 CLUSTER = replace(NODE, cluster_dns=("10.96.0.10",))

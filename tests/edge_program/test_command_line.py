@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts.mosquitto import Mosquitto, free_port
+from tests.parts.mosquitto import Mosquitto
+from tests.parts.ports import free_port
 
 LIGHT = ("paho", "grpc", "cri_api", "msgpack")
 """What the commands that only read must not load."""

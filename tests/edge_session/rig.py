@@ -36,6 +36,7 @@ from shared.messages import Change, DesiredObject, Entry, HubPresence, Inventory
 from shared.objects import Json, ObjectKey
 from shared.tasks import run_together
 from shared.topics import Topics, key_below
+from tests.parts.patience import PATIENCE
 
 NODE = "edge-1"
 TOPICS = Topics()
@@ -238,6 +239,6 @@ async def a_hub(link: Link) -> AsyncIterator[Hub]:
 
 async def until(true: Callable[[], object], *, within: float = 10.0) -> None:
     """Wait until it holds; the assertion names the line that waited."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(within * PATIENCE):
         while not true():
             await asyncio.sleep(0.02)

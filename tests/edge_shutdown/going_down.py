@@ -16,10 +16,11 @@ from edgeagent.shutdown.port import Connect
 from edgeagent.shutdown.stopping import Neighbours, NodeShutdown
 from shared.clock import SystemClock
 from shared.tasks import stop
+from tests.parts.patience import PATIENCE
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
+    async with asyncio.timeout(seconds * PATIENCE):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -19,8 +19,9 @@ from simulator import broker as model
 from simulator.network import Path
 from simulator.sim_link import SimLink
 from tests.parts.mosquitto import Mosquitto
+from tests.parts.patience import PATIENCE
 
-PATIENCE = 5.0
+LONGEST = 10.0 * PATIENCE
 SILENCE = 0.4
 """Seconds without a message after which none is coming."""
 
@@ -63,7 +64,7 @@ class Client:
 
     async def next(self, *, ack: bool = True) -> Message:
         assert self._messages is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LONGEST):
             message = await anext(self._messages)
         if ack:
             self.connection.ack(message)
@@ -80,7 +81,7 @@ class Client:
         return False
 
     async def publish(self, topic: str, text: str, *, retain: bool = False) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(LONGEST):
             await self.connection.publish(topic, text.encode(), retain=retain)
 
     async def disconnect(self) -> None:

@@ -28,7 +28,8 @@ import yaml
 from devcluster.apiserver import ApiServer
 from tests.parts import certificates
 from tests.parts.missing import refuse
-from tests.parts.mosquitto import free_ports
+from tests.parts.patience import PATIENCE
+from tests.parts.ports import free_ports
 
 DEFAULT_ASSETS = Path("/usr/local/kubebuilder/bin")
 START_SECONDS = 60
@@ -215,7 +216,7 @@ def _write_kubeconfig(path: Path, url: str, *, ca: bytes) -> None:
 
 
 def _wait_ready(cluster: Cluster, server: _Program) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS * PATIENCE
     request = urllib.request.Request(
         f"{cluster.url}/readyz", headers={"Authorization": f"Bearer {cluster.token}"}
     )

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,8 @@ import pytest
 
 from tests.parts.certificates import Certificates
 from tests.parts.missing import need, search_path
+from tests.parts.patience import PATIENCE
+from tests.parts.ports import free_ports
 
 START_SECONDS = 15
 
@@ -49,9 +50,8 @@ class Mosquitto:
         need("mosquitto", "mosquitto", "mosquitto_passwd", packages="mosquitto")
         self.settings = settings or Settings()
         self.root = Path(tempfile.mkdtemp(prefix="ktm-"))
-        self.port = free_port()
-        self.device_port = free_port()
-        """The same broker for one client alone, so that its bytes can be counted by port."""
+        self.port, self.device_port = free_ports(2)
+        """The second one is for one client alone, so that its bytes can be counted by port."""
         self.log = self.root / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._make_store()
@@ -78,7 +78,7 @@ class Mosquitto:
                 stderr=log,
                 env={**os.environ, "PATH": search_path()},
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS * PATIENCE
         while not _accepts(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"mosquitto did not start: {self.log.read_text()[-3000:]}")
@@ -171,19 +171,6 @@ class Mosquitto:
         path.chmod(0o600)
         subprocess.run(["mosquitto_passwd", "-U", path], check=True)
         return path
-
-
-def free_port() -> int:
-    return free_ports(1)[0]
-
-
-def free_ports(count: int) -> list[int]:
-    """Each another one: the kernel may give one that is free again to the next who asks."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _accepts(port: int) -> bool:

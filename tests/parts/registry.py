@@ -16,7 +16,8 @@ import pytest
 
 from tests.parts import images
 from tests.parts.missing import need, search_path
-from tests.parts.mosquitto import free_port
+from tests.parts.patience import PATIENCE
+from tests.parts.ports import free_port
 
 _SETTINGS = """
 version: 0.1
@@ -54,7 +55,7 @@ class Registry:
                 stderr=log,
                 env={**os.environ, "PATH": search_path()},
             )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 15 * PATIENCE
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.root / "log").read_text()[-3000:])

@@ -33,7 +33,9 @@ from shared.clock import SystemClock
 from shared.objects import Json
 from tests.parts import images
 from tests.parts.bad_link import BadLink
-from tests.parts.mosquitto import Mosquitto, free_port
+from tests.parts.mosquitto import Mosquitto
+from tests.parts.patience import PATIENCE
+from tests.parts.ports import free_port
 from tests.parts.view import View, is_ready, ready_of
 
 NODE = "edge-1"
@@ -113,11 +115,28 @@ class System:
         lines = self.containerd.ctr("tasks", "list").splitlines()[1:]
         return {line.split()[0] for line in lines if "RUNNING" in line}
 
+    async def only_run(self, *names: str, within: float = 60.0) -> None:
+        """Wait until containerd runs these pods of one container each, with their sandboxes, and
+        no other: a sandbox ends after its pod is gone."""
+        seen: set[str] = set()
+        try:
+            async with asyncio.timeout(within * PATIENCE):
+                while len(seen := self.running_ids()) != 2 * len(names):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"not within {within} s: only {names}; there are {seen}") from None
+
+    async def stores(self, key: str, text: str, *, within: float = 60.0) -> None:
+        """Wait until the device has this text in what it stored of an object."""
+        async with asyncio.timeout(within * PATIENCE):
+            while not any(text in str(codec.unpack(body)) for body in self._bodies(key)):
+                await asyncio.sleep(0.1)
+
     async def in_step(self, *, within: float = 60.0) -> None:
         """Wait until the device's stored pods are those of the API, and only these run."""
         seen: object = None
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within * PATIENCE):
                 while seen := self._out_of_step():
                     await asyncio.sleep(0.2)
         except TimeoutError:
@@ -135,10 +154,14 @@ class System:
         return {} if running == tasks else {"tasks wanted": tasks, "running": running}
 
     def _stored_pods(self) -> list[Json]:
+        return [codec.unpack(body) for body in self._bodies("Pod/%")]
+
+    def _bodies(self, key: str) -> list[bytes]:
+        """As the device has stored them, of the objects in its list; % stands for anything."""
         database = sqlite3.connect(f"file:{self.data / FILE}?mode=ro", uri=True)
         try:
-            bodies = "SELECT body FROM bodies JOIN inventory USING (key) WHERE key LIKE 'Pod/%'"
-            return [codec.unpack(body) for (body,) in database.execute(bodies)]
+            bodies = "SELECT body FROM bodies JOIN inventory USING (key) WHERE key LIKE ?"
+            return [body for (body,) in database.execute(bodies, (key,))]
         finally:
             database.close()
 
@@ -166,7 +189,7 @@ class System:
         """Wait until ``edgeagent status`` has all of these words; answers the whole of it."""
         said = ""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within * PATIENCE):
                 while True:
                     _, said = await self._edgeagent("status")
                     if all(one in said for one in words):

@@ -12,6 +12,7 @@ from typing import Any
 from cloudhub.kube.port import NODES, PODS, Change, Kube, Resource
 from shared.objects import Json
 from shared.tasks import stop
+from tests.parts.patience import PATIENCE
 
 
 class View:
@@ -37,7 +38,7 @@ class View:
     async def until(self, what: str, holds: Callable[[], Any], *, within: float = 60.0) -> Any:
         """The first true value of ``holds()``; ``what`` goes into the failure."""
         try:
-            async with asyncio.timeout(within), self._changed:
+            async with asyncio.timeout(within * PATIENCE), self._changed:
                 while not (value := holds()):
                     await self._changed.wait()
                 return value

@@ -21,7 +21,7 @@ from edgeagent.runtime.port import (
 )
 from shared.errors import PermanentError, TemporaryError
 from tests.parts import images
-from tests.parts.mosquitto import free_port
+from tests.parts.ports import free_port
 from tests.runtime_contract.worlds import (
     RUNS,
     Program,
