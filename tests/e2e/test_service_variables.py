@@ -80,7 +80,7 @@ async def test_a_changed_service_restarts_nothing_and_serves_the_next_start_offl
     before = system.running_ids()
     ports = {"spec": {"ports": [{"name": "sql", "port": 5433, "protocol": "TCP"}]}}
     await system.kube.patch(SERVICES, "default", name, ports)
-    await asyncio.sleep(2)
+    await system.stores(f"Service/default/{name}", "5433")
     assert system.running_ids() == before
     assert variables(system, "web")[f"{prefix}_SERVICE_PORT"] == "5432"
 

@@ -17,7 +17,7 @@ from shared.objects import Json
 from tests.parts import images
 from tests.parts.kubernetes import Cluster
 from tests.parts.system import System
-from tests.parts.view import container_of, restarts_of
+from tests.parts.view import container_of, is_ready, restarts_of
 
 FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 ACCOUNT = "robot"
@@ -123,13 +123,15 @@ async def test_an_ordinary_pod_has_a_token_that_works_and_keeps_it_offline(
     await system.node_is("Unknown")
     await system.agent.kill()
     await system.agent.start()
-    system.kill_container(container_of(pod)["containerID"])
+    killed = container_of(pod)["containerID"].removeprefix("containerd://")
+    system.kill_container(killed)
     async with asyncio.timeout(40):
-        while len(system.running_ids()) < 2:
+        while killed in (now := system.running_ids()) or len(now) < 2:
             await asyncio.sleep(0.1)
     system.switch.restore()
     await system.view.until(
-        "the restart offline is known", lambda: restarts_of(system.view.pods["web"]) == 1
+        "the restart offline is known",
+        lambda: is_ready(pod := system.view.pods["web"]) and restarts_of(pod) == 1,
     )
     assert read(system, "web", "token") == token
     for log in (system.agent.log, system.hub.log):

@@ -31,7 +31,7 @@ async def test_of_each_container_the_newest_and_the_one_before_it_are_kept_with_
     device: Device,
 ) -> None:
     uid = device.apply(a_script(f"echo said; echo so > /dev/termination-log; {OBEYS}"))
-    await device.until(lambda: device.runs(uid))
+    await device.until(lambda: device.obeys(uid))
     pod = device.desired.wanted[uid].pod
     for attempt in range(1, 4):
         image = images.APP_V1 if attempt % 2 else images.BUSYBOX
@@ -40,12 +40,13 @@ async def test_of_each_container_the_newest_and_the_one_before_it_are_kept_with_
         await device.until(
             lambda attempt=attempt: device.container(uid)["restartCount"] == attempt  # type: ignore[misc]
         )
-        await device.until(lambda: device.runs(uid))
+        await device.until(lambda: device.obeys(uid))
         _rotated(device, uid, attempt)
     await _until_attempts(device, {2, 3})
     logs = device.paths.log_directory(pod) / "main"
     assert {one.name.partition(".")[0] for one in logs.iterdir()} == {"2", "3"}
-    assert device.log(uid, attempt=2) == device.log(uid, attempt=3) == "said"
+    await device.until(lambda: device.log(uid, attempt=3) == "said")
+    assert device.log(uid, attempt=2) == "said"
     said = device.paths.termination_log(uid, "main", attempt=3).parent
     assert {one.name for one in said.iterdir()} == {"termination-2", "termination-3"}
     assert device.container(uid)["lastState"]["terminated"]["message"] == "so\n"

@@ -63,7 +63,7 @@ async def test_a_pod_that_fills_its_emptydir_beyond_the_limit_is_evicted(device:
     greedy = device.apply(a_script(fill, volumeMounts=mount), volumes=volume)
     modest = device.apply(a_script(f"echo full; {OBEYS}", volumeMounts=mount), volumes=volume)
     for uid in (greedy, modest):
-        await device.until(lambda uid=uid: device.log(uid) == "full")  # type: ignore[misc]
+        await device.until(lambda uid=uid: device.log(uid) == "full" and device.obeys(uid))  # type: ignore[misc]
     await house.evictor.judge_limits()
     await device.until(lambda: device.status(greedy)["phase"] == "Failed")
     status = device.status(greedy)
@@ -112,7 +112,7 @@ async def test_under_memory_pressure_who_uses_more_than_requested_goes_first(
     within = {"requests": {"memory": "64Mi"}}
     modest = device.apply(a_script(holds, resources=within), priority=1)
     for uid in (greedy, lesser, modest):
-        await device.until(lambda uid=uid: device.log(uid) == "on")  # type: ignore[misc]
+        await device.until(lambda uid=uid: device.log(uid) == "on" and device.obeys(uid))  # type: ignore[misc]
     memory = next(one for one in THRESHOLDS if one.resource == "memory")
     evicting = asyncio.create_task(house.evictor.run())
     house.evictor.noticed((Shortage(memory, memory.amount, memory.amount // 2),))

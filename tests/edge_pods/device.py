@@ -20,15 +20,16 @@ from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.pods.workers import Pods
 from edgeagent.runtime.cri import CriRuntime
-from edgeagent.runtime.port import Sandbox
+from edgeagent.runtime.port import ContainerState, Sandbox
 from shared.clock import SystemClock
 from shared.objects import Json, ObjectKey
 from tests.edge_pods.world import DesiredPods, MemoryFacts, RecordedReports, Wanted
-from tests.parts import images
+from tests.parts import images, traps
 from tests.parts.clearing import cleared
 from tests.parts.containerd import Containerd
 from tests.parts.mounts import nothing_mounted_after
 from tests.parts.patience import PATIENCE
+from tests.runtime_contract.worlds import eventually
 
 
 def a_script(text: str, name: str = "main", **fields: Any) -> Json:
@@ -39,7 +40,19 @@ def a_script(text: str, name: str = "main", **fields: Any) -> Json:
 OBEYS = "trap 'exit 7' TERM; sleep 3600 & wait"
 """Runs until it is told to stop, and says so by its exit code."""
 
+SHARED = [{"name": "shared", "emptyDir": {}}]
+"""The volumes of a pod with a container of ``a_sharer``."""
+
+WAITS = "until [ -e /v/go ]; do sleep 0.1; done"
+"""Of such a container: until ``Device.go_on``. What a test wants to see of it before that cannot be
+over already on a slow machine."""
+
 V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def a_sharer(text: str, name: str = "main", **fields: Any) -> Json:
+    """Sees the pod's volume at /v."""
+    return a_script(text, name, volumeMounts=[{"name": "shared", "mountPath": "/v"}], **fields)
 
 
 class DesiredObjects(DesiredPods):
@@ -144,6 +157,22 @@ class Device:
     def drop(self, uid: str) -> None:
         self.pods.changed({self.desired.wanted.pop(uid).key})
 
+    def go_on(self, uid: str) -> None:
+        """For containers that have come to ``WAITS``, or will."""
+        (self.paths.volume(uid, "shared") / "go").touch()
+
+    async def ended_without_agent(self, uid: str) -> None:
+        """The container goes on from ``WAITS`` and ends while no agent is there."""
+        await self.kill_agent()
+        self.go_on(uid)
+        container_id = self.container(uid)["containerID"].partition("://")[2]
+
+        async def has_ended() -> bool:
+            found = await self.runtime.inspect_container(container_id)
+            return found is not None and found.state is ContainerState.EXITED
+
+        await eventually(has_ended)
+
     async def sandboxes(self) -> list[Sandbox]:
         """Those of this device's agent, on a containerd that tests share."""
         every = await self.runtime.list_sandboxes()
@@ -160,6 +189,11 @@ class Device:
 
     def runs(self, uid: str, name: str = "main") -> bool:
         return "running" in self.container(uid, name).get("state", {})
+
+    def obeys(self, uid: str, name: str = "main") -> bool:
+        """It runs, and has come to its ``trap``: it minds SIGTERM."""
+        container_id = self.container(uid, name).get("containerID", "").partition("://")[2]
+        return self.runs(uid, name) and traps.is_set(container_id)
 
     def ended(self, uid: str, name: str = "main") -> Json:
         """How it ended, or empty."""

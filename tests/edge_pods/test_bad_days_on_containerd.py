@@ -36,7 +36,7 @@ async def test_a_runtime_that_dies_restarts_no_container(
 ) -> None:
     async with a_device(mortal, tmp_path) as device:
         stays, goes = device.apply(a_script(OBEYS)), device.apply(a_script(OBEYS))
-        await device.until(lambda: device.runs(stays) and device.runs(goes))
+        await device.until(lambda: device.runs(stays) and device.obeys(goes))
         before = device.container(stays)["containerID"]
         mortal.kill()
         comes = device.apply(a_script(OBEYS))

@@ -13,6 +13,7 @@ import pytest
 from shared.objects import Json
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script
 from tests.parts.containerd import Containerd
+from tests.parts.patience import PATIENCE
 
 
 @pytest.fixture
@@ -23,6 +24,8 @@ async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device
 
 SERVES = "trap 'exit 7' TERM; mkdir /www; httpd -p 8080 -h /www; echo serving; sleep 3600 & wait"
 """Answers every path with 404, from when it has said so."""
+LATE = 10 * PATIENCE
+"""Seconds that a busy machine may be late; what a wrong grace period costs is more."""
 AT_ONCE = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1}
 """For hooks that fail at once: a shell that has not set its trap yet ignores SIGTERM, being
 process 1."""
@@ -43,13 +46,15 @@ def hooked(kind: str, hook: Json, text: str = OBEYS, **fields: object) -> Json:
 async def test_a_container_is_not_called_running_before_its_post_start_hook_is_over(
     device: Device,
 ) -> None:
-    first = hooked("postStart", by_exec("sleep 2; echo hooked > /proc/1/fd/1"))
-    uid = device.apply(first, a_script(OBEYS, "second"))
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    first = hooked("postStart", by_exec("sleep 2; touch /v/hooked"), volumeMounts=mounts)
+    volumes = [{"name": "v", "emptyDir": {}}]
+    uid = device.apply(first, a_script(OBEYS, "second"), volumes=volumes)
     await device.until(lambda: "Started" in device.reasons(uid))
     assert device.waits_for(uid) == "ContainerCreating"
     assert device.waits_for(uid, "second") == "ContainerCreating", "it waits for the hook too"
     await device.until(lambda: device.runs(uid))
-    assert device.log(uid) == "hooked"
+    assert (device.paths.volume(uid, "v") / "hooked").exists()
     await device.until(lambda: device.runs(uid, "second"))
 
 
@@ -134,7 +139,7 @@ async def test_a_tcp_socket_is_no_hook(device: Device) -> None:
 
 async def test_a_failed_pre_stop_hook_is_told_and_the_container_is_stopped(device: Device) -> None:
     uid = device.apply(hooked("preStop", by_exec("echo s3cret; exit 1")))
-    await device.until(lambda: device.runs(uid))
+    await device.until(lambda: device.obeys(uid))
     device.delete(uid, grace=10)
     await device.until(lambda: device.finished(uid))
     assert device.messages(uid, "FailedPreStopHook") == ["PreStopHook failed"]
@@ -144,13 +149,13 @@ async def test_a_failed_pre_stop_hook_is_told_and_the_container_is_stopped(devic
 async def test_the_pre_stop_hook_takes_its_time_from_the_grace_period(device: Device) -> None:
     """What is left of it is for the container itself, and that is killed then."""
     ignores = "trap '' TERM; sleep 3600"
-    uid = device.apply(hooked("preStop", by_exec("sleep 3"), ignores))
+    uid = device.apply(hooked("preStop", by_exec("sleep 4"), ignores))
     await device.until(lambda: device.runs(uid))
     began = time.monotonic()
     device.delete(uid, grace=6)
     await device.until(lambda: device.finished(uid))
     assert device.ended(uid)["exitCode"] == 137
-    assert 5.5 < time.monotonic() - began < 9
+    assert 5.5 < time.monotonic() - began < 4 + 6
 
 
 async def test_a_pre_stop_hook_beyond_the_grace_period_leaves_two_more_seconds(
@@ -163,7 +168,7 @@ async def test_a_pre_stop_hook_beyond_the_grace_period_leaves_two_more_seconds(
     device.delete(uid, grace=3)
     await device.until(lambda: device.finished(uid))
     assert device.ended(uid)["exitCode"] == 9, "it had a second after the signal"
-    assert 3.9 < time.monotonic() - began < 7
+    assert 3.9 < time.monotonic() - began < 3 + LATE
     assert device.messages(uid, "FailedPreStopHook") == ["PreStopHook failed"]
 
 
@@ -179,9 +184,9 @@ async def test_a_sleep_holds_up_start_and_stop_for_its_seconds_and_may_be_zero(
     device.delete(uid, grace=30)
     await device.until(lambda: device.finished(uid))
     assert device.ended(uid)["exitCode"] == 7
-    assert 2 <= time.monotonic() - began < 6
+    assert 2 <= time.monotonic() - began < 2 + LATE
     uid = device.apply(hooked("preStop", {"sleep": {"seconds": 0}}))
-    await device.until(lambda: device.runs(uid))
+    await device.until(lambda: device.obeys(uid))
     device.delete(uid, grace=30)
     await device.until(lambda: device.finished(uid))
     assert not {"FailedPreStopHook", "FailedPostStartHook"} & set(device.reasons(uid))
@@ -208,7 +213,7 @@ async def test_without_a_grace_period_there_is_no_time_for_a_hook(device: Device
     uid = device.apply(hooked("preStop", by_exec("sleep 60")))
     await device.until(lambda: device.runs(uid))
     device.delete(uid, grace=0)
-    await device.until(lambda: device.finished(uid), seconds=5)
+    await device.until(lambda: device.finished(uid))
     assert device.ended(uid)["exitCode"] == 137
     assert "FailedPreStopHook" not in device.reasons(uid)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.objects import Json
-from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.edge_pods.device import OBEYS, SHARED, WAITS, Device, a_device, a_script, a_sharer
 from tests.parts.containerd import Containerd
 
 
@@ -91,8 +91,7 @@ async def test_hooks_run_inside_the_container(device: Device) -> None:
 
     lifecycle = {"postStart": writes("welcome"), "preStop": writes("farewell")}
     uid = device.apply(a_script(OBEYS, lifecycle=lifecycle))
-    await device.until(lambda: device.runs(uid))
-    assert device.log(uid) == "welcome"
+    await device.until(lambda: device.runs(uid) and device.log(uid) == "welcome")
     device.delete(uid, grace=10)
     await device.until(lambda: device.finished(uid))
     assert device.log(uid) == "welcome\nfarewell"
@@ -100,17 +99,18 @@ async def test_hooks_run_inside_the_container(device: Device) -> None:
 
 @pytest.mark.parametrize("kind", ["exec", "http", "tcp"])
 async def test_a_readiness_probe_reaches_the_container(device: Device, kind: str) -> None:
-    script = "mkdir /www; sleep 1.5; echo ok > /www/health; exec httpd -f -p 8080 -h /www"
+    script = "mkdir /www; echo ok > /www/health; exec httpd -f -p 8080 -h /www"
     probes: dict[str, Json] = {
         "exec": {"exec": {"command": ["test", "-e", "/www/health"]}},
         "http": {"httpGet": {"path": "/health", "port": "web"}},
         "tcp": {"tcpSocket": {"port": 8080}},
     }
-    container = a_script(script, ports=[{"name": "web", "containerPort": 8080}])
+    container = a_sharer(f"{WAITS}; {script}", ports=[{"name": "web", "containerPort": 8080}])
     container["readinessProbe"] = a_probe(**probes[kind])
-    uid = device.apply(container)
-    await device.until(lambda: device.runs(uid))
+    uid = device.apply(container, volumes=SHARED)
+    await device.until(lambda: "Unhealthy" in device.reasons(uid))
     assert device.container(uid)["ready"] is False
+    device.go_on(uid)
     await device.until(lambda: device.container(uid)["ready"])
 
 
@@ -145,10 +145,9 @@ async def test_a_new_agent_finds_everything_as_it_was(device: Device) -> None:
 
 
 async def test_a_pod_that_ended_without_an_agent_has_its_true_exit_code(device: Device) -> None:
-    uid = device.apply(a_script("sleep 1; exit 42"), restartPolicy="Never")
+    uid = device.apply(a_sharer(f"{WAITS}; exit 42"), restartPolicy="Never", volumes=SHARED)
     await device.until(lambda: device.runs(uid))
-    await device.kill_agent()
-    await asyncio.sleep(1.5)
+    await device.ended_without_agent(uid)
     device.start_agent()
     await device.until(lambda: device.status(uid)["phase"] == "Failed")
     assert device.ended(uid)["exitCode"] == 42
@@ -159,14 +158,13 @@ async def test_a_sandbox_that_died_is_replaced(device: Device) -> None:
     await device.until(lambda: device.runs(uid))
     [sandbox] = await device.sandboxes()
     await device.runtime.stop_sandbox(sandbox.id)
-    await device.until(lambda: device.container(uid).get("restartCount") == 1)
-    await device.until(lambda: device.runs(uid))
-    assert "SandboxChanged" in device.reasons(uid)
+    await device.until(lambda: "SandboxChanged" in device.reasons(uid) and device.runs(uid))
+    assert device.container(uid)["restartCount"] >= 1
 
 
 async def test_a_running_pod_is_seen_in_well_under_a_second(device: Device) -> None:
     began = time.monotonic()
     uid = device.apply(a_script(OBEYS))
     await device.until(lambda: device.runs(uid))
-    assert time.monotonic() - began < 5, "far above, so that a busy machine does not matter"
+    assert time.monotonic() - began < 10, "far above, so that a busy machine does not matter"
     assert device.reports.by_uid[uid].within < 0.1

@@ -33,7 +33,7 @@ def asks(cpu: str, text: str = OBEYS) -> Json:
 
 async def running(device: Device, container: Json, **spec: object) -> str:
     uid = device.apply(container, **spec)
-    await device.until(lambda: device.runs(uid))
+    await device.until(lambda: device.obeys(uid))
     return uid
 
 

@@ -22,9 +22,11 @@ from grpclib.health.service import Health
 from grpclib.server import Server
 
 from shared.objects import Json
-from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.edge_pods.device import OBEYS, SHARED, Device, a_device, a_script, a_sharer
 from tests.parts import certificates
 from tests.parts.containerd import Containerd
+from tests.parts.patience import PATIENCE
+from tests.parts.ports import free_port
 
 SERVER = r"""
 cat > /handler <<'END'
@@ -51,6 +53,10 @@ exec nc -ll -p 8080 -e /handler
 async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
     async with a_device(containerd, tmp_path) as one:
         yield one
+
+
+LATE = 10 * PATIENCE
+"""Seconds that a busy machine may be late."""
 
 
 def a_probe(**fields: object) -> Json:
@@ -112,6 +118,7 @@ async def test_an_http_probe_asks_by_named_port_path_and_headers(device: Device)
     container = a_script(SERVER, ports=[{"name": "web", "containerPort": 8080}])
     uid = device.apply({**container, "readinessProbe": a_probe(httpGet=get)})
     await device.until(lambda: bool(device.container(uid).get("ready")))
+    await device.until(lambda: len(device.log(uid).splitlines()) >= 7)
     assert device.log(uid).replace("\r", "").splitlines()[:7] == [
         "GET /health?full=1 HTTP/1.1",
         "Host: shop.test",
@@ -142,12 +149,9 @@ async def test_codes_redirects_time_outs_and_ports_that_are_not_there(device: De
         asks("closed", "/", port=8081),
         asks("nowhere", "/", port="nowhere"),
     )
-    failed = ("bad", "slow", "closed", "nowhere")
-    await device.until(lambda: all(told(device, uid, "Unhealthy", name) for name in failed))
     for name in ("good", "moved", "away"):
-        await device.until(lambda name=name: bool(device.container(uid, name)["ready"]))  # type: ignore[misc]
-    assert not any(device.container(uid, name)["ready"] for name in failed)
-    assert "GET /new HTTP/1.1" in device.log(uid, "server")
+        await device.until(lambda name=name: bool(device.container(uid, name).get("ready")))  # type: ignore[misc]
+    await device.until(lambda: "GET /new HTTP/1.1" in device.log(uid, "server"))
     assert told(device, uid, "ProbeWarning", "away")[0] == (
         "Readiness probe warning: Probe terminated redirects, Response body: over there"
     )
@@ -156,12 +160,17 @@ async def test_codes_redirects_time_outs_and_ports_that_are_not_there(device: De
     late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
     refused = f"dial tcp {url[7:-1]}1: connect: connection refused"
     errored = "errored and resulted in unknown state: couldn't find port: nowhere"
-    assert {name: told(device, uid, "Unhealthy", name)[0] for name in failed} == {
+    failed = {
         "bad": "Readiness probe failed: HTTP probe failed with statuscode: 500",
         "slow": f'Readiness probe failed: Get "{url}/slow": {late}',
         "closed": f'Readiness probe failed: Get "{url[:-1]}1/": {refused}',
         "nowhere": f"Readiness probe {errored}",
     }
+    for name, words in failed.items():
+        await device.until(
+            lambda name=name, words=words: words in told(device, uid, "Unhealthy", name)  # type: ignore[misc]
+        )
+    assert not any(device.container(uid, name)["ready"] for name in failed)
 
 
 async def test_an_https_probe_of_a_named_host_trusts_any_certificate(
@@ -187,17 +196,19 @@ async def test_an_https_probe_of_a_named_host_trusts_any_certificate(
 
 
 async def test_a_tcp_probe_is_a_connection_that_can_be_opened(device: Device) -> None:
-    closed = a_probe(tcpSocket={"port": 8081})
-    elsewhere = a_probe(tcpSocket={"port": 8081, "host": "127.0.0.1"})
+    unused = free_port()
+    closed = a_probe(tcpSocket={"port": unused})
+    elsewhere = a_probe(tcpSocket={"port": unused, "host": "127.0.0.1"})
     uid = device.apply(
-        a_script("sleep 1; " + SERVER, readinessProbe=a_probe(tcpSocket={"port": 8080})),
+        a_script(SERVER, readinessProbe=a_probe(tcpSocket={"port": 8080})),
         a_script(OBEYS, "closed", readinessProbe=closed),
         a_script(OBEYS, "elsewhere", readinessProbe=elsewhere),
     )
     await device.until(lambda: bool(device.container(uid).get("ready")))
     ip = device.status(uid)["podIP"]
     for name, host in (("closed", ip), ("elsewhere", "127.0.0.1")):
-        refused = f"Readiness probe failed: dial tcp {host}:8081: connect: connection refused"
+        await device.until(lambda name=name: bool(told(device, uid, "Unhealthy", name)))  # type: ignore[misc]
+        refused = f"Readiness probe failed: dial tcp {host}:{unused}: connect: connection refused"
         assert told(device, uid, "Unhealthy", name)[0] == refused
         assert not device.container(uid, name)["ready"]
 
@@ -298,7 +309,8 @@ async def test_an_exec_probe_that_takes_too_long_fails_and_its_command_is_killed
     late = f'command timed out: "{command}" timed out after 1s'
     assert told(device, uid, "Unhealthy")[0] == f"Readiness probe failed: {late}"
     await device.until(lambda: device.log(uid).count("begun") >= 3)
-    await do(device, uid, "[ $(ps | grep -c '[s]leep 77') -le 1 ]")
+    still_there = "while [ $(ps | grep -c '[s]leep 77') -gt 1 ]; do sleep 0.1; done"
+    await do(device, uid, still_there)
 
 
 async def test_a_probe_whose_command_is_not_there_restarts_nothing_and_is_told(
@@ -323,24 +335,22 @@ async def test_probes_begin_after_the_initial_delay_and_come_by_the_period(devic
     uid = device.apply(a_script(f"echo started; {OBEYS}", readinessProbe=probe))
     await device.until(lambda: len(log_times(device, uid)) >= 5, seconds=30)
     started, *asked = log_times(device, uid)
-    assert asked[0] - started >= 2.9
-    assert asked[0] - started < 5
+    assert 2.9 <= asked[0] - started < 3 + LATE
     between = [after - before for before, after in pairwise(asked)]
-    assert sum(between) / len(between) == pytest.approx(2.0, abs=0.4)
+    assert min(between) < 2.4, "from one beginning to the next, however long they take"
+    assert asked[-1] - asked[0] > 1.5 * len(between)
 
 
 async def test_it_takes_so_many_successes_and_failures_in_a_row(device: Device) -> None:
-    asks = runs("echo asked > /proc/1/fd/1; test ! -e /bad")
+    asks = runs("[ ! -e /v/bad ] && echo good >> /v/asked || { echo bad >> /v/asked; false; }")
     probe = a_probe(**asks, successThreshold=3, failureThreshold=2)
-    uid = device.apply(a_script(OBEYS, readinessProbe=probe))
-    await device.until(lambda: device.log(uid).count("asked") == 2)
-    assert not device.container(uid)["ready"]
-    await device.until(lambda: bool(device.container(uid)["ready"]))
-    assert device.log(uid).count("asked") >= 3
-    await do(device, uid, "touch /bad")
-    await device.until(lambda: len(told(device, uid, "Unhealthy")) == 1)
-    assert device.container(uid)["ready"]
+    uid = device.apply(a_sharer(OBEYS, readinessProbe=probe), volumes=SHARED)
+    asked = device.paths.volume(uid, "shared") / "asked"
+    await device.until(lambda: bool(device.container(uid).get("ready")))
+    assert asked.read_text().count("good") >= 3
+    (asked.parent / "bad").touch()
     await device.until(lambda: not device.container(uid)["ready"])
+    assert asked.read_text().count("bad") >= 2
     assert device.container(uid)["restartCount"] == 0
 
 
@@ -438,7 +448,7 @@ async def test_conditions_change_with_readiness_and_say_since_when(device: Devic
     unready = condition(device, uid, "Ready")
     assert (unready["status"], unready["reason"]) == ("False", "ContainersNotReady")
     assert unready["message"] == "containers with unready status: [main]"
-    await asyncio.sleep(2.1)
+    await asyncio.sleep(1.1)  # A stamp has whole seconds.
     assert condition(device, uid, "Ready")["lastTransitionTime"] == unready["lastTransitionTime"]
     await do(device, uid, "touch /ready")
     await device.until(lambda: bool(device.container(uid)["ready"]))
@@ -459,7 +469,7 @@ async def test_of_a_pod_that_stops_only_readiness_is_probed(device: Device) -> N
     }
     waits = "until [ -e /{} ]; do sleep 0.1; done"
     stops = f"touch /stopping; {waits.format('drained')}; rm /ready; {waits.format('go')}; exit 7"
-    uid = device.apply(a_script(f"touch /ready; trap '{stops}' TERM; sleep 3600 & wait", **probes))
+    uid = device.apply(a_script(f"trap '{stops}' TERM; touch /ready; sleep 3600 & wait", **probes))
     await device.until(lambda: bool(device.container(uid).get("ready")))
     device.delete(uid, grace=60)
     await device.until(lambda: "Killing" in device.reasons(uid))

@@ -9,22 +9,15 @@ from pathlib import Path
 import pytest
 
 from shared.objects import Json
-from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.edge_pods.device import OBEYS, SHARED, WAITS, Device, a_device, a_script, a_sharer
 from tests.parts import images
 from tests.parts.containerd import Containerd
-
-SHARED = [{"name": "shared", "emptyDir": {}}]
 
 
 @pytest.fixture
 async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device]:
     async with a_device(containerd, tmp_path) as one:
         yield one
-
-
-def a_sharer(text: str, name: str = "main", **fields: object) -> Json:
-    """Sees the pod's volume at /v."""
-    return a_script(text, name, volumeMounts=[{"name": "shared", "mountPath": "/v"}], **fields)
 
 
 def a_sidecar(text: str, name: str = "proxy", **fields: object) -> Json:
@@ -39,17 +32,15 @@ FIRST_TIME = "[ ! -e /v/{0} ] && touch /v/{0}"
 
 
 async def test_containers_wait_for_the_init_containers(device: Device) -> None:
-    init = a_sharer("until [ -e /v/go ]; do sleep 0.1; done; echo prepared > /v/file", "init")
-    gives = a_sidecar("sleep 1; touch /v/go; sleep 3600", "gives")
-    uid = device.apply(
-        a_sharer(f"cat /v/file; {OBEYS}"), initContainers=[gives, init], volumes=SHARED
-    )
+    init = a_sharer(f"{WAITS}; echo prepared > /v/file", "init")
+    uid = device.apply(a_sharer(f"cat /v/file; {OBEYS}"), initContainers=[init], volumes=SHARED)
     await device.until(lambda: device.runs(uid, "init"))
     assert device.waits_for(uid) == "PodInitializing"
     assert device.status(uid)["phase"] == "Pending"
     initialized = device.condition(uid, "Initialized")
     assert (initialized["status"], initialized["reason"]) == ("False", "ContainersNotInitialized")
     assert initialized["message"] == "containers with incomplete status: [init]"
+    device.go_on(uid)
     await device.until(lambda: device.log(uid) == "prepared")
     await device.until(lambda: device.status(uid)["phase"] == "Running")
     assert device.condition(uid, "Initialized")["status"] == "True"
@@ -84,16 +75,18 @@ async def test_init_containers_run_again_in_a_new_sandbox(device: Device) -> Non
     await device.until(lambda: device.runs(uid))
     (sandbox,) = await device.sandboxes()
     await device.runtime.stop_sandbox(sandbox.id)
-    await device.until(lambda: device.container(uid).get("restartCount") == 1)
+    await device.until(lambda: device.container(uid, "init")["restartCount"] == 1)
     await device.until(lambda: device.runs(uid))
-    assert device.container(uid, "init")["restartCount"] == 1
+    assert device.container(uid)["restartCount"] >= 1
 
 
 async def test_a_changed_image_restarts_no_init_container(device: Device) -> None:
-    init = a_script("trap 'exit 7' TERM; sleep 2 & wait", "init")
-    uid = device.apply(a_script(OBEYS), initContainers=[init])
+    init = a_sharer(f"trap 'exit 7' TERM; {WAITS}", "init")
+    uid = device.apply(a_script(OBEYS), initContainers=[init], volumes=SHARED)
     await device.until(lambda: device.runs(uid, "init"))
     device.change(uid, initContainers=[{**init, "image": images.APP_V1}])
+    await device.until(lambda: device.status(uid).get("observedGeneration") == 2)
+    device.go_on(uid)
     await device.until(lambda: device.runs(uid))
     assert device.container(uid, "init")["restartCount"] == 0
     assert device.ended(uid, "init")["exitCode"] == 0
@@ -124,7 +117,7 @@ async def test_sidecars_start_in_their_turn_among_the_init_containers(device: De
 async def test_what_follows_a_sidecar_waits_for_its_startup_probe(device: Device) -> None:
     probe: Json = {"exec": {"command": ["test", "-e", "/v/up"]}, "periodSeconds": 1}
     probe["failureThreshold"] = 60
-    slow = a_sidecar(f"sleep 2; echo up > /v/order; touch /v/up; {OBEYS}", startupProbe=probe)
+    slow = a_sidecar(f"{WAITS}; echo up > /v/order; touch /v/up; {OBEYS}", startupProbe=probe)
     init = a_sharer("echo init >> /v/order", "init")
     uid = device.apply(
         a_sharer(f"cat /v/order; {OBEYS}"), initContainers=[slow, init], volumes=SHARED
@@ -132,6 +125,7 @@ async def test_what_follows_a_sidecar_waits_for_its_startup_probe(device: Device
     await device.until(lambda: device.runs(uid, "proxy"))
     assert device.container(uid, "proxy")["started"] is False
     assert device.waits_for(uid, "init") == "PodInitializing"
+    device.go_on(uid)
     await device.until(lambda: device.log(uid) == "up\ninit")
     await device.until(lambda: device.container(uid, "proxy")["started"])
 
@@ -150,11 +144,12 @@ async def test_a_sidecar_that_ends_is_restarted_though_its_pod_never_restarts(
 
 async def test_a_sidecar_that_started_once_holds_up_nothing_when_it_fails(device: Device) -> None:
     crashes = a_sidecar("sleep 0.5; exit 1")
-    init = a_script("sleep 3", "init")
+    init = a_sharer(WAITS, "init")
     uid = device.apply(a_script(OBEYS), initContainers=[crashes, init], volumes=SHARED)
     await device.until(lambda: device.waits_for(uid, "proxy") == "CrashLoopBackOff")
     assert not device.ended(uid, "init")
-    await device.until(lambda: device.runs(uid), seconds=8)
+    device.go_on(uid)
+    await device.until(lambda: device.runs(uid))
     assert device.waits_for(uid, "proxy") == "CrashLoopBackOff"
     assert device.status(uid)["phase"] == "Running"
     assert device.condition(uid, "Ready")["message"] == "containers with unready status: [proxy]"
@@ -208,15 +203,16 @@ async def test_the_restart_policy_of_a_pod_decides_what_an_exit_code_means(
 
 async def test_a_container_has_a_restart_policy_of_its_own(device: Device) -> None:
     """The pod goes on while one of its containers does, and ends when none may start again."""
-    text = FIRST_TIME.format("{0}") + " && exit 3; sleep 2"
+    text = f"{FIRST_TIME.format('a')} && exit 3; {WAITS}"
     uid = device.apply(
-        a_sharer(text.format("a"), "again", restartPolicy="OnFailure"),
+        a_sharer(text, "again", restartPolicy="OnFailure"),
         a_sharer("exit 4", "never"),
         restartPolicy="Never",
         volumes=SHARED,
     )
     await device.until(lambda: device.container(uid, "again").get("restartCount") == 1)
     assert device.status(uid)["phase"] == "Running"
+    device.go_on(uid)
     await device.until(lambda: device.status(uid)["phase"] == "Failed")
     assert device.ended(uid, "again")["exitCode"] == 0
     assert device.container(uid, "never")["restartCount"] == 0
@@ -269,7 +265,7 @@ async def test_a_rule_makes_all_containers_begin_anew_on_the_same_volumes(device
     proxy = a_sidecar(f"echo proxy >> /v/order; {OBEYS}")
     ends = a_script("exit 0", "ends")
     source = a_sharer(
-        FIRST_TIME.format("ran") + f" && {{ sleep 1; exit 42; }}; cat /v/order; {OBEYS}",
+        FIRST_TIME.format("ran") + f" && {{ {WAITS}; exit 42; }}; cat /v/order; {OBEYS}",
         **all_anew(42),
     )
     uid = device.apply(
@@ -278,11 +274,13 @@ async def test_a_rule_makes_all_containers_begin_anew_on_the_same_volumes(device
     await device.until(lambda: bool(device.ended(uid, "ends")))
     assert device.condition(uid, "AllContainersRestarting")["status"] == "False"
     (sandbox,) = await device.sandboxes()
+    device.go_on(uid)
     await device.until(lambda: device.log(uid, attempt=1) == "init\nproxy\ninit\nproxy")
+    every = ("init", "proxy", "main", "ends")
+    await device.until(lambda: all(device.container(uid, one)["restartCount"] for one in every))
     await device.until(lambda: device.runs(uid) and device.runs(uid, "proxy"))
     await device.until(lambda: bool(device.ended(uid, "ends")))
-    for name in ("init", "proxy", "main", "ends"):
-        assert device.container(uid, name)["restartCount"] == 1
+    assert {device.container(uid, one)["restartCount"] for one in every} == {1}
     assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 42
     assert [one.id for one in await device.sandboxes()] == [sandbox.id]
     assert device.status(uid)["phase"] == "Running"
@@ -309,17 +307,18 @@ async def test_an_init_container_can_make_all_begin_anew_too(device: Device) -> 
         restartPolicy="Never",
         volumes=SHARED,
     )
-    await device.until(lambda: device.log(uid) == "first\nfirst")
+    await device.until(lambda: device.log(uid) == "first\nfirst" and device.runs(uid))
     assert device.container(uid, "second")["restartCount"] == 1
     assert device.container(uid)["restartCount"] == 0
 
 
 async def test_a_debug_container_stays_when_all_others_begin_anew(device: Device) -> None:
-    source = a_sharer("until [ -e /v/go ]; do sleep 0.1; done; rm /v/go; exit 42", **all_anew(42))
+    source = a_sharer(f"{WAITS}; rm /v/go; exit 42", **all_anew(42))
     uid = device.apply(source, a_script(OBEYS, "other"), restartPolicy="Never", volumes=SHARED)
     await device.until(lambda: device.runs(uid, "other"))
-    debugs = a_sharer(f"sleep 1; touch /v/go; {OBEYS}", "debug")
-    device.change(uid, ephemeralContainers=[debugs])
+    device.change(uid, ephemeralContainers=[a_script(OBEYS, "debug")])
+    await device.until(lambda: device.runs(uid, "debug"))
+    device.go_on(uid)
     await device.until(lambda: device.container(uid, "other").get("restartCount") == 1)
     await device.until(lambda: device.runs(uid, "other"))
     assert device.runs(uid, "debug")
@@ -339,11 +338,12 @@ async def test_a_second_crash_waits_ten_seconds_and_the_third_twenty(device: Dev
         lambda: (
             device.container(uid)["restartCount"] == 2
             and device.waits_for(uid) == "CrashLoopBackOff"
-        )
+        ),
+        seconds=30,
     )
     assert device.container(uid)["state"]["waiting"]["message"] == words.format("20s")
     second, third = (int(device.log(uid, attempt=attempt)) for attempt in (1, 2))
-    assert 10 <= third - second <= 13
+    assert 10 <= third - second < 20
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ async def test_another_image_or_size_is_tried_at_once(device: Device, change: Js
     uid = device.apply(crashes)
     await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
     device.change(uid, {**crashes, **change})
-    await device.until(lambda: device.container(uid)["restartCount"] == 2, seconds=5)
+    await device.until(lambda: device.container(uid)["restartCount"] == 2, seconds=9)
     await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
     message = device.container(uid)["state"]["waiting"]["message"]
     assert message.startswith("back-off 10s "), "counted from the beginning again"

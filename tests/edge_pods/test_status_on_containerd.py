@@ -11,7 +11,7 @@ import pytest
 
 from shared.messages import COMBINED
 from shared.objects import Json
-from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.edge_pods.device import OBEYS, SHARED, WAITS, Device, a_device, a_script, a_sharer
 from tests.parts import images
 from tests.parts.containerd import Containerd
 
@@ -66,9 +66,9 @@ async def test_before_their_turn_containers_wait_for_the_pod_or_for_init_contain
     device: Device,
 ) -> None:
     volumes = [{"name": "c", "configMap": {"name": "late"}}]
-    first = a_script("sleep 2", "first")
+    first = a_sharer(WAITS, "first")
     plain = device.apply(a_script(OBEYS), volumes=volumes)
-    layered = device.apply(a_script(OBEYS), initContainers=[first])
+    layered = device.apply(a_script(OBEYS), initContainers=[first], volumes=SHARED)
     await device.until(lambda: "FailedMount" in device.reasons(plain))
     assert device.container(plain)["state"] == {"waiting": {"reason": "ContainerCreating"}}
     first_said = {one["type"]: one["status"] for one in _first_conditions(device, plain)}
@@ -89,6 +89,7 @@ async def test_before_their_turn_containers_wait_for_the_pod_or_for_init_contain
         "Ready": unready,
         "ContainersReady": unready,
     }
+    device.go_on(layered)
     await device.until(lambda: device.runs(layered))
     ended = device.container(layered, "first")
     assert (ended["ready"], ended["state"]["terminated"]["reason"]) == (True, "Completed")
@@ -248,12 +249,13 @@ async def test_the_log_serves_only_when_asked_only_after_an_error_and_only_its_e
 async def test_a_transition_time_changes_when_the_status_does_and_not_before(
     device: Device,
 ) -> None:
-    probe = {"exec": {"command": ["test", "-e", "/ready"]}, "periodSeconds": 1}
-    script = f"sleep 2.5; touch /ready; {OBEYS}"
-    uid = device.apply(a_script(script, readinessProbe=probe))
+    probe = {"exec": {"command": ["test", "-e", "/v/go"]}, "periodSeconds": 1}
+    uid = device.apply(a_sharer(OBEYS, readinessProbe=probe), volumes=SHARED)
     await device.until(lambda: device.runs(uid))
     unready = since(device, uid, "Ready")
     initialized = since(device, uid, "Initialized")
+    await asyncio.sleep(1.1)  # A stamp has whole seconds.
+    device.go_on(uid)
     await device.until(lambda: conditions(device, uid)["Ready"][0] == "True")
     assert since(device, uid, "Ready") == since(device, uid, "ContainersReady") > unready
     assert since(device, uid, "Initialized") == initialized

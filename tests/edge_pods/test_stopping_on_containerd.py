@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from shared.objects import Json
-from tests.edge_pods.device import OBEYS, Device, a_device, a_script
+from tests.edge_pods.device import OBEYS, SHARED, WAITS, Device, a_device, a_script, a_sharer
 from tests.parts.containerd import Containerd
+from tests.parts.patience import PATIENCE
 
 IGNORES = "trap '' TERM; while :; do sleep 0.1; done"
-SHARED = [{"name": "shared", "emptyDir": {}}]
+LATE = 10 * PATIENCE
+"""Seconds that a busy machine may be late; a grace period that is not the right one is more."""
 
 
 @pytest.fixture
@@ -26,14 +28,15 @@ async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device
 
 def writes_at_its_end(name: str, *, after: float = 0.0, **fields: object) -> Json:
     text = f"trap 'sleep {after}; echo {name} >> /v/order; exit 0' TERM; sleep 3600 & wait"
-    return a_script(text, name, volumeMounts=[{"name": "shared", "mountPath": "/v"}], **fields)
+    return a_sharer(text, name, **fields)
 
 
 async def running(device: Device, *containers: Json, **spec: object) -> str:
     uid = device.apply(*containers, **spec)
     inits: list[Json] = spec.get("initContainers", [])  # type: ignore[assignment]
     for one in (*inits, *containers):
-        await device.until(lambda one=one: device.runs(uid, one["name"]))  # type: ignore[misc]
+        is_up = device.obeys if "trap" in one["command"][-1] else device.runs
+        await device.until(lambda one=one, is_up=is_up: is_up(uid, one["name"]))  # type: ignore[misc]
     return uid
 
 
@@ -43,13 +46,17 @@ async def seconds_to_finish(device: Device, uid: str) -> float:
     return time.monotonic() - began
 
 
+def stamp(text: str) -> float:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+
+
 # The grace period
 
 
 async def test_a_grace_period_of_zero_kills_at_once(device: Device) -> None:
     uid = await running(device, a_script(OBEYS), terminationGracePeriodSeconds=30)
     device.delete(uid, grace=0)
-    assert await seconds_to_finish(device, uid) < 3
+    assert await seconds_to_finish(device, uid) < LATE
     assert device.ended(uid)["exitCode"] == 137
 
 
@@ -76,7 +83,7 @@ async def test_a_deletion_says_how_long_a_pod_may_take_whatever_its_spec_says(
 ) -> None:
     uid = await running(device, a_script(IGNORES), terminationGracePeriodSeconds=600)
     device.delete(uid, grace=2)
-    assert 1.5 < await seconds_to_finish(device, uid) < 6
+    assert 1.5 < await seconds_to_finish(device, uid) < 2 + LATE
     assert device.ended(uid)["exitCode"] == 137
 
 
@@ -87,12 +94,12 @@ async def test_a_grace_period_can_be_shortened_while_the_pod_stops(device: Devic
     await asyncio.sleep(1)
     assert device.runs(uid)
     device.delete(uid, grace=2)
-    assert 1.5 < await seconds_to_finish(device, uid) < 6
+    assert 1.5 < await seconds_to_finish(device, uid) < 2 + LATE
     uid = await running(device, a_script(IGNORES))
     device.delete(uid, grace=2)
     await device.until(lambda: "Killing" in device.reasons(uid))
     device.delete(uid, grace=600)
-    assert await seconds_to_finish(device, uid) < 6, "it is never made longer"
+    assert await seconds_to_finish(device, uid) < 2 + LATE, "it is never made longer"
 
 
 async def test_a_pod_that_nobody_wants_has_the_grace_period_of_its_spec(device: Device) -> None:
@@ -100,7 +107,7 @@ async def test_a_pod_that_nobody_wants_has_the_grace_period_of_its_spec(device: 
     began = time.monotonic()
     device.drop(uid)
     await device.until(lambda: uid not in device.facts.records)
-    assert 1.5 < time.monotonic() - began < 8
+    assert 1.5 < time.monotonic() - began < 2 + LATE
 
 
 async def test_a_probe_has_a_grace_period_of_its_own(device: Device) -> None:
@@ -117,7 +124,7 @@ async def test_a_probe_has_a_grace_period_of_its_own(device: Device) -> None:
     await device.until(lambda: "Unhealthy" in device.reasons(uid))
     began = time.monotonic()
     await device.until(lambda: device.container(uid).get("restartCount") == 1)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 1 + LATE
     assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 137
 
 
@@ -166,8 +173,10 @@ async def test_what_still_runs_at_the_end_of_the_grace_period_is_stopped_togethe
     sidecars = [a_script(IGNORES, name, restartPolicy="Always") for name in ("a", "b", "c")]
     uid = await running(device, a_script(IGNORES), initContainers=sidecars)
     device.delete(uid, grace=2)
-    assert await seconds_to_finish(device, uid) < 7, "two seconds more for all of them, not each"
+    await device.until(lambda: device.finished(uid))
     assert {device.ended(uid, name)["exitCode"] for name in ("main", "a", "b", "c")} == {137}
+    ends = [stamp(device.ended(uid, name)["finishedAt"]) for name in ("a", "b", "c")]
+    assert max(ends) - min(ends) < 4, "two seconds more for all of them, not each"
 
 
 # The deadline
@@ -183,11 +192,8 @@ async def test_a_pod_past_its_active_deadline_is_stopped_and_failed(device: Devi
     early = [one for one in device.reports.by_uid[uid].history if one["phase"] != "Failed"]
     assert not [one for one in early if "reason" in one], "said when its containers have ended"
     assert device.ended(uid)["exitCode"] == 7, "it was asked to stop"
-    began, ended = (
-        datetime.strptime(one, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
-        for one in (status["startTime"], device.ended(uid)["finishedAt"])
-    )
-    assert 2 <= ended - began <= 6
+    lived = stamp(device.ended(uid)["finishedAt"]) - stamp(status["startTime"])
+    assert 2 <= lived < 3 + LATE
 
 
 async def test_init_containers_and_restarts_count_for_the_deadline(device: Device) -> None:
@@ -199,11 +205,11 @@ async def test_init_containers_and_restarts_count_for_the_deadline(device: Devic
 
 
 async def test_a_deadline_that_passed_without_an_agent_counts(device: Device) -> None:
-    uid = await running(device, a_script(OBEYS), activeDeadlineSeconds=3)
+    uid = await running(device, a_script(OBEYS), activeDeadlineSeconds=600)
     await device.kill_agent()
-    await asyncio.sleep(3.5)
+    device.facts.records[uid]["started_at"] -= 601
     device.start_agent()
-    await device.until(lambda: device.status(uid)["phase"] == "Failed", seconds=5)
+    await device.until(lambda: device.status(uid)["phase"] == "Failed")
     assert device.status(uid)["reason"] == "DeadlineExceeded"
 
 
@@ -213,35 +219,32 @@ async def test_a_deadline_that_passed_without_an_agent_counts(device: Device) ->
 @pytest.mark.parametrize(
     ("text", "phase", "code", "reason"),
     [
-        ("sleep 1.5", "Succeeded", 0, "Completed"),
-        ("sleep 1.5; exit 42", "Failed", 42, "Error"),
-        ("sleep 1.5; exit 137", "Failed", 137, "Error"),
+        ("exit 0", "Succeeded", 0, "Completed"),
+        ("exit 42", "Failed", 42, "Error"),
+        ("exit 137", "Failed", 137, "Error"),
     ],
 )
 async def test_what_ended_without_an_agent_has_its_true_code_reason_and_times(
     device: Device, text: str, phase: str, code: int, reason: str
 ) -> None:
-    uid = await running(device, a_script(text), restartPolicy="Never")
+    uid = await running(device, a_sharer(f"{WAITS}; {text}"), restartPolicy="Never", volumes=SHARED)
     before = device.container(uid)["state"]["running"]["startedAt"]
-    await device.kill_agent()
-    await asyncio.sleep(5)
+    await device.ended_without_agent(uid)
+    await asyncio.sleep(2)
+    seen = time.time()
     device.start_agent()
     await device.until(lambda: device.status(uid)["phase"] == phase)
     ended = device.ended(uid)
     assert (ended["exitCode"], ended["reason"]) == (code, reason)
     assert ended["startedAt"] == before
-    stamps = [
-        datetime.strptime(ended[name], "%Y-%m-%dT%H:%M:%SZ") for name in ("startedAt", "finishedAt")
-    ]
-    assert 1 <= (stamps[1] - stamps[0]).total_seconds() <= 3, "its own end, not when it was seen"
+    assert stamp(before) <= stamp(ended["finishedAt"]) < seen - 1, "its own, not when it was seen"
 
 
 async def test_what_ran_out_of_memory_without_an_agent_says_so(device: Device) -> None:
-    eats = "sleep 1.5; x=x; while :; do x=$x$x; done"
-    hungry = a_script(eats, resources={"limits": {"memory": "16Mi"}})
-    uid = await running(device, hungry, restartPolicy="Never")
-    await device.kill_agent()
-    await asyncio.sleep(4)
+    eats = f"{WAITS}; x=x; while :; do x=$x$x; done"
+    hungry = a_sharer(eats, resources={"limits": {"memory": "16Mi"}})
+    uid = await running(device, hungry, restartPolicy="Never", volumes=SHARED)
+    await device.ended_without_agent(uid)
     device.start_agent()
     await device.until(lambda: device.status(uid)["phase"] == "Failed")
     assert (device.ended(uid)["exitCode"], device.ended(uid)["reason"]) == (137, "OOMKilled")
@@ -286,11 +289,10 @@ async def test_a_pod_that_was_being_stopped_when_the_agent_died_is_stopped_by_th
     device: Device,
 ) -> None:
     uid = await running(device, a_script(IGNORES))
-    device.delete(uid, grace=4)
+    device.delete(uid, grace=600)
     await device.until(lambda: "Killing" in device.reasons(uid))
-    began = time.monotonic()
     await device.kill_agent()
+    device.facts.records[uid]["stopping"]["at"] -= 599
     device.start_agent()
-    await device.until(lambda: device.finished(uid))
-    assert time.monotonic() - began < 9, "the grace period does not begin again"
+    await device.until(lambda: device.finished(uid))  # The grace period does not begin again.
     assert device.ended(uid)["exitCode"] == 137

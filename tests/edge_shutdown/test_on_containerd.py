@@ -62,7 +62,7 @@ async def test_regular_pods_stop_before_critical_ones(
     slow = "trap 'sleep 2; exit 0' TERM; sleep 3600 & wait"
     regular = device.apply(a_script(slow))
     critical = device.apply(a_script(OBEYS), priority=CRITICAL)
-    await device.until(lambda: device.runs(regular) and device.runs(critical))
+    await device.until(lambda: device.obeys(regular) and device.obeys(critical))
     cloud = Cloud()
     async with shutting_down_with(device.pods, private_bus.address, cloud):
         await locked(login1)
@@ -98,7 +98,7 @@ async def test_what_never_restarts_has_failed_and_what_does_has_not(
     never = device.apply(a_script(OBEYS), restartPolicy="Never")
     job = device.apply(a_script("trap 'exit 0' TERM; sleep 3600 & wait"), restartPolicy="OnFailure")
     always = device.apply(a_script(OBEYS))
-    await device.until(lambda: all(device.runs(uid) for uid in (never, job, always)))
+    await device.until(lambda: all(device.obeys(uid) for uid in (never, job, always)))
     async with shutting_down_with(device.pods, private_bus.address, Cloud()):
         await locked(login1)
         login1.shut_down()
@@ -123,7 +123,7 @@ async def test_after_the_boot_the_pods_run_again_with_one_restart_more(
         job = device.apply(zero, restartPolicy="OnFailure")
         always = device.apply(a_script(OBEYS))
         never = device.apply(a_script(OBEYS), restartPolicy="Never")
-        await device.until(lambda: all(device.runs(uid) for uid in (job, always, never)))
+        await device.until(lambda: all(device.obeys(uid) for uid in (job, always, never)))
         async with shutting_down_with(device.pods, private_bus.address, Cloud()):
             await locked(login1)
             login1.shut_down()
@@ -147,7 +147,7 @@ async def test_a_shutdown_that_is_called_off_takes_the_pods_up_again(
     device: Device, private_bus: PrivateBus, login1: Login1
 ) -> None:
     uid = device.apply(a_script(OBEYS))
-    await device.until(lambda: device.runs(uid))
+    await device.until(lambda: device.obeys(uid))
     cloud = Cloud()
     async with shutting_down_with(device.pods, private_bus.address, cloud):
         await locked(login1)
@@ -172,7 +172,7 @@ async def test_shares_shrink_to_what_logind_allows(
     login1.longest_delay = 6.0
     regular = device.apply(a_script(DEAF), terminationGracePeriodSeconds=600)
     critical = device.apply(a_script(OBEYS), priority=CRITICAL)
-    await device.until(lambda: device.log(regular) == "on" and device.runs(critical))
+    await device.until(lambda: device.log(regular) == "on" and device.obeys(critical))
     with capture_logs() as logs:
         async with shutting_down_with(device.pods, private_bus.address, Cloud()):
             await locked(login1)

@@ -62,7 +62,7 @@ async def test_pods_that_do_not_stop_hold_it_up_for_their_share_only(
             await until(lambda: login1.locks == 1)
             login1.shut_down()
             await until(login1.off.is_set)
-    assert login1.off_after is not None and 1.0 <= login1.off_after < 1.6
+    assert login1.off_after is not None and 1.0 <= login1.off_after < 5
     left = [one["pods"] for one in logs if "in their time" in one["event"]]
     assert left == [["a"], ["a", "b"]]
 
@@ -90,7 +90,7 @@ async def test_reports_are_waited_for_no_longer_than_is_left(
             login1.shut_down()
             await until(login1.off.is_set)
             (within,) = cloud.delivered
-            assert most - 1 < within <= most
+            assert most - 1.5 < within <= most
             login1.call_off()
         await until(lambda: login1.locks == 0)
 
@@ -216,6 +216,7 @@ async def test_where_there_is_no_bus_it_says_so_once_and_is_quiet(private_bus: P
     pods = GivenPods()
     with capture_logs() as logs:
         async with shutting_down_with(pods, private_bus.address, Cloud()):
+            await until(lambda: bool(logs))
             await asyncio.sleep(0.3)
     (line,) = logs
     assert (line["log_level"], line["event"]) == ("info", "no graceful shutdown of the device")

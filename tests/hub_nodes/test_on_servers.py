@@ -85,7 +85,9 @@ async def test_what_the_server_stored_is_what_we_compare_with(kubernetes: Cluste
     async with hub_at(kubernetes) as (nodes, kube):
         nodes.heard("edge-calm", birth(1))
         nodes.reported("edge-calm", report("edge-calm"))
-        await ready_node(kube, "edge-calm", "AgentConnected")
+        node = await ready_node(kube, "edge-calm", "AgentConnected")
+        while "images" not in node["status"]:
+            node = await ready_node(kube, "edge-calm", "AgentConnected")
         await asyncio.sleep(0.5)
     before = await version_of(kubernetes, "edge-calm")
     async with hub_at(kubernetes) as (nodes, _kube):

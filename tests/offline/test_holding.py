@@ -40,7 +40,7 @@ async def test_a_deletion_waits_for_a_release_at_the_device(system: System) -> N
     assert said == "the deletion of default/line-3 goes on now\n"
     system.switch.restore()
     await system.gone("line-3")
-    assert not system.running_ids()
+    await system.only_run()
 
 
 async def test_a_force_deleted_pod_is_held_too(system: System) -> None:

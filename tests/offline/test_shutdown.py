@@ -89,7 +89,7 @@ async def test_pods_stop_in_order_and_run_again_after_the_boot(
     await system.view.until(
         "the node says that it shuts down",
         lambda: ready(system).get("message") == "node is shutting down",
-        within=2,
+        within=10,
     )
     assert (ready(system)["status"], ready(system)["reason"]) == ("False", "KubeletNotReady")
     await system.view.until(
@@ -98,7 +98,7 @@ async def test_pods_stop_in_order_and_run_again_after_the_boot(
             system.view.pods["once"]["status"]["phase"] == "Failed"
             and system.view.pods["stays"]["status"].get("reason") == "Terminated"
         ),
-        within=2,
+        within=10,
     )
     assert system.view.pods["stays"]["status"]["phase"] == "Running"
     assert system.view.pods["once"]["status"]["reason"] == "Terminated"

@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
+from edgeagent.runtime import cri_events
 from edgeagent.runtime.cri import CriRuntime
 from edgeagent.runtime.cri_channel import CriChannel
 from edgeagent.runtime.cri_events import CriEvents
 from edgeagent.runtime.port import RuntimeAway, Sandbox
 from tests.runtime_contract.worlds import RUNS, World, ended, eventually, exits, listening
 
+SOON = 1.0 + 2.0
+"""Seconds: those that are promised, and some for a busy machine; what is missed comes after 10."""
+
 
 async def test_events_begin_with_what_is_there(world: World) -> None:
     first, second = await world.pod(), await world.pod()
     before = time.monotonic()
     async with listening(world.runtime) as heard:
-        await heard.names(first.config.uid, since=before, within=1)
-        await heard.names(second.config.uid, since=before, within=1)
+        await heard.names(first.config.uid, since=before, within=SOON)
+        await heard.names(second.config.uid, since=before, within=SOON)
 
 
 async def test_an_exit_is_told_within_a_second(world: World) -> None:
@@ -25,10 +31,11 @@ async def test_an_exit_is_told_within_a_second(world: World) -> None:
     await other.run(RUNS)
     container_id = await pod.run(exits(1, after=1.5))
     async with listening(world.runtime) as heard:
-        await heard.names(pod.config.uid, since=0, within=1)
-        begun = len(heard.uids)
+        await heard.names(pod.config.uid, since=0, within=SOON)
+        begun, before = len(heard.uids), time.monotonic()
         await ended(world, container_id)
-        assert await heard.names(pod.config.uid, since=time.monotonic() - 0.1, within=1) < 1
+        over = time.monotonic() - before
+        assert await heard.names(pod.config.uid, since=before, within=SOON) - over < SOON
         assert {uid for _, uid in heard.uids[begun:]} == {pod.config.uid}
 
 
@@ -36,27 +43,27 @@ async def test_creation_and_removal_are_told(world: World) -> None:
     async with listening(world.runtime) as heard:
         before = time.monotonic()
         pod = await world.pod()
-        await heard.names(pod.config.uid, since=before, within=1.5)
+        await heard.names(pod.config.uid, since=before, within=SOON)
         before = time.monotonic()
         await pod.run(RUNS)
-        await heard.names(pod.config.uid, since=before, within=1.5)
+        await heard.names(pod.config.uid, since=before, within=SOON)
         before = time.monotonic()
         await world.runtime.remove_sandbox(pod.id)
-        await heard.names(pod.config.uid, since=before, within=1.5)
+        await heard.names(pod.config.uid, since=before, within=SOON)
 
 
 async def test_events_end_with_an_error_when_the_runtime_dies(daemon_world: World) -> None:
     world = daemon_world
     await world.pod()
     async with listening(world.runtime) as heard:
-        await eventually(lambda: _true(heard.uids), within=2)
+        await eventually(lambda: _true(heard.uids))
         world.crash()
         try:
-            await eventually(lambda: _true(heard.error), within=3)
+            await eventually(lambda: _true(heard.error))
         finally:
             world.come_back()
         assert isinstance(heard.error, RuntimeAway)
-    await eventually(world.runtime.info, within=3)
+    await eventually(world.runtime.info)
 
 
 async def test_containerd_pushes(isolating_world: World) -> None:
@@ -70,15 +77,18 @@ async def test_containerd_pushes(isolating_world: World) -> None:
         async def pushed() -> bool:
             return (await runtime.info()).has_events
 
-        await eventually(pushed, within=2)
+        await eventually(pushed)
 
 
 async def _true(value: object) -> object:
     return value
 
 
-async def test_health_checks_do_not_cause_looks(isolating_world: World) -> None:
+async def test_health_checks_do_not_cause_looks(
+    isolating_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """containerd tells of every process that an exec starts; a probe a second must cost nothing."""
+    monkeypatch.setattr(cri_events, "_PUSHED", ((0.06, 0.12), 60.0))
     world = isolating_world
     pod = await world.pod()
     container_id = await pod.run(RUNS)
@@ -95,10 +105,16 @@ async def test_health_checks_do_not_cause_looks(isolating_world: World) -> None:
     events = CriEvents(channel, counted)
     following = asyncio.create_task(_drain(events))
     await asyncio.sleep(0.5)
-    await pod.run(exits(0), name="other")
-    await asyncio.sleep(4.5)
-    assert events.pushed
-    before = looked
+    await ended(world, await pod.run(exits(0), name="other"))
+
+    async def pushed() -> bool:
+        return events.pushed
+
+    await eventually(pushed)
+    before = -1
+    while looked != before:
+        before = looked
+        await asyncio.sleep(1)
     for _ in range(5):
         await private.exec_sync(container_id, ["true"], 5)
     await asyncio.sleep(0.5)

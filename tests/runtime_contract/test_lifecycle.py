@@ -19,6 +19,7 @@ from tests.runtime_contract.worlds import (
     ended,
     exits,
     seen,
+    trap_set,
 )
 
 
@@ -77,9 +78,10 @@ async def test_the_exit_code_is_the_true_one(world: World, code: int) -> None:
 async def test_stop_gives_the_program_its_signal(world: World) -> None:
     pod = await world.pod()
     container_id = await pod.run(RUNS)
+    await trap_set(world, container_id)
     started = time.monotonic()
     await world.runtime.stop_container(container_id, 30)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20, "it has not waited for the grace to pass"
     assert (await seen(world, container_id)).exit_code == 143
 
 
@@ -88,7 +90,7 @@ async def test_stop_kills_after_the_grace_and_not_before(world: World) -> None:
     container_id = await pod.run(STUBBORN)
     started = time.monotonic()
     await world.runtime.stop_container(container_id, 1)
-    assert 0.9 < time.monotonic() - started < 5
+    assert 0.9 < time.monotonic() - started < 10
     assert (await seen(world, container_id)).exit_code == 137
 
 
@@ -97,7 +99,7 @@ async def test_without_grace_it_dies_at_once(world: World) -> None:
     container_id = await pod.run(STUBBORN)
     started = time.monotonic()
     await world.runtime.stop_container(container_id, 0)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
     assert (await seen(world, container_id)).exit_code == 137
 
 

@@ -49,7 +49,7 @@ async def test_logs_are_in_cri_format(process_world: World) -> None:
     async def complete() -> bool:
         return len(log_lines(container)) == 4
 
-    await eventually(complete, within=2)
+    await eventually(complete)
     lines = text_of(container.log_path).splitlines()
     assert all(STAMP.fullmatch(line) for line in lines), lines
     said = log_lines(container)
@@ -65,7 +65,7 @@ async def test_long_lines_come_in_parts(process_world: World) -> None:
     async def complete() -> bool:
         return log_lines(container)[-1:] == [("stdout", "end")]
 
-    await eventually(complete, within=2)
+    await eventually(complete)
     lines = text_of(container.log_path).splitlines()
     parts = [line.split(" ", 3) for line in lines[:-1]]
     assert [tag for _, _, tag, _ in parts] == ["P"] * (len(parts) - 1) + ["F"]
@@ -84,7 +84,7 @@ async def test_a_rotated_log_goes_on_in_a_new_file(process_world: World) -> None
     await eventually(has_lines)
     os.rename(container.log_path, moved)
     await process_world.runtime.reopen_log(container_id)
-    await eventually(has_lines, within=2)
+    await eventually(has_lines)
     before = text_of(moved)
     await asyncio.sleep(0.2)
     assert text_of(moved) == before

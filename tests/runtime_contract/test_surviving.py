@@ -29,12 +29,14 @@ from tests.runtime_contract.worlds import (
     exits,
     script,
     seen,
+    trap_set,
 )
 
 
 async def test_an_agent_that_comes_back_finds_everything(world: World) -> None:
     pod = await world.pod()
     running = await pod.run(RUNS, name="running")
+    await trap_set(world, running)
     over = await ended(world, await pod.run(exits(7), name="over"))
     before = await world.runtime.inspect_sandbox(pod.id)
     await world.runtime.close()
@@ -51,7 +53,7 @@ async def test_an_exit_that_nobody_watched_has_its_true_code(world: World) -> No
     await world.runtime.close()
     await asyncio.sleep(0.5)
     world.runtime = world.open()
-    assert (await ended(world, container_id, within=2)).exit_code == 9
+    assert (await ended(world, container_id)).exit_code == 9
 
 
 async def test_a_killed_daemon_takes_no_container_with_it(daemon_world: World) -> None:
@@ -67,7 +69,7 @@ async def test_a_killed_daemon_takes_no_container_with_it(daemon_world: World) -
     with pytest.raises(RuntimeAway):
         await world.runtime.pull_image("kubetide.test/other:1")
     world.come_back()
-    await eventually(world.runtime.info, within=3)
+    await eventually(world.runtime.info)
     assert await seen(world, container_id) == before
     assert before.state is ContainerState.RUNNING
 
@@ -79,7 +81,7 @@ async def test_a_container_that_ends_while_the_daemon_is_away(isolating_world: W
     world.crash()
     await asyncio.sleep(1.2)
     world.come_back()
-    await eventually(world.runtime.info, within=3)
+    await eventually(world.runtime.info)
     container = await ended(world, container_id)
     ended_as = (container.exit_code, container.reason)
     assert ended_as == ((255, "Unknown") if await _forgets_exit_codes(world) else (5, "Error"))

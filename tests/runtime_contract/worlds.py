@@ -28,7 +28,7 @@ from edgeagent.runtime.port import (
     SandboxConfig,
 )
 from shared.errors import TemporaryError
-from tests.parts import images
+from tests.parts import images, traps
 from tests.parts.clearing import cleared
 from tests.parts.patience import PATIENCE
 
@@ -158,6 +158,15 @@ async def eventually(ask: Callable[[], Awaitable[Any]], *, within: float = 10.0)
                 raise
         assert time.monotonic() < deadline, f"not within {within} s"
         await asyncio.sleep(0.02)
+
+
+async def trap_set(world: World, container_id: str) -> None:
+    """Wait until SIGTERM finds the trap of the program, where it is the first of its container."""
+
+    async def is_set() -> bool:
+        return world.kind != "containerd" or traps.is_set(container_id)
+
+    await eventually(is_set)
 
 
 def text_of(path: str | Path) -> str:
