@@ -1,9 +1,9 @@
 """Which objects a pod names, and its claims in their turn: all that its node may see. Pure.
 
-ConfigMaps, Secrets and PersistentVolumeClaims of its own namespace, and of a claim the one
-PersistentVolume that it is bound to. Optional ones count as well; names that no object can have
-are left out. What else a pod could name (service accounts, objects of storage drivers) does not
-travel.
+ConfigMaps, Secrets and PersistentVolumeClaims of its own namespace, those among them that the
+cluster makes for its ephemeral volumes, and of a claim the one PersistentVolume that it is bound
+to. Optional ones count as well; names that no object can have are left out. What else a pod could
+name (service accounts, objects of storage drivers) does not travel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 def references_of(pod: Json) -> frozenset[ObjectKey]:
     namespace = pod["metadata"]["namespace"]
-    named = _named(pod.get("spec") or {})
+    named = _named(pod["metadata"]["name"], pod.get("spec") or {})
     return frozenset(ObjectKey(kind, namespace, str(name)) for kind, name in named if is_name(name))
 
 
@@ -31,13 +31,13 @@ def named_by(key: ObjectKey, obj: Json) -> frozenset[ObjectKey]:
     return frozenset({ObjectKey("PersistentVolume", NO_NAMESPACE, str(volume))})
 
 
-def _named(spec: Json) -> Iterator[tuple[str, object]]:
+def _named(pod: str, spec: Json) -> Iterator[tuple[str, object]]:
     for secret in spec.get("imagePullSecrets") or ():
         yield "Secret", secret.get("name")
     for container in (one for kind in CONTAINERS for one in spec.get(kind) or ()):
         yield from _named_by_container(container)
     for volume in spec.get("volumes") or ():
-        yield from _named_by_volume(volume)
+        yield from _named_by_volume(pod, volume)
 
 
 def _named_by_container(container: Json) -> Iterator[tuple[str, object]]:
@@ -50,11 +50,13 @@ def _named_by_container(container: Json) -> Iterator[tuple[str, object]]:
         yield "Secret", (source.get("secretRef") or {}).get("name")
 
 
-def _named_by_volume(volume: Json) -> Iterator[tuple[str, object]]:
+def _named_by_volume(pod: str, volume: Json) -> Iterator[tuple[str, object]]:
     yield "ConfigMap", (volume.get("configMap") or {}).get("name")
     yield "Secret", (volume.get("secret") or {}).get("secretName")
     claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
     yield "PersistentVolumeClaim", claim
+    if volume.get("ephemeral") is not None:
+        yield "PersistentVolumeClaim", f"{pod}-{volume.get('name')}"
     for source in (volume.get("projected") or {}).get("sources") or ():
         yield "ConfigMap", (source.get("configMap") or {}).get("name")
         yield "Secret", (source.get("secret") or {}).get("name")

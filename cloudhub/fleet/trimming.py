@@ -56,10 +56,17 @@ def _trimmed(obj: Json) -> Json:
 
 
 def _claim(obj: Json) -> Json:
-    """Which volume it is bound to; pods must not begin with one that is being deleted."""
+    """Which volume it is bound to, and which pod it was made for; pods must not begin with one that
+    is being deleted."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    metadata = _picked(obj["metadata"], "name", "namespace", "uid", "deletionTimestamp")
+    owners = [
+        _picked(one, "controller", "uid")
+        for one in obj["metadata"].get("ownerReferences") or ()
+        if one.get("controller") and one.get("kind") == "Pod"
+    ]
     return {
-        "metadata": _picked(obj["metadata"], "name", "namespace", "uid", "deletionTimestamp"),
+        "metadata": {**metadata, **({"ownerReferences": owners} if owners else {})},
         "spec": _picked(spec, "volumeName"),
         "status": _picked(status, "phase"),
     }

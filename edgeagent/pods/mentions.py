@@ -14,10 +14,13 @@ def mentions(pod: Json, namespace: str, keys: frozenset[ObjectKey]) -> bool:
 
     Which PersistentVolume a claim stands for is not in the pod; Services count only at a start.
     """
-    if any(key.kind == "PersistentVolume" for key in keys) and specs.has_claims(pod):
+    claims = set(specs.claims(pod).values())
+    if claims and any(key.kind == "PersistentVolume" for key in keys):
         return True
     named = [key for key in keys if key.kind not in ("Pod", "Service")]
     names = {key.name for key in named if key.namespace == namespace}
+    if not names.isdisjoint(claims):
+        return True
     return bool(names) and not names.isdisjoint(_texts(pod["spec"]))
 
 

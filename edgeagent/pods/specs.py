@@ -105,8 +105,17 @@ def image_volumes(pod: Json) -> dict[str, Json]:
     return {one["name"]: one["image"] for one in volumes if one.get("image") is not None}
 
 
-def has_claims(pod: Json) -> bool:
-    return any(one.get("persistentVolumeClaim") for one in pod["spec"].get("volumes") or ())
+def claims(pod: Json) -> dict[str, str]:
+    """Names of the claims that its volumes stand for, by volume; the cluster makes those of
+    ephemeral ones for the pod alone."""
+    volumes = pod["spec"].get("volumes") or ()
+    named = {
+        one["name"]: str(one["persistentVolumeClaim"].get("claimName"))
+        for one in volumes
+        if one.get("persistentVolumeClaim") is not None
+    }
+    own = (one["name"] for one in volumes if one.get("ephemeral") is not None)
+    return {**named, **{name: f"{name_of(pod)}-{name}" for name in own}}
 
 
 def on_host_network(pod: Json) -> bool:

@@ -40,13 +40,16 @@ VOLUMES: dict[str, dict[str, Field]] = {
         "projected": yes("ProjectedVolume"),
         "image": yes("ImageVolume", "read-only; refused where the runtime is too old"),
         "persistentVolumeClaim": yes("ClaimVolume"),
-        "ephemeral": no("any", _NO_STORAGE),
+        "ephemeral": yes("EphemeralVolume", "a claim like any other, made by the cluster"),
         "csi": no("any", _NO_STORAGE),
         **{kind: no("any", _NO_STORAGE) for kind in _OTHER_STORAGE},
     },
     "ImageVolume": {
         "reference": must("text"),
         "pullPolicy": only("Always", "IfNotPresent", "Never"),
+    },
+    "EphemeralVolume": {
+        "volumeClaimTemplate": idle("any", "the cluster's controller makes the claim of it")
     },
     "ClaimVolume": {"claimName": must("text"), "readOnly": yes("flag")},
     "PersistentVolumeSpec": {

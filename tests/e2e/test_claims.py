@@ -53,6 +53,34 @@ async def test_a_pod_waits_for_its_claim_and_keeps_its_data_without_the_cloud(
     assert (disk / "log").read_text() == "started\nstarted\n", "the data outlives its pod"
 
 
+async def test_an_ephemeral_volume_waits_for_the_claim_that_is_made_for_its_pod(
+    system: System,
+) -> None:
+    disk = system.folder / "disk"
+    disk.mkdir()
+    main = {
+        "name": "main",
+        "image": "kubetide.test/busybox:1",
+        "command": ["sh", "-c", SCRIPT],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    template = {
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        }
+    }
+    own = {"name": "data", "ephemeral": {"volumeClaimTemplate": template}}
+    await system.create_pod("keeper", containers=[main], volumes=[own])
+    missing = 'error processing PVC default/keeper-data: persistentvolumeclaim "keeper-data"'
+    await _until_told(system, missing)
+    made = await claim(system.kube, "keeper-data", made_for=system.view.pods["keeper"])
+    local = volume_of("pv-own", {"local": {"path": str(disk)}}, nodeAffinity=here(system.node))
+    await bind(system.kube, made, local)
+    await system.running("keeper")
+    await _until_written(disk / "log", "started\n")
+
+
 async def _until_written(file: Path, text: str) -> None:
     async with asyncio.timeout(60):
         while not file.exists() or file.read_text() != text:

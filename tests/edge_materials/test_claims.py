@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.pods.errors import ClaimError, MountError, PodTrouble
+from edgeagent.pods.mentions import mentions
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes import mounting, ownership
 from edgeagent.pods.volumes.claims import Place, place_of
@@ -20,7 +21,7 @@ from edgeagent.pods.volumes.contents import NoTokens, Origin
 from edgeagent.pods.volumes.making import Volume, Volumes
 from edgeagent.pods.volumes.mounts import devices, mounts
 from edgeagent.runtime.port import Device as RawDevice
-from shared.objects import Json
+from shared.objects import Json, ObjectKey
 from tests.edge_materials.making import (
     NODE,
     UID,
@@ -134,6 +135,35 @@ def test_a_claim_that_leads_nowhere_is_waited_for(objects: list[Json], why: str)
 )
 def test_a_volume_of_another_kind_is_named(spec: Json, message: str) -> None:
     assert refused(claim(), persistent_volume(**spec)) == message
+
+
+OWN = {"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}
+
+
+def of_a_pod(uid: object = UID) -> Json:
+    """The claim that the cluster makes for the volume ``v`` of the pod ``web``."""
+    found = claim("web-v")
+    found["metadata"]["ownerReferences"] = [{"controller": True, "uid": uid}]
+    return found
+
+
+def test_an_ephemeral_volume_has_a_claim_of_its_own() -> None:
+    whole = pod(MOUNTED, volumes=[OWN])
+    objects = Objects(of_a_pod(), persistent_volume(of="web-v", **LOCAL))
+    assert place_of(OWN, Origin(whole, NODE_1, objects, NoTokens())).path == "/mnt/disk"
+    for name, is_its_own in (("web-v", True), ("web-w", False)):
+        changed = frozenset({ObjectKey("PersistentVolumeClaim", "default", name)})
+        assert mentions(whole, "default", changed) is is_its_own
+
+
+@pytest.mark.parametrize("owner", ["uid-of-another", None, {}])
+def test_a_claim_of_that_name_that_was_not_made_for_the_pod_is_not_used(owner: object) -> None:
+    whole = pod(MOUNTED, volumes=[OWN])
+    objects = Objects(of_a_pod(owner), persistent_volume(of="web-v", **LOCAL))
+    with pytest.raises(ClaimError) as raised:
+        place_of(OWN, Origin(whole, NODE_1, objects, NoTokens()))
+    words = "PVC default/web-v was not created for pod default/web (pod is not owner)"
+    assert str(raised.value).endswith(words)
 
 
 def affinity(operator: str, *values: str, key: str = "kubernetes.io/hostname") -> Json:

@@ -47,6 +47,20 @@ async def test_what_a_pod_writes_is_there_for_the_next_one(device: Device, disk:
     assert found == ["kept"]
 
 
+async def test_an_ephemeral_volume_is_mounted_as_the_claim_that_was_made_for_its_pod(
+    device: Device, disk: Path
+) -> None:
+    own = {"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}
+    whole = a_pod("echo kept > /data/file", volumeMounts=MOUNT, spec={"volumes": [own]})
+    name, uid = f"{whole['metadata']['name']}-data", whole["metadata"]["uid"]
+    made = claim(name)
+    made["metadata"]["ownerReferences"] = [{"controller": True, "uid": uid}]
+    device.objects.put(made, persistent_volume(of=name, local={"path": str(disk)}))
+    await device.ended(whole)
+    await device.materials.remove(whole)
+    assert (disk / "file").read_text() == "kept\n", "what becomes of it is the cluster's to say"
+
+
 async def test_a_host_path_volume_is_made_and_mounted(device: Device, disk: Path) -> None:
     path = {"path": str(disk / "made"), "type": "DirectoryOrCreate"}
     device.objects.put(persistent_volume(hostPath=path))

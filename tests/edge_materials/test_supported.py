@@ -26,7 +26,7 @@ from edgeagent.pods.supported_fields import TABLE
 from edgeagent.pods.verdicts import Verdict
 from edgeagent.pods.volumes.claims import place_of
 from edgeagent.pods.volumes.contents import NoTokens, Origin, files_of
-from edgeagent.pods.volumes.making import CLAIM, kind_of
+from edgeagent.pods.volumes.making import CLAIMS, kind_of
 from edgeagent.runtime.port import Image
 from shared.errors import PermanentError
 from shared.objects import Json
@@ -88,6 +88,7 @@ MODELS = {
     "Volume": "V1Volume",
     "VolumeDevice": "V1VolumeDevice",
     "ImageVolume": "V1ImageVolumeSource",
+    "EphemeralVolume": "V1EphemeralVolumeSource",
     "ClaimVolume": "V1PersistentVolumeClaimVolumeSource",
     "PersistentVolumeSpec": "V1PersistentVolumeSpec",
     "LocalVolume": "V1LocalVolumeSource",
@@ -265,7 +266,7 @@ def configure(whole: Json) -> None:
         kind = kind_of(volume)
         with contextlib.suppress(ValueError, Missing):
             files_of(kind, volume.get(kind) or {}, origin)
-        if kind == CLAIM:
+        if kind in CLAIMS:
             with contextlib.suppress(PodTrouble):
                 place_of(volume, origin)
     around = Surroundings(whole, NODE, HERE, ("10.0.0.1",), lambda volume, path: {})

@@ -308,6 +308,7 @@ def test_every_way_to_name_an_object_is_found() -> None:
             {"name": "e", "emptyDir": {}},
             {"name": "b", "configMap": {"name": "Not_A_Name"}},
             {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
+            {"name": "own", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
         ],
     }
     configs = {"env-cm", "from-cm", "kube-root-ca.crt", "init-cm", "vol-cm"}
@@ -315,7 +316,7 @@ def test_every_way_to_name_an_object_is_found() -> None:
     assert references_of(found) == {
         *(key("ConfigMap", name) for name in configs),
         *(key("Secret", name) for name in secrets),
-        claim_key("data"),
+        *(claim_key("data"), claim_key("a-own")),
     }
 
 
@@ -383,6 +384,18 @@ def test_a_claim_keeps_its_binding_and_the_mark_of_its_deletion() -> None:
         "spec": {"volumeName": "pv-1"},
         "status": {"phase": "Bound"},
     }
+
+
+def test_a_claim_of_an_ephemeral_volume_says_whose_it_is() -> None:
+    owned = claim("claim-1", "pv-1")
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "uid-a", "controller": True}
+    owned["metadata"]["ownerReferences"] = [
+        {**owner, "kind": "StatefulSet", "uid": "s"},
+        {**owner, "controller": False, "uid": "x"},
+        owner,
+    ]
+    body = codec.unpack(body_of(claim_key("claim-1"), owned).packed)
+    assert body["metadata"]["ownerReferences"] == [{"controller": True, "uid": "uid-a"}]
 
 
 def test_of_a_driver_that_no_edge_node_has_only_the_name_is_sent() -> None:

@@ -28,14 +28,21 @@ def here(node: str) -> Json:
     return {"required": {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}}
 
 
-async def claim(kube: Kube, name: str, *, namespace: str = "default") -> Json:
-    """Not bound yet."""
+async def claim(
+    kube: Kube, name: str, *, namespace: str = "default", made_for: Json | None = None
+) -> Json:
+    """Not bound yet; ``made_for`` is the pod whose ephemeral volume it is."""
     spec = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "1Gi"}},
         "storageClassName": "",
     }
-    return await kube.create(CLAIMS, namespace, {"metadata": {"name": name}, "spec": spec})
+    metadata: Json = {"name": name}
+    if made_for is not None:
+        owner = {"apiVersion": "v1", "kind": "Pod", "controller": True, "blockOwnerDeletion": True}
+        owner |= {part: made_for["metadata"][part] for part in ("name", "uid")}
+        metadata["ownerReferences"] = [owner]
+    return await kube.create(CLAIMS, namespace, {"metadata": metadata, "spec": spec})
 
 
 async def bind(kube: Kube, made: Json, volume: Json) -> None:

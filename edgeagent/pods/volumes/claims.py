@@ -17,6 +17,8 @@ from edgeagent.pods.volumes.contents import Origin
 from shared.objects import NO_NAMESPACE, Json
 
 LOCAL, HOST_PATH = "local", "hostPath"
+CLAIM, EPHEMERAL = "persistentVolumeClaim", "ephemeral"
+"""Kinds of volumes that stand for a claim; the cluster makes the second's with its pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,14 @@ class _NotReady(ValueError):
 
 
 def place_of(volume: Json, origin: Origin) -> Place:
-    """``volume`` is one of the pod's that names a claim."""
+    """``volume`` is one of the pod's that stands for a claim."""
     try:
-        found = _persistent_volume(volume, origin)
+        claim = _claim(volume, origin)
+        found = _persistent_volume(claim, origin)
         _check_mode(volume["name"], found["spec"], origin.pod)
     except (Missing, _NotReady) as error:
-        claim = f"{specs.namespace_of(origin.pod)}/{_claim_name(volume)}"
-        raise ClaimError(volume["name"], claim, str(error)) from error
+        named = f"{specs.namespace_of(origin.pod)}/{_claim_name(volume, origin.pod)}"
+        raise ClaimError(volume["name"], named, str(error)) from error
     name, spec = found["metadata"]["name"], found["spec"]
     if bad := shortcomings("PersistentVolumeSpec", spec, "spec"):
         raise MountError(name, "; ".join(f"{one.field}: {one.message}" for one in bad))
@@ -58,9 +61,25 @@ def is_block(name: str, pod: Json) -> bool:
     return name in _names(pod, "volumeDevices")
 
 
-def _persistent_volume(volume: Json, origin: Origin) -> Json:
-    namespace, name = specs.namespace_of(origin.pod), _claim_name(volume)
+def _claim(volume: Json, origin: Origin) -> Json:
+    namespace, name = specs.namespace_of(origin.pod), _claim_name(volume, origin.pod)
     claim = sources.need(origin.sources, "PersistentVolumeClaim", namespace=namespace, name=name)
+    if volume.get(EPHEMERAL) is not None and not _is_of(origin.pod, claim):
+        pod = f"{namespace}/{specs.name_of(origin.pod)}"
+        raise _NotReady(f"PVC {namespace}/{name} was not created for pod {pod} (pod is not owner)")
+    return claim
+
+
+def _is_of(pod: Json, claim: Json) -> bool:
+    """Somebody else's claim of the same name is nobody's ephemeral volume."""
+    owners = _map(claim, "metadata").get("ownerReferences")
+    return isinstance(owners, list) and any(
+        isinstance(one, dict) and one.get("controller") and one.get("uid") == specs.uid_of(pod)
+        for one in owners
+    )
+
+
+def _persistent_volume(claim: Json, origin: Origin) -> Json:
     metadata, spec, status = (_map(claim, part) for part in ("metadata", "spec", "status"))
     if metadata.get("deletionTimestamp"):
         raise _NotReady("PVC is being deleted")
@@ -118,8 +137,8 @@ def _place(name: str, spec: Json) -> Place:
     )
 
 
-def _claim_name(volume: Json) -> str:
-    return str(volume["persistentVolumeClaim"].get("claimName"))
+def _claim_name(volume: Json, pod: Json) -> str:
+    return specs.claims(pod)[volume["name"]]
 
 
 def _names(pod: Json, field: str) -> set[str]:

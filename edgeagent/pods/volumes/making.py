@@ -42,7 +42,7 @@ Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 WRITTEN = ("configMap", "secret", "downwardAPI", "projected")
 """Kinds whose files are written here and follow their objects; containers only read them."""
-CLAIM = "persistentVolumeClaim"
+CLAIMS = (claims.CLAIM, claims.EPHEMERAL)
 IMAGE = "image"
 """The runtime makes these, from an image that was pulled; there is no folder of them here."""
 _IN_MEMORY = ("secret", "downwardAPI", "projected")
@@ -84,13 +84,13 @@ class Volumes:
         await self._tokens.ready(pod)
         origin = Origin(pod, node, sources, self._tokens)
         made: dict[str, Volume] = await self._offload(lambda: self._prepare(origin))
-        claimed = [one["name"] for one in _volumes(pod) if kind_of(one) == CLAIM]
+        claimed = [one["name"] for one in _volumes(pod) if kind_of(one) in CLAIMS]
         self._claimed[specs.uid_of(pod)] = {name: made[name] for name in claimed}
         return made
 
     def located(self, pod: Json) -> dict[str, Volume]:
         """Where the volumes of a prepared pod are; looks at nothing."""
-        own = [one for one in _volumes(pod) if kind_of(one) != CLAIM]
+        own = [one for one in _volumes(pod) if kind_of(one) not in CLAIMS]
         found = {one["name"]: self._located(pod, one) for one in own}
         return found | self._claimed.get(specs.uid_of(pod), {})
 
@@ -160,7 +160,7 @@ class Volumes:
         if kind == IMAGE:
             return Volume(name, kind, "", readonly=True)
         folder = self._paths.volume(specs.uid_of(origin.pod), name)
-        if kind == CLAIM:
+        if kind in CLAIMS:
             return self._claim(volume, folder, origin)
         if kind == "emptyDir":
             _empty_dir(folder, volume.get(kind) or {}, origin)
@@ -177,7 +177,7 @@ class Volumes:
         return Volume(name, kind, str(folder), readonly=True)
 
     def _claim(self, volume: Json, link: Path, origin: Origin) -> Volume:
-        name, readonly = volume["name"], bool(volume[CLAIM].get("readOnly"))
+        name, readonly = volume["name"], bool(volume[kind_of(volume)].get("readOnly"))
         is_block = claims.is_block(name, origin.pod)
         try:
             place = claims.place_of(volume, origin)
