@@ -219,11 +219,11 @@ def test_waiting_for_a_condition_a_value_and_a_deletion(kubectl: PlayingKubectl)
     assert "timed out" in kubectl(
         "wait", "pod/web", "--for=condition=Ready", "--timeout=1s", fails=True
     )
-    with _started(kubectl, "wait", "pod/web", "--for=condition=Ready", "--timeout=20s") as waiting:
+    with _started(kubectl, "wait", "pod/web", "--for=condition=Ready", "--timeout=60s") as waiting:
         kubectl.report("web", running())
         assert waiting.wait(SECONDS) == 0
-    kubectl("wait", "pod/web", "--for=jsonpath={.status.phase}=Running", "--timeout=10s")
-    with _started(kubectl, "wait", "pod/web", "--for=delete", "--timeout=20s") as waiting:
+    kubectl("wait", "pod/web", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+    with _started(kubectl, "wait", "pod/web", "--for=delete", "--timeout=60s") as waiting:
         kubectl("delete", "pod", "web", "--force", "--grace-period=0")
         assert waiting.wait(SECONDS) == 0
 
@@ -255,6 +255,7 @@ def test_pods_are_deleted_by_label(kubectl: PlayingKubectl) -> None:
 
 
 async def test_get_watch_prints_a_line_for_each_change(kubectl: PlayingKubectl) -> None:
+    await asyncio.to_thread(kubectl.apply, pod())
     process = await asyncio.create_subprocess_exec(
         *kubectl.command("get", "pods", "--watch"),
         env=kubectl.environment,
@@ -262,12 +263,18 @@ async def test_get_watch_prints_a_line_for_each_change(kubectl: PlayingKubectl) 
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert process.stdout is not None
-    try:
-        await asyncio.sleep(1)  # until the watch stands; the first change starts the table
-        await asyncio.to_thread(kubectl.apply, pod())
-        await asyncio.to_thread(kubectl.report, "web", running())
+    lines: list[list[str]] = []
+
+    async def has_printed(count: int) -> None:
+        assert process.stdout is not None
         async with asyncio.timeout(SECONDS):
-            lines = [(await process.stdout.readline()).decode().split() for _ in range(3)]
+            while len(lines) < count:
+                lines.append((await process.stdout.readline()).decode().split())
+
+    try:
+        await has_printed(2)  # The table so far, from which the watch goes on.
+        await asyncio.to_thread(kubectl.report, "web", running())
+        await has_printed(3)
     finally:
         process.terminate()
         await process.communicate()

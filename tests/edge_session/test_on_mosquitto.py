@@ -182,12 +182,12 @@ async def test_of_two_agents_with_one_name_the_older_stops_and_keeps_its_pods(
 async def test_the_older_one_goes_on_when_the_newer_one_is_gone(
     mosquitto: Mosquitto, device: Callable[..., Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yielding, "LOOK_AGAIN", (1.0, 2.0))
-    monkeypatch.setattr(yielding, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(yielding, "LOOK_AGAIN", (0.2, 0.4))
+    monkeypatch.setattr(yielding, "ANSWER_SECONDS", 3)
     async with in_step(mosquitto, device) as (hub, older):
         async with device("b").running() as newer:
             await until(older.session.fenced.is_set)
-            await asyncio.sleep(8)
+            await asyncio.sleep(7)
             assert older.session.fenced.is_set(), "the newer one answers"
             assert newer.identity.counter == 1, "and its connection is left alone"
         await until(lambda: older.connected, within=20)

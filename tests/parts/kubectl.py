@@ -12,8 +12,9 @@ import yaml
 
 from shared.objects import Json
 from tests.parts.kubernetes import find_kubectl
+from tests.parts.patience import PATIENCE
 
-SECONDS = 30
+SECONDS = 90 * PATIENCE
 
 
 class Kubectl:

@@ -21,10 +21,13 @@ from devcluster.images import BUSYBOX
 from shared.objects import Json
 from tests.parts.kubectl import Kubectl
 from tests.parts.missing import need_root
+from tests.parts.patience import PATIENCE
 from tests.parts.system import pod
 
-READY_WITHIN = 60
-END_WITHIN = 30
+READY_WITHIN = 60 * PATIENCE
+END_WITHIN = 30 * PATIENCE
+WITHIN = f"--timeout={60 * PATIENCE:.0f}s"
+"""What kubectl is to wait at most."""
 
 
 @dataclass
@@ -133,7 +136,7 @@ def test_a_pod_is_applied_awaited_shown_described_and_deleted(kubectl: Kubectl) 
     unbound = manifest("web")
     del unbound["spec"]["nodeName"]
     assert kubectl.apply(unbound) == "pod/web created\n"
-    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    kubectl("wait", "--for=condition=Ready", "pod/web", WITHIN)
     _, row = kubectl.lines("get", "pods", "web", "-o", "wide")
     assert row[:4] == ["web", "1/1", "Running", "0"]
     assert row[6] == "edge-1"
@@ -146,7 +149,7 @@ def test_a_pod_is_applied_awaited_shown_described_and_deleted(kubectl: Kubectl) 
     assert said == [("Scheduled", "default-scheduler")] + [
         (reason, "kubetide-agent") for reason in ("Pulled", "Created", "Started")
     ]
-    assert kubectl("delete", "pod", "web", "--timeout=20s").startswith('pod "web" deleted')
+    assert kubectl("delete", "pod", "web", WITHIN).startswith('pod "web" deleted')
     assert "not found" in kubectl("get", "pod", "web", fails=True)
 
 
@@ -161,7 +164,7 @@ def _described(kubectl: Kubectl, name: str, *, until: str) -> str:
 
 def test_labels_are_patched_and_edited_while_the_pod_runs_on(kubectl: Kubectl) -> None:
     kubectl.apply(manifest("labelled"))
-    kubectl("wait", "--for=condition=Ready", "pod/labelled", "--timeout=20s")
+    kubectl("wait", "--for=condition=Ready", "pod/labelled", WITHIN)
     first = kubectl.get("pod", "labelled")["status"]["containerStatuses"][0]["containerID"]
     kubectl("label", "pod", "labelled", "tier=one")
     kubectl("patch", "pod", "labelled", "-p", '{"metadata":{"labels":{"tier":"two"}}}')
@@ -169,21 +172,24 @@ def test_labels_are_patched_and_edited_while_the_pod_runs_on(kubectl: Kubectl) -
     found = kubectl.get("pod", "labelled")
     assert found["metadata"]["labels"] == {"app": "after", "tier": "two"}
     assert found["status"]["containerStatuses"][0]["containerID"] == first
-    kubectl("delete", "pod", "labelled", "--timeout=20s")
+    kubectl("delete", "pod", "labelled", WITHIN)
 
 
 def test_a_watch_shows_a_pod_from_its_beginning_to_its_end(kubectl: Kubectl) -> None:
+    kubectl.apply(manifest("before"))
     command = kubectl.command("get", "pods", "-w", "--no-headers")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
         try:
+            watching.stdout.readline()  # The list, from which the watch goes on.
             kubectl.apply(manifest("watched"))
-            kubectl("wait", "--for=condition=Ready", "pod/watched", "--timeout=20s")
-            kubectl("delete", "pod", "watched", "--timeout=20s")
+            kubectl("wait", "--for=condition=Ready", "pod/watched", WITHIN)
+            kubectl("delete", "pod", "watched", "before", WITHIN)
         finally:
             time.sleep(0.5)
             watching.terminate()
-        assert watching.stdout is not None
-        states = [line.split()[2] for line in watching.stdout.read().splitlines()]
+        lines = [line.split() for line in watching.stdout.read().splitlines()]
+        states = [line[2] for line in lines if line[0] == "watched"]
     assert states[0] == "Pending"
     assert states.index("Running") < states.index("Terminating")
 
@@ -196,14 +202,14 @@ def test_config_maps_and_secrets_that_kubectl_made_are_in_the_pod(kubectl: Kubec
     both = [{"configMapRef": {"name": "app"}}, {"secretRef": {"name": "app"}}]
     wanted["spec"]["containers"][0]["envFrom"] = both
     kubectl.apply(wanted)
-    kubectl("wait", "--for=condition=Ready", "pod/configured", "--timeout=20s")
-    kubectl("delete", "pod/configured", "configmap/app", "secret/app", "--timeout=20s")
+    kubectl("wait", "--for=condition=Ready", "pod/configured", WITHIN)
+    kubectl("delete", "pod/configured", "configmap/app", "secret/app", WITHIN)
 
 
 def test_an_interrupt_ends_it_with_nothing_left() -> None:
     with running_up() as running:
         running.kubectl.apply(manifest("left"))
-        running.kubectl("wait", "--for=condition=Ready", "pod/left", "--timeout=20s")
+        running.kubectl("wait", "--for=condition=Ready", "pod/left", WITHIN)
         mine = of_folder(running.folder)
         assert any("cloudhub" in one for one in mine.values())
         assert any("edgeagent" in one for one in mine.values())
