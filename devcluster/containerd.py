@@ -228,8 +228,8 @@ async def _remove_pods(address: str) -> None:
     try:
         for tries_left in reversed(range(10)):
             try:
-                for sandbox in await runtime.list_sandboxes():
-                    await runtime.remove_sandbox(sandbox.id)
+                left = await runtime.list_sandboxes()
+                await asyncio.gather(*(runtime.remove_sandbox(one.id) for one in left))
                 return
             except TemporaryError:
                 if not tries_left:

@@ -18,8 +18,7 @@ _TRIES = 10
 
 async def cleared(runtime: Runtime, sandboxes: Iterable[Sandbox]) -> None:
     """Raises the runtime's TemporaryError when it goes on failing for some seconds."""
-    for sandbox in sandboxes:
-        await _removed(runtime, sandbox.id)
+    await asyncio.gather(*(_removed(runtime, sandbox.id) for sandbox in sandboxes))
 
 
 async def _removed(runtime: Runtime, sandbox_id: str) -> None:

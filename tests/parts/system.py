@@ -308,8 +308,7 @@ async def _end(system: System) -> None:
     """Stop everything; on the way out nothing may hide the test's own error."""
     if os.environ.get("KUBETIDE_KEEP"):
         print(f"kept: {system.folder}")
-    await system.agent.stop()
-    await system.hub.stop()
+    await asyncio.gather(system.agent.stop(), system.hub.stop())
     await system.switch.close()
     await system.view.close()
     for one in list(system.view.pods.values()):
