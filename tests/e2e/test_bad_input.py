@@ -63,6 +63,9 @@ def with_main(**fields: object) -> list[Json]:
 async def test_of_two_agents_with_one_name_the_older_is_told_and_goes_on_when_it_is_alone(
     system: System,
 ) -> None:
+    await system.agent.stop()
+    system.agent.arguments[0] = "tests.parts.impatient_agent"
+    await system.agent.start()
     await system.create_pod("bad-rival")
     await system.running("bad-rival")
     running = system.running_ids()

@@ -282,7 +282,7 @@ async def test_events_that_differ_in_their_words_only_become_one(device: Device)
     uid = device.apply(a_script(OBEYS, readinessProbe=probe))
     await device.until(lambda: any(COMBINED in one for one in unhealthy(device, uid)), seconds=40)
     reports = len(device.reports.by_uid[uid].history)
-    await asyncio.sleep(5)
+    await asyncio.sleep(3)
     assert len(device.reports.by_uid[uid].history) == reports, "no failure costs a message now"
     said = unhealthy(device, uid)
     assert len(said) == 10

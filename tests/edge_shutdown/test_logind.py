@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeagent.shutdown import logind as logind_module
 from edgeagent.shutdown.logind import connected
 from edgeagent.shutdown.port import LogindAway
 from tests.edge_shutdown.going_down import until
@@ -120,8 +121,9 @@ async def test_a_bus_that_talks_nonsense_is_away(tmp_path: Path) -> None:
 
 
 async def test_a_bus_that_hangs_is_given_up_and_holds_up_nothing_else(
-    private_bus: PrivateBus, login1: Login1
+    private_bus: PrivateBus, login1: Login1, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(logind_module, "_ANSWER_SECONDS", 3.0)
     longest_pause, last = 0.0, time.monotonic()
 
     async def goes_on() -> None:
@@ -134,7 +136,7 @@ async def test_a_bus_that_hangs_is_given_up_and_holds_up_nothing_else(
     everything_else = asyncio.create_task(goes_on())
     async with connected(private_bus.address) as logind:
         private_bus.freeze()
-        with pytest.raises(LogindAway, match="did not answer within 5 s"):
+        with pytest.raises(LogindAway, match="did not answer within 3 s"):
             await logind.preparing()
     with pytest.raises(LogindAway, match="D-Bus cannot be used"):
         async with connected(private_bus.address):
