@@ -24,7 +24,7 @@ from tests.parts import images
 from tests.parts.kubernetes import Cluster
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.system import System, running_system
-from tests.parts.view import container_of, is_ready, restarts_of
+from tests.parts.view import container_of, is_ready, phase_of, restarts_of
 
 PACKET_LIMIT = 60_000
 GARBAGE = (b"\0", b"garbage", b"\x01garbage", bytes(range(256)) * 10, b"\xff" * 40_000)
@@ -112,9 +112,10 @@ async def test_a_field_that_is_not_supported_is_said_in_the_status_and_an_event(
     share = {"name": "share", "nfs": {"server": "192.0.2.1", "path": "/"}}
     await system.create_pod("bad-field", volumes=[share])
     await system.create_pod("good")
+    pods = system.view.pods
     status = await system.view.until(
         "the pod is refused",
-        lambda: (one := system.view.pods["bad-field"]["status"]).get("phase") == "Failed" and one,
+        lambda: phase_of(pods.get("bad-field")) == "Failed" and pods["bad-field"]["status"],
     )
     assert "nfs" in status["message"]
     told = await event(system, "bad-field", status["reason"])

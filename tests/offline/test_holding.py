@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from cloudhub.kube.port import PODS
 from edgeagent.pods.holding import CONDITION, HOLD
 from shared.objects import Json
@@ -31,9 +29,7 @@ async def test_a_deletion_waits_for_a_release_at_the_device(system: System) -> N
     await system.agent.kill()
     system.switch.cut()
     await system.agent.start()
-    await asyncio.sleep(3)
-    text = await system.edgeagent("status")
-    assert "on hold:  deletion of default/line-3" in text
+    await system.status_says("agent:    running", "on hold:  deletion of default/line-3")
     assert "Running (held)" in await system.edgeagent("pods")
 
     said = await system.edgeagent("release", "line-3")
@@ -54,7 +50,7 @@ async def test_a_force_deleted_pod_is_held_too(system: System) -> None:
     await system.create_pod("other")
     await system.running("other")
     assert before <= system.running_ids()
-    assert "removal of default/line-4" in await system.edgeagent("status")
+    await system.status_says("removal of default/line-4")
     await system.edgeagent("release", "line-4")
     await system.delete_pod("other")
     await system.gone("other")

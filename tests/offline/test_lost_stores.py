@@ -105,7 +105,7 @@ async def test_a_device_without_its_database_adopts_what_runs(
     await system.agent.kill()
     harm(system.data / FILE)
     await system.agent.start()
-    await asyncio.sleep(3)
+    await system.status_says("link:     connected, for", "2 wanted: 2 Running")
     await system.node_is("True")
     assert bool([*system.data.glob("*.damaged-?")]) is (harm is not deleted), "set aside"
     assert containers(system) == before
