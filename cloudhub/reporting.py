@@ -37,6 +37,9 @@ AT_ONCE = 32
 ABOUT_PODS = ("Pod", "StaticPod")
 MOST_GONE = 4096
 """Deleted pods that are remembered, for reports that come late."""
+DELETE_AGAIN = 30.0
+"""Seconds after which a pod whose deletion we ended and that is still there is deleted again: the
+API server may have been restored from a backup that has it."""
 MOST_PATCH = 512 * 1024
 """Bytes of one patch; a status is a few thousand."""
 
@@ -74,7 +77,7 @@ class Reporting:
         self._fresh: dict[Reported, Report] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._left: dict[str, bytes] = {}
-        self._ended: set[str] = set()
+        self._ended: dict[str, float] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
         self._workers = KeyedWorkers(self._settle, clock=clock, name="pod status")
 
@@ -86,14 +89,15 @@ class Reporting:
         self._workers.wake((node, report.key))
 
     def changed(self, record: PodRecord) -> None:
-        """The API said something new about a pod."""
+        """The API said something new about a pod. A backup may have brought it back."""
+        self._gone.pop(record.uid, None)
         self._wake(record.node, record.report_key)
 
     def gone(self, record: PodRecord) -> None:
         """The API has no such pod any more."""
         self._gone[record.uid] = None
         self._left.pop(record.uid, None)
-        self._ended.discard(record.uid)
+        self._ended.pop(record.uid, None)
         if len(self._gone) > MOST_GONE:
             self._gone.popitem(last=False)
         self._wake(record.node, record.report_key)
@@ -126,13 +130,13 @@ class Reporting:
 
     # -- one reported pod at a time
 
-    async def _settle(self, which: Reported) -> None:
+    async def _settle(self, which: Reported) -> float | None:
         node, key = which
         report = self._fresh.pop(which, None) or self._from_book(which)
         if report is None or key.kind not in ABOUT_PODS or not self._fleet.listed(node):
-            return
+            return None
         if not self._serves(node):
-            return  # Our memory may be old: we would undo, or clear, what another replica wrote.
+            return None  # Our memory may be old: we would undo what another replica wrote.
         async with self._room:
             record = self._fleet.reported_as(key)
             if record is None or record.origin != report.uid:
@@ -141,18 +145,20 @@ class Reporting:
                 self._metrics.rejected("foreign-pod")
                 log.warning("report about a pod of another node", node=node, pod=str(key))
             else:
-                await self._take(record, report)
+                return await self._take(record, report)
+        return None
 
     def _from_book(self, which: Reported) -> Report | None:
         payload = self._book.payload(*which)
         return Report.decode(payload) if payload is not None else None
 
-    async def _take(self, record: PodRecord, report: Report) -> None:
+    async def _take(self, record: PodRecord, report: Report) -> float | None:
+        """Answers when to look again."""
         self._over(record, runs_again(record.status, report.status))
         try:
             await self._patch(record, report)
-            if report.finished and record.grace is not None and record.uid not in self._ended:
-                await self._delete(record)
+            if report.finished and record.grace is not None:
+                return await self._end(record)
         except KubeRefused as refused:
             if refused.status == 409:
                 # Somebody was faster, or it is another pod by now: look again in a moment.
@@ -162,6 +168,7 @@ class Reporting:
             # Gone: the watch will say so.
         except WireError as error:
             self._refuse(record, error)
+        return None
 
     async def _patch(self, record: PodRecord, report: Report) -> None:
         patch, mark = self._planned(record, record.status, report)
@@ -209,12 +216,18 @@ class Reporting:
         self._metrics.rejected("bad-status")
         log.warning("status refused", pod=str(record.key), error=str(error)[:300])
 
-    async def _delete(self, record: PodRecord) -> None:
+    async def _end(self, record: PodRecord) -> float | None:
         """The device has stopped it and holds nothing of it: the deletion is complete."""
-        key = record.key
+        now, key = self._clock.monotonic(), record.key
+        wait = self._ended.get(record.uid, now) - now
+        if wait > 0:
+            return wait
         await self._kube.delete(PODS, key.namespace, key.name, uid=record.uid, grace=0)
-        self._ended.add(record.uid)
         log.info("deletion ended", pod=str(key), pod_uid=record.uid, node=record.node)
+        if record.uid in self._gone:  # The watch was faster than the answer.
+            return None
+        self._ended[record.uid] = now + DELETE_AGAIN
+        return DELETE_AGAIN
 
     async def _clear_if_over(self, node: str, report: Report) -> None:
         """Of a static pod only its device says that it is over; the API has but its mirror."""

@@ -150,6 +150,19 @@ async def watches_lag(world: World, rng: random.Random) -> None:
     world.weather.watch_delay = 0.02
 
 
+async def api_is_restored(world: World, rng: random.Random) -> None:
+    """From a backup: what users did since then was never done, and versions go back."""
+    backup = world.server.saved()
+    world.server.pass_by(1000)  # The rest of the cluster works too: no backup is younger than that.
+    await asyncio.sleep(rng.choice((rng.uniform(1, 20), lasting(rng))))
+    world.weather.go_down()
+    await asyncio.sleep(rng.uniform(0.5, 30.0))
+    world.journal.say("api", "restored", to=backup.version)
+    world.server.restore(backup)
+    world.weather.break_watches()
+    world.weather.up = True
+
+
 # -- processes
 
 
@@ -236,6 +249,7 @@ FAULTS: dict[Fault, int] = {
     api_is_moody: 4,
     watches_break: 3,
     watches_lag: 2,
+    api_is_restored: 2,
     hub_dies: 5,
     second_hub: 2,
     hub_is_swamped: 3,

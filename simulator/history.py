@@ -7,6 +7,7 @@ any hub or agent can.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cloudhub.fleet.pods import is_mirror
@@ -27,7 +28,12 @@ class PodStory:
     images: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """By container: since when the API has said which image."""
     doomed: float | None = None
-    """When the pod was marked for deletion or removed."""
+    """When the pod was marked for deletion or removed, also if a backup has it again."""
+    returned: bool = False
+    """A backup of the API server took back its deletion or its binding: a device may have begun to
+    stop it, and may have finished with it."""
+    unbound: str = ""
+    """The node that a backup took it from, which may start it yet, not having heard of that."""
     phases: list[str] = field(default_factory=list)
 
     @property
@@ -39,6 +45,9 @@ class PodStory:
     def over(self) -> bool:
         """Nobody wants it to run any more."""
         return self.doomed is not None or self.finished
+
+    def belongs_to(self, node: str) -> bool:
+        return node in (self.node, self.unbound)
 
     def ends(self, run: Run) -> bool:
         """Whether what users did is cause enough to stop this container."""
@@ -72,6 +81,8 @@ class History:
             self._take(event)
 
     def _take(self, event: WatchEvent) -> None:
+        if event.change is Change.LISTED:
+            self._restored(event.objects)
         for pod in event.objects:
             self._note(pod)
         if event.change is Change.SET:
@@ -79,6 +90,20 @@ class History:
         elif event.change is Change.DELETED:
             self._note(event.object)
             self._doom(event.object)
+
+    def _restored(self, pods: Iterable[Json]) -> None:
+        """Only a backup lists pods again: whatever it has not is gone, and the API said so."""
+        there = {pod["metadata"]["uid"]: pod for pod in pods}
+        for uid, story in self.pods.items():
+            pod = there.get(uid)
+            if pod is not None and story.node != pod["spec"].get("nodeName", ""):
+                story.unbound = story.node or story.unbound
+            if pod is None or story.unbound:
+                story.doomed = story.doomed or self._loop.time()
+            if pod is not None and story.doomed is not None:
+                story.returned = True
+                if not pod["metadata"].get("deletionTimestamp"):
+                    self.condemned.discard(uid)
 
     def _note(self, pod: Json) -> None:
         """A mirror pod is no evidence of anything: what it shows is the device's to decide."""

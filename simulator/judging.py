@@ -53,7 +53,7 @@ class Judge:
             self._fail("double-start", run, "while the static pod of its name before still runs")
         if story is None:
             self._fail("unknown-pod", run, "of a pod that neither the API nor a file ever had")
-        elif story.node != self._name:
+        elif not story.belongs_to(self._name):
             self._fail("wrong-node", run, f"of a pod of {story.node or 'no node'}")
         elif before and not self.forgets(run.uid):
             self._judge_rerun(run, before[-1], story.policy)
@@ -83,13 +83,19 @@ class Judge:
     def runs_of(self, uid: str, container: str) -> list[Run]:
         return self._seen.get((uid, container), [])
 
+    def returned(self, uid: str) -> bool:
+        """Whether a backup took back its deletion, which the device may have begun by then."""
+        story = self._history.pods.get(uid)
+        return story is not None and story.returned
+
     def _priority(self, run: Run) -> int | None:
         story = self._story(run)
         return None if story is None or story.over else story.priority
 
     def forgets(self, uid: str) -> bool:
         """Whether what was counted of this pod may begin anew."""
-        story = self._manifests.pods.get(uid) if self._manifests else None
+        static = self._manifests.pods.get(uid) if self._manifests else None
+        story = static or self._history.pods.get(uid)
         return self.forgives or (story is not None and story.returned)
 
     def _story(self, run: Run) -> PodStory | StaticStory | None:

@@ -55,6 +55,9 @@ class StaticStory:
     def over(self) -> bool:
         return not self.given
 
+    def belongs_to(self, node: str) -> bool:
+        return node == self.node
+
     def ends(self, run: Run) -> bool:
         return not self.given or (self.left is not None and self.left >= run.started)
 

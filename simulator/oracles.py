@@ -110,13 +110,16 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
     are not lost."""
     status = pod.get("status") or {}
     phases = set()
+    policy = pod["spec"].get("restartPolicy", "Always")
+    if device.judge.returned(uid) and not any(run.uid == uid for run in device.runtime.running()):
+        policy = "Never"  # As on a kubelet, a deletion that has begun on the device is not undone.
     told = {one["name"]: one for one in status.get("containerStatuses") or ()}
     for container in pod["spec"]["containers"]:
         runs = device.judge.runs_of(uid, container["name"])
         if not runs:
             yield f"{container['name']} was never started"
             return
-        phases.add(_fate(runs[-1], pod["spec"].get("restartPolicy", "Always")))
+        phases.add(_fate(runs[-1], policy))
         yield from _container(
             told.get(container["name"], {}), runs, forgetful=device.judge.forgets(uid)
         )

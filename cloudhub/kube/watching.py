@@ -12,7 +12,7 @@ import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -110,20 +110,36 @@ class Watching:
         yield WatchEvent(Change.LISTED, objects=tuple(objects), version=self._version)
         del objects
         backoff = Backoff(0.2, 30, self._rng)
+        doubtful = False
         while backoff.failures < TRIES:
             started, version = self._clock.monotonic(), self._version
+            seconds = self._rng.randint(*WATCH_SECONDS)
             error: KubeError | KubeRefused | None = None
             try:
-                async with aclosing(self._one_request()) as events:
+                if doubtful:
+                    await self._check_version()
+                async with aclosing(self._one_request(seconds)) as events:
                     async for event in events:
                         yield event
             except (KubeError, KubeRefused) as failure:
                 error = failure
             if self._version != version:
                 backoff.reset()
-            if error is not None or self._clock.monotonic() - started < SHORT:
+            lasted = self._clock.monotonic() - started
+            doubtful = error is not None or lasted < seconds
+            if error is not None or lasted < SHORT:
                 await self._pause(error, backoff)
         raise Gone(f"{TRIES} watches failed in a row")
+
+    async def _check_version(self) -> None:
+        """A watch that ended before its time may have been ended by a server that was restored from
+        a backup. One from a version which the server has yet to reach would say nothing till then.
+        """
+        anything = replace(self._query, label_selector="", field_selector="", metadata_only=True)
+        page = await self._source.page(anything, {"limit": "1"})
+        version = str((page.get("metadata") or {}).get("resourceVersion"))
+        if version.isdecimal() and self._version.isdecimal() and int(version) < int(self._version):
+            raise Gone(f"the server went back from version {self._version} to {version}")
 
     async def _pause(self, error: KubeError | KubeRefused | None, backoff: Backoff) -> None:
         """Before the next watch from the same version, unless the server forgot that version."""
@@ -136,8 +152,7 @@ class Watching:
 
     # -- layer 3
 
-    async def _one_request(self) -> AsyncGenerator[WatchEvent, None]:
-        seconds = self._rng.randint(*WATCH_SECONDS)
+    async def _one_request(self, seconds: int) -> AsyncGenerator[WatchEvent, None]:
         parameters = {
             **self._query.parameters,
             "watch": "true",

@@ -28,6 +28,8 @@ from tests.hub_kube.scripted import (
     streams,
 )
 
+AS_NEW = listed(version="1000")
+"""The answer to whether the server is older than what we have seen of it."""
 GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}
 
 
@@ -47,9 +49,9 @@ async def waits(request: Any) -> Any:
 
 @asynccontextmanager
 async def watching(
-    folder: Path, *answers: Answer, **options: Any
+    folder: Path, *answers: Answer, clock: HastyClock | None = None, **options: Any
 ) -> AsyncIterator[tuple[AsyncIterator[WatchEvent], Script, HastyClock]]:
-    script, clock = Script(list(answers)), HastyClock()
+    script, clock = Script(list(answers)), clock or HastyClock()
     async with serving(script, folder) as kubeconfig:
         client = KubeClient(await open_access(str(kubeconfig)), clock=clock, rng=random.Random(1))
         events = client.watch(PODS, **options)
@@ -83,7 +85,8 @@ async def take_none_until(moment: Awaitable[None], events: AsyncIterator[WatchEv
 async def test_a_list_then_what_changes(tmp_path: Path) -> None:
     changes = streams(event("ADDED", "b", "101"), event("MODIFIED", "b", "102"))
     more = streams(event("DELETED", "b", "103"))
-    async with watching(tmp_path, listed("a"), changes, more, waits) as (events, script, _):
+    answers = (listed("a"), changes, AS_NEW, more, AS_NEW, waits)
+    async with watching(tmp_path, *answers) as (events, script, _):
         assert await take(events, 4) == ["LISTED a", "SET b", "SET b", "DELETED b"]
     watches = [request for request in script.seen if "watch" in request.query]
     assert [request.query["resourceVersion"] for request in watches[:2]] == ["100", "102"]
@@ -93,9 +96,9 @@ async def test_a_list_then_what_changes(tmp_path: Path) -> None:
 async def test_a_bookmark_moves_the_version_and_is_no_event(tmp_path: Path) -> None:
     marked = streams(event("BOOKMARK", "", "150"))
     after = streams(event("ADDED", "b", "151"))
-    async with watching(tmp_path, listed(), marked, after, waits) as (events, script, _):
+    async with watching(tmp_path, listed(), marked, AS_NEW, after, waits) as (events, script, _):
         assert await take(events, 2) == ["LISTED", "SET b"]
-    assert script.seen[2].query["resourceVersion"] == "150"
+    assert script.seen[3].query["resourceVersion"] == "150"
 
 
 async def test_an_expired_version_in_the_stream_lists_again(tmp_path: Path) -> None:
@@ -113,15 +116,41 @@ async def test_an_expired_version_at_the_door_lists_again(tmp_path: Path) -> Non
 
 async def test_a_cut_connection_resumes_where_it_was(tmp_path: Path) -> None:
     cut = streams(event("ADDED", "b", "101"), '{"type": "ADDED", "obj', cut=True)
-    answers = (listed("a"), cut, streams(event("ADDED", "c", "102")), waits)
+    answers = (listed("a"), cut, AS_NEW, streams(event("ADDED", "c", "102")), waits)
     async with watching(tmp_path, *answers) as (events, script, _):
         assert await take(events, 3) == ["LISTED a", "SET b", "SET c"]
+    assert script.seen[3].query["resourceVersion"] == "101"
+
+
+async def test_a_server_that_went_back_while_the_watch_was_broken_is_listed_again(
+    tmp_path: Path,
+) -> None:
+    """It was restored from a backup; a watch from our version would be silent for long."""
+    cut = streams(event("ADDED", "b", "101"), cut=True)
+    answers = (listed("a"), cut, listed("a", version="90"), listed("a", version="91"), waits)
+    selector = {"field_selector": "spec.nodeName!="}
+    async with watching(tmp_path, *answers, **selector) as (events, script, _):
+        assert await take(events, 3) == ["LISTED a", "SET b", "LISTED a"]
+        await take_none_until(script.asked(5), events)
+    assert dict(script.seen[2].query) == {"limit": "1"}, "not searched for what we watch"
+    assert script.seen[4].query["resourceVersion"] == "91"
+
+
+async def test_a_watch_that_ends_when_it_should_goes_on_without_a_question(tmp_path: Path) -> None:
+    class Patient(HastyClock):
+        def monotonic(self) -> float:
+            return super().monotonic() * 1e6
+
+    answers = (listed("a"), streams(event("ADDED", "b", "101")), waits)
+    async with watching(tmp_path, *answers, clock=Patient()) as (events, script, _):
+        assert await take(events, 2) == ["LISTED a", "SET b"]
+        await take_none_until(script.asked(3), events)
     assert script.seen[2].query["resourceVersion"] == "101"
 
 
 async def test_garbage_in_the_stream_resumes_where_it_was(tmp_path: Path) -> None:
     garbage = streams(event("ADDED", "b", "101"), "garbage\n", event("DELETED", "a", "102"))
-    answers = (listed("a"), garbage, streams(event("ADDED", "c", "102")), waits)
+    answers = (listed("a"), garbage, AS_NEW, streams(event("ADDED", "c", "102")), waits)
     async with watching(tmp_path, *answers) as (events, _, _clock):
         assert await take(events, 3) == ["LISTED a", "SET b", "SET c"]
 
@@ -159,7 +188,8 @@ async def test_watches_that_end_at_once_are_slowed_down_and_end_in_a_relist(
     tmp_path: Path,
 ) -> None:
     """A server whose versions began anew ends our watches without saying why."""
-    answers = (listed("a"), *[streams()] * 4, listed("b", version="7"), waits)
+    ended = [streams(), AS_NEW] * 4
+    answers = (listed("a"), *ended[:-1], listed("b", version="7"), waits)
     async with watching(tmp_path, *answers) as (events, _, clock):
         assert await take(events, 2) == ["LISTED a", "LISTED b"]
     assert len(clock.slept) == 5

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from shared.tasks import stop
 from shared.topics import Topics
 from simulator.broker_session import Publication
 from simulator.clock import EPOCH
+from tests.hub_delivery.test_bad_days import LaggingKube
 from tests.hub_delivery.world import NODE, World, in_world, pod_key
 
 TOPICS = Topics().of(NODE)
@@ -102,6 +105,42 @@ def test_a_deletion_ends_when_the_device_has_stopped_the_pod() -> None:
         assert retained_reports(world) == []
 
     in_world(story)
+
+
+@pytest.mark.parametrize("faster", ["the watch", "the answer"])
+def test_a_deletion_that_a_backup_of_the_api_server_brings_back_ends_again(faster: str) -> None:
+    async def story(world: World) -> None:
+        kube = LaggingKube(world.kube)
+        world.device()
+        world.hub(kube=kube)
+        uid = (await world.pod("web"))["metadata"]["uid"]
+        await world.quiet()
+        await world.kube.delete(PODS, "default", "web", uid=uid, grace=30)
+        await world.quiet()
+        backup = world.kube.saved()
+        if faster == "the answer":
+            kube.lag = 5.0
+        else:
+            kube.delete = slowly(world, kube.delete)  # type: ignore[method-assign]
+        world.devices[NODE].report(pod_key("web"), uid, {"phase": "Succeeded"}, finished=True)
+        await world.quiet(2)
+        assert await world.kube.get(PODS, "default", "web") is None
+        world.kube.restore(backup)
+        if faster == "the watch":
+            world.devices[NODE].report(pod_key("web"), uid, {"phase": "Failed"}, finished=True)
+        await world.quiet(60)
+        assert await world.kube.get(PODS, "default", "web") is None
+        assert retained_reports(world) == []
+
+    in_world(story)
+
+
+def slowly(world: World, request: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def slow(*args: Any, **options: Any) -> None:
+        await request(*args, **options)
+        await world.clock.sleep(1)
+
+    return slow
 
 
 def test_a_finished_report_that_a_dead_hub_missed_ends_the_deletion() -> None:

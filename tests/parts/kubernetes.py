@@ -56,6 +56,10 @@ class Cluster:
     minor: int
     """The 32 of v1.32."""
     stop: Callable[[], None]
+    back_up: Callable[[], None] | None = None
+    """Of a real server: its store as it is now is kept."""
+    restore: Callable[[], None] | None = None
+    """The store is what it was then, after a moment in which the server is away."""
     audit_log: Path | None = None
     """JSON lines: what service accounts asked of a real server, and what it answered."""
 
@@ -117,16 +121,31 @@ def start_kube_apiserver(assets: Path, folder: Path, *, accounts: bool = False) 
     tokens = made.folder / "tokens.csv"
     tokens.write_text(f"{_TOKEN},admin,admin,system:masters\n")
     client_port, peer_port, port = free_ports(3)
-    etcd = _Program(_etcd(assets, folder, client_port, peer_port=peer_port), folder / "etcd.log")
+    store = _etcd(assets, folder, client_port, peer_port=peer_port)
     minor = _minor(assets)
     arguments = _apiserver(assets, made, tokens, etcd_port=client_port, port=port, minor=minor)
     if not accounts:
         arguments.append("--disable-admission-plugins=ServiceAccount")
-    server = _Program(arguments, folder / "kube-apiserver.log")
+    programs: list[_Program] = []
+
+    def start() -> None:
+        programs.append(_Program(store, folder / "etcd.log"))
+        programs.append(_Program(arguments, folder / "kube-apiserver.log"))
 
     def stop() -> None:
-        server.stop()
-        etcd.stop()
+        while programs:
+            programs.pop().stop()
+
+    def replace_store(source: Path, target: Path) -> None:
+        stop()
+        shutil.copytree(folder / source, folder / target)
+        start()
+        _wait_ready(cluster, programs[-1])
+
+    def restore() -> None:
+        stop()
+        (folder / "etcd").rename(folder / "etcd-before")
+        replace_store(Path("backup"), Path("etcd"))
 
     url = f"https://127.0.0.1:{port}"
     kubeconfig = folder / "kubeconfig"
@@ -138,10 +157,13 @@ def start_kube_apiserver(assets: Path, folder: Path, *, accounts: bool = False) 
         kubeconfig_path=kubeconfig,
         minor=minor,
         stop=stop,
+        back_up=lambda: replace_store(Path("etcd"), Path("backup")),
+        restore=restore,
         audit_log=made.folder / "audit.log",
     )
     try:
-        _wait_ready(cluster, server)
+        start()
+        _wait_ready(cluster, programs[-1])
     except BaseException:
         stop()
         raise

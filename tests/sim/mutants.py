@@ -18,6 +18,7 @@ from cloudhub.downlink import Downlink
 from cloudhub.echoes import Echoes
 from cloudhub.fleet import publishing
 from cloudhub.fleet.delivery import Delivery
+from cloudhub.fleet.fleet import Fleet
 from cloudhub.forgetting import Forgetting
 from cloudhub.kube.port import PODS
 from cloudhub.mirrors import Mirrors
@@ -43,6 +44,7 @@ from simulator.device_faults import device_reboots, disk_goes_bad, disk_is_image
 from simulator.faults import (
     FAULTS,
     api_is_moody,
+    api_is_restored,
     broker_crashes,
     broker_saves,
     hub_and_broker_lose_power,
@@ -331,6 +333,19 @@ def a_broken_file_is_a_vanished_one(stack: ExitStack) -> None:
 
     take_file = Folder._take_file
     patch(stack, Folder, "_take_file", take)
+
+
+@mutant(api_is_restored)
+def what_a_backup_has_is_old_news(stack: ExitStack) -> None:
+    """A list counts as late where its pods have lower versions than those that are known."""
+
+    def put_if_newer(self: Fleet, pod: Any, effects: Any) -> None:
+        known = self._known(ObjectKey.of("Pod", pod))
+        if known is None or not known.is_newer_than(pod):
+            put(self, pod, effects)
+
+    put = Fleet._put
+    patch(stack, Fleet, "_put", put_if_newer)
 
 
 @contextmanager
