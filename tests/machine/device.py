@@ -54,6 +54,8 @@ version = 2
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = true
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
 """
 
 _NETWORK = {
@@ -90,6 +92,13 @@ def set_up(guest: Guest, broker: Mosquitto, archive: Path) -> None:
     guest.sh("systemctl enable --now containerd", within=120)
     guest.sh(f"ctr -n k8s.io images import /host{archive} >/dev/null && sync", within=300)
     guest.sh("systemctl enable --now edgeagent", within=300)
+
+
+def use_registry(guest: Guest, port: int) -> None:
+    """One of this machine, without TLS, that the guest's containerd may pull from."""
+    place = f"{HOST}:{port}"
+    text = f'[host."http://{place}"]\n  capabilities = ["pull", "resolve"]\n'
+    guest.write(f"/etc/containerd/certs.d/{place}/hosts.toml", text)
 
 
 @dataclass
@@ -144,10 +153,12 @@ async def running_cloud(cluster: Cluster, broker: Mosquitto, folder: Path) -> As
         await kube.close()
 
 
-def running_of(guest: Guest, pod: str) -> int:
-    """How many containers of a pod run, by what the runtime itself says."""
-    of_pod = f'labels."io.kubernetes.pod.name"=={pod},labels."io.cri-containerd.kind"==container'
-    ours = set(guest.sh(f"ctr -n k8s.io containers ls -q '{of_pod}'").split())
+def running_of(guest: Guest, pod: str = "") -> int:
+    """How many containers of a pod run, or of all pods, by what the runtime itself says."""
+    wanted = 'labels."io.cri-containerd.kind"==container'
+    if pod:
+        wanted += f',labels."io.kubernetes.pod.name"=={pod}'
+    ours = set(guest.sh(f"ctr -n k8s.io containers ls -q '{wanted}'").split())
     tasks = [line.split() for line in guest.sh("ctr -n k8s.io tasks ls").splitlines()]
     return sum(task[0] in ours and task[2] == "RUNNING" for task in tasks)
 

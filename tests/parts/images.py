@@ -13,7 +13,6 @@ from devcluster.images import (
     PAUSE,
     ImageSpec,
     busybox_files,
-    busybox_layer,
     image_blobs,
     layer,
     text_files,
@@ -21,7 +20,14 @@ from devcluster.images import (
 )
 from tests.parts.missing import need
 
-__all__ = ["BUSYBOX", "PAUSE", "ImageSpec", "busybox_layer", "image_blobs", "write_archive"]
+__all__ = [
+    "BUSYBOX",
+    "PAUSE",
+    "ImageSpec",
+    "image_blobs",
+    "layer_of",
+    "write_archive",
+]
 
 NUMERIC_USER = "kubetide.test/numeric-user:1"
 NAMED_USER = "kubetide.test/named-user:1"
@@ -67,12 +73,16 @@ def build_all(folder: Path) -> Path:
     """One archive with every test image and the pause image."""
     need("test images", "gcc", "busybox", packages="gcc libc6-dev busybox-static")
     archive = folder / "images.tar"
-    busybox = busybox_files()
-    images = [(spec, layer({**busybox, **text_files(spec.extra_files)})) for spec in SPECS]
+    images = [(spec, layer_of(spec)) for spec in SPECS]
     pause = ImageSpec(PAUSE, entrypoint=["/pause"])
     images.append((pause, layer({"pause": (_compile_pause(folder), 0o755)})))
     write_archive(archive, images)
     return archive
+
+
+def layer_of(spec: ImageSpec) -> bytes:
+    """Busybox and the spec's own files."""
+    return layer({**busybox_files(), **text_files(spec.extra_files)})
 
 
 def _compile_pause(folder: Path) -> bytes:

@@ -72,9 +72,9 @@ class Registry:
         shutil.rmtree(self.root)
 
     def push(self, repository: str, tag: str, spec: images.ImageSpec) -> str:
-        """Upload busybox with this config; returns the reference to pull."""
+        """Upload busybox with this config and its files; returns the reference to pull."""
         blobs: dict[str, bytes] = {}
-        manifest = images.image_blobs(spec, images.busybox_layer(), into=blobs)
+        manifest = images.image_blobs(spec, images.layer_of(spec), into=blobs)
         body = blobs.pop(str(manifest["digest"]).removeprefix("sha256:"))
         for digest, blob in blobs.items():
             self._upload(repository, digest, blob)
