@@ -20,6 +20,8 @@ from tests.parts.system import System, pod
 
 EVENT = re.compile(r"  (Normal|Warning) +(\S+) +(.+?)  +(\S+)  +(.*)")
 WITHIN = 60.0
+WHOLE = "described-whole"
+"""A name that no other test gives a pod: its Events stay on the server that tests share."""
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def a_whole_pod(system: System) -> Json:
     """Something of every section."""
     made = a_pod(
         system,
-        "whole",
+        WHOLE,
         ports=[{"containerPort": 80, "name": "web"}],
         env=[
             {"name": "LEVEL", "value": "debug"},
@@ -108,13 +110,13 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
     await system.create(PODS, a_whole_pod(system))
     scheduled = {"conditions": [{"type": "PodScheduled", "status": "True"}]}
     await system.kube.patch(
-        *(PODS, "default", "whole", {"status": scheduled}),
+        *(PODS, "default", WHOLE, {"status": scheduled}),
         subresource="status",
         patch_type="strategic",
     )
-    text = await described(kubectl, "whole", "Ready +True", "Started container main")
+    text = await described(kubectl, WHOLE, "Ready +True", "Started container main")
     top = fields(text)
-    node = await system.kube.get(PODS, "default", "whole")
+    node = await system.kube.get(PODS, "default", WHOLE)
     assert node is not None
     assert top["Node"] == f"{system.node}/{node['status']['hostIP']}"
     assert (top["Status"], top["IP"]) == ("Running", node["status"]["podIP"])
@@ -164,14 +166,14 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
 
 async def _events_say_where_they_come_from(system: System, kubectl: Kubectl) -> None:
     found = await system.kube.list(EVENTS, namespace="default")
-    of_pod = [one for one in found if one["involvedObject"]["name"] == "whole"]
+    of_pod = [one for one in found if one["involvedObject"]["name"] == WHOLE]
     for one in of_pod:
         assert one["source"] == {"component": "kubetide-agent", "host": system.node}
         assert one["reportingComponent"] == "kubetide-agent"
         assert one["reportingInstance"] == system.node
     for command in (
-        ("get", "events", "--field-selector=involvedObject.name=whole"),
-        ("events", "--for=pod/whole"),
+        ("get", "events", f"--field-selector=involvedObject.name={WHOLE}"),
+        ("events", f"--for=pod/{WHOLE}"),
     ):
         listed = kubectl.lines(*command)
         assert [line[2] for line in listed[1:]] == 2 * ["Pulled", "Created", "Started"]

@@ -58,11 +58,7 @@ async def restarted_agent_says(system: System, *words: str) -> None:
     await system.agent.stop()
     before = len(system.agent.log.read_text())
     await system.agent.start()
-    status = ""
-    async with asyncio.timeout(30):
-        while any(word not in status for word in words):
-            await asyncio.sleep(0.3)
-            status = await system.edgeagent("status")
+    await system.status_says(*words)
     lines = system.agent.log.read_text()[before:].splitlines()
     said = [line for line in lines if '"not connected"' in line and all(w in line for w in words)]
     assert len(said) == 1, said
