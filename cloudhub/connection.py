@@ -114,7 +114,7 @@ class HubConnection:
             raise LinkError("the hub is not connected to the broker")
         return self._connection.publish(topic, payload, retain=True)
 
-    def answer(self, topic: str, payload: bytes, *, correlation: bytes) -> Awaitable[None]:
+    def tell(self, topic: str, payload: bytes, *, correlation: bytes = b"") -> Awaitable[None]:
         """Not retained, and gone when nobody takes it soon. Raises LinkError while it is down."""
         if self._connection is None:
             raise LinkError("the hub is not connected to the broker")

@@ -93,6 +93,7 @@ class Sync:
             mirrors=self._mirrors,
             topics=topics,
             clock=clock,
+            rng=rng,
             metrics=metrics,
         )
 
@@ -141,13 +142,13 @@ class Sync:
         try:
             await run_together(
                 connection=self._connection.run(self._uplink),
+                uplink=self._uplink.run(),
                 pods=self._pods.run(),
                 objects=self._objects.run(),
                 services=self._services.run(),
                 events=self._events.run(),
             )
         finally:
-            await self._uplink.stop()
             await self._downlink.stop()
             await self._reporting.stop()
             await self._mirrors.stop()

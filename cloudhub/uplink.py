@@ -8,6 +8,7 @@ that node or a pod bound to it. Sessions go to the Node code, lists to ``downlin
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from cloudhub.fleet.fleet import Fleet
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.fleet.revisions import HIGHEST
 from cloudhub.forgetting import Forgetting
+from cloudhub.lifesigns import LifeSigns
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors import Mirrors
 from cloudhub.presence import Heard
@@ -73,6 +75,7 @@ class Uplink:
         mirrors: Mirrors,
         topics: Topics,
         clock: Clock,
+        rng: random.Random,
         metrics: Metrics,
     ) -> None:
         self._connection = connection
@@ -89,6 +92,9 @@ class Uplink:
         self._metrics = metrics
         self._births: dict[str, Session] = {}
         self._forgetting = Forgetting(book, self._ask_all, clock=clock)
+        self._life_signs = LifeSigns(
+            ask=self._ask_after, bury=self._declare_gone, clock=clock, rng=rng
+        )
         self._said: dict[str, float] = {}
         self._branches: dict[str, Callable[[str, str, Message], None]] = {
             "session": self._session,
@@ -116,6 +122,7 @@ class Uplink:
         for node in [node for node in self._births if slot_of(node) == slot]:
             del self._births[node]
             self._forgetting.gone(node)
+            self._life_signs.gone(node)
             self._reporting.set_online(node, False)
         for node in self._book.nodes_of(slot):
             self._book.drop_node(node)
@@ -124,11 +131,16 @@ class Uplink:
         self._metrics.connected(False)
         self._downlink.link_down()
         self._forgetting.all_gone()
+        self._life_signs.all_gone()
         self._reporting.all_offline()
         self._nodes.linked(False)
 
-    async def stop(self) -> None:
-        await self._forgetting.stop()
+    async def run(self) -> None:
+        """Root task: never returns."""
+        try:
+            await self._life_signs.run()
+        finally:
+            await self._forgetting.stop()
 
     def nodes_of(self, slot: int) -> set[str]:
         return self._downlink.nodes_of(slot).union(self._book.nodes_of(slot))
@@ -178,8 +190,7 @@ class Uplink:
                 # Its birth came while we had no link: what we remember is of the life before.
                 self._book.restarted(node)
                 self._births[node] = session
-            self._forgetting.gone(node)
-            self._reporting.set_online(node, False)
+            self._lost(node)
             return
         if last is not None and _began_anew(last, session):
             self._book.restarted(node)
@@ -187,8 +198,14 @@ class Uplink:
             self._book.born(node)
         self._births[node] = session
         self._forgetting.born(node, session)
+        self._life_signs.born(node, session, live=not message.retained)
         self._downlink.saw_birth(node, session)
         self._reporting.set_online(node, True)
+
+    def _lost(self, node: str) -> None:
+        self._forgetting.gone(node)
+        self._life_signs.gone(node)
+        self._reporting.set_online(node, False)
 
     def _inventory(self, node: str, rest: str, message: Message) -> None:
         found: Inventory | None = None
@@ -297,7 +314,7 @@ class Uplink:
         """Best effort: who is not answered asks again."""
         payload = answer.encode()
         try:
-            self._connection.answer(self._topics.of(node).answer, payload, correlation=correlation)
+            self._connection.tell(self._topics.of(node).answer, payload, correlation=correlation)
         except (LinkError, PermanentError) as error:
             log.warning("not answered", node=node, error=str(error))
         else:
@@ -306,6 +323,20 @@ class Uplink:
     def _ask_all(self, node: str) -> None:
         """An agent that finds its session cleared sends every report again."""
         self._put_back("session", self._topics.of(node).session, b"")
+
+    def _ask_after(self, node: str, question: Session) -> None:
+        try:
+            self._connection.tell(self._topics.of(node).session, question.encode())
+        except (LinkError, PermanentError) as error:
+            log.warning("not asked", node=node, error=str(error))
+
+    def _declare_gone(self, node: str, birth: Session) -> None:
+        """In the place of the Will that the broker has forgotten."""
+        log.warning("nobody answers for this node; its agent counts as gone", node=node)
+        death = Session(False, birth.instance, birth.counter)
+        self._put_back("session", self._topics.of(node).session, death.encode())
+        self._nodes.heard(node, death)
+        self._lost(node)
 
     def _put_back(self, kind: str, topic: str, payload: bytes) -> None:
         """Best effort: what is lost with the connection is judged anew at the next one."""

@@ -176,6 +176,7 @@ class Session:
     A death counts only for the birth with the same ``instance`` and ``counter``: the late Will
     of an older connection cannot end a newer one. A death with a question is none: it asks
     whether any other agent of this name lives, and who does repeats its birth with the question.
+    One without an instance comes from a hub, which asks whether there is an agent at all.
     """
 
     online: bool
@@ -199,6 +200,10 @@ class Session:
     @property
     def asks(self) -> bool:
         return not self.online and self.question > 0
+
+    @property
+    def from_hub(self) -> bool:
+        return self.asks and not self.instance
 
     def same_connection(self, other: Session) -> bool:
         return (self.instance, self.counter) == (other.instance, other.counter)

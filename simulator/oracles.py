@@ -163,10 +163,17 @@ def _orphans(device: EdgeDevice, own: list[Json]) -> Iterator[str]:
 
 def _node(node: Json | None) -> Iterator[str]:
     """(h) A connected device is Ready."""
-    conditions = ((node or {}).get("status") or {}).get("conditions") or ()
-    ready = next((one["status"] for one in conditions if one["type"] == "Ready"), "missing")
-    if ready != "True":
+    if (ready := _ready(node)) != "True":
         yield f"Ready is {ready}"
+
+
+async def is_ready(world: World, device: EdgeDevice) -> bool:
+    return _ready(await world.server.get(NODES, "", device.name)) == "True"
+
+
+def _ready(node: Json | None) -> str:
+    conditions = ((node or {}).get("status") or {}).get("conditions") or ()
+    return next((one["status"] for one in conditions if one["type"] == "Ready"), "missing")
 
 
 def _name(pod: Json) -> str:

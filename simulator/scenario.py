@@ -23,6 +23,7 @@ from unittest import mock
 from cloudhub.kube.port import LEASES
 from edgeagent.pods.volumes import mounting
 from simulator import logs, oracles
+from simulator.broker import Store
 from simulator.chance import seeded
 from simulator.choosing import Fault
 from simulator.faults import FAULTS
@@ -38,7 +39,8 @@ LOOK_EVERY = 5.0
 SETTLE = 620.0
 """Events that repeat are told again this long after they were told first, at most."""
 QUIET = 400.0
-MOST_QUEUED = 200
+WITH_ONE_AWAY = 0.25
+AWAY = 400.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,8 @@ async def _judge(world: World) -> None:
         world.journal.fail("unstable", what)
     await _must_be_quiet(world)
     await _restarts_change_nothing(world)
+    if world.rng.random() < WITH_ONE_AWAY:
+        await _who_went_with_the_broker_is_gone(world)
 
 
 async def _converges(world: World) -> bool:
@@ -215,6 +219,25 @@ async def _restarts_change_nothing(world: World) -> None:
         world.journal.fail("restarted", "containers, by a restart of the agent")
     for what in await oracles.differences(world):
         world.journal.fail("unstable", f"after restarts: {what}")
+
+
+async def _who_went_with_the_broker_is_gone(world: World) -> None:
+    """(i) Power fails at a device and at the broker, which has forgotten the Will if it does."""
+    away = world.rng.choice(world.devices)
+    world.journal.say("world", "loses power with the broker", device=away.name)
+    away.kill()
+    world.broker.crash()
+    world.broker_starts(Store.KEPT)
+    if world.rng.random() < 0.5:
+        for hub in world.hubs:
+            hub.kill()
+            hub.start()
+    await asyncio.sleep(AWAY)
+    ready = {device for device in world.devices if await oracles.is_ready(world, device)}
+    if ready != {*world.devices} - {away}:
+        world.journal.fail("readiness", f"without {away.name}: {sorted(d.name for d in ready)}")
+    away.start()
+    await _converges(world)
 
 
 @contextmanager

@@ -282,8 +282,9 @@ class AgentSession:
         if verdict is Verdict.REPEAT:
             await self._announce(self._missing)
         if verdict is Verdict.ANSWER:
-            log.warning("another agent has this node's name", instance=found.instance)
-            self._parts.asked_by(found)
+            if not found.from_hub:
+                log.warning("another agent has this node's name", instance=found.instance)
+                self._parts.asked_by(found)
             await self._announce(self._missing, question=found.question)
 
 

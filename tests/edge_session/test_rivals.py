@@ -350,3 +350,18 @@ def test_our_own_older_births_are_nothing_and_deaths_are_put_right() -> None:
     for counter in (1, 2):
         assert rivals.judge(Session(False, ME[0], counter), retained=False) is Verdict.REPEAT
     assert rivals.judge(Session(False, OTHER[0], 2), retained=False) is Verdict.REPEAT
+
+
+@virtual
+async def test_the_question_of_a_hub_is_answered_and_is_no_sign_of_a_rival(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    rivals: list[Session] = []
+    async with (
+        a_hub(model.link()) as hub,
+        model.device("a").running(asked_by=rivals.append) as device,
+    ):
+        await until(lambda: device.connected and hub.births)
+        question = Session(False, "", 0, question=5)
+        await hub.connection.publish(OURS.session, question.encode(), expiry=60)
+        await until(lambda: hub.births[-1].question == 5)
+        assert len(hub.births) == 2 and not rivals

@@ -52,14 +52,18 @@ class Device:
         async with self._link.connect(options) as connection:
             self._connection = connection
             self._say()
-            await connection.subscribe([Subscription(self.topics.change)])
+            filters = (self.topics.session, self.topics.change)
+            await connection.subscribe([Subscription(one) for one in filters])
             async for message in connection.messages():
-                self.received.append(message)
                 with suppress(WireError):
-                    await self._take(connection, message)
+                    if message.topic == self.topics.session:
+                        self._answer(message)
+                    else:
+                        self.received.append(message)
+                        await self._take(connection, message)
                 connection.ack(message)
 
-    def _say(self) -> None:
+    def _say(self, question: int = 0) -> None:
         assert self._connection is not None
         session = Session(
             *(True, self.instance, self.counter),
@@ -68,8 +72,13 @@ class Device:
             revision=self.applied.revision,
             digest=self.applied.digest if self.applied.revision else b"",
             missing=self.missing,
+            question=question,
         )
         self._connection.publish(self.topics.session, session.encode(), retain=True)
+
+    def _answer(self, message: Message) -> None:
+        if message.payload and (session := Session.decode(message.payload)).asks:
+            self._say(session.question)
 
     def report(
         self, key: ObjectKey, uid: str, status: Json, *, finished: bool = False, events: tuple = ()

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cloudhub import connection
+from cloudhub import connection, lifesigns
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import PODS
 from cloudhub.metrics import Metrics
+from cloudhub.presence import Presence, Standing
 from cloudhub.sync import Sync
 from shared.clock import SystemClock
 from shared.link import Broker, Connection, ConnectOptions
@@ -59,11 +60,14 @@ class Real:
         await stop(task)
 
     @asynccontextmanager
-    async def device(self) -> AsyncIterator[Device]:
-        device = Device(self.link(), node=NODE, clock=SystemClock())
+    async def device(self, node: str = NODE) -> AsyncIterator[Device]:
+        device = Device(self.link(), node=node, clock=SystemClock())
         task = asyncio.create_task(device.run())
         yield device
         await stop(task)
+
+    def online(self, node: str = NODE) -> bool:
+        return self.listener.presence.standing(node) is Standing.ONLINE
 
     async def pod(self, name: str) -> Json:
         pod = {"metadata": {"name": name}, "spec": {"nodeName": NODE, "containers": []}}
@@ -185,3 +189,27 @@ async def _report(crowd: Connection, node: str) -> None:
     key = ObjectKey("Node", NO_NAMESPACE, node)
     report = Report(key, "", 1, 0, {}).encode()
     await crowd.publish(Topics().of(node).reported(key), report, retain=True)
+
+
+async def test_a_device_that_went_away_together_with_the_broker_is_gone(
+    new_mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mosquitto that crashed has its births still, and has forgotten its Wills."""
+    monkeypatch.setattr(lifesigns, "PATIENCE", (0.5, 1.0))
+    monkeypatch.setattr(lifesigns, "ANSWER_SECONDS", 1.0)
+    saves_all = {"autosave_on_changes": "true", "autosave_interval": "1"}
+    real = Real(new_mosquitto(limits=saves_all))
+    async with real.hub(), real.device("edge-2") as kept:
+        async with real.device():
+            await until(lambda: real.online() and real.online("edge-2"))
+            await asyncio.sleep(2.5)
+            await asyncio.to_thread(real.mosquitto.kill)
+        await asyncio.to_thread(real.mosquitto.start)
+        await until(lambda: real.online() and real.online("edge-2") and kept.counter > 1)
+        await until(lambda: not real.online())
+        await asyncio.sleep(3)
+        assert real.online("edge-2") and not real.online()
+    real.listener.presence = Presence()
+    async with real.hub():
+        await until(lambda: NODE in real.listener.presence.nodes())
+        assert not real.online(), "what the hub said in the Will's place is retained"

@@ -136,10 +136,18 @@ class World:
         )
 
     async def quiet(self, seconds: float = 5.0) -> list[Publication]:
-        """Let time pass; answers what was published meanwhile."""
+        """Let time pass; answers what was published meanwhile, but whether somebody lives."""
+        return [one for one in await self.everything(seconds) if not _asks_or_answers(one)]
+
+    async def everything(self, seconds: float) -> list[Publication]:
         before = len(self.sent)
         await asyncio.sleep(seconds)
         return self.sent[before:]
+
+
+def _asks_or_answers(one: Publication) -> bool:
+    is_session = one.topic.endswith("/session") and one.payload
+    return bool(is_session and Session.decode(one.payload).question)
 
 
 def in_world(

@@ -21,6 +21,7 @@ from cloudhub.fleet.delivery import Delivery
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.forgetting import Forgetting
 from cloudhub.kube.port import PODS
+from cloudhub.lifesigns import LifeSigns
 from cloudhub.mirrors import Mirrors
 from cloudhub.presence import Heard, Presence, Standing, _Known
 from cloudhub.reporting import Reporting
@@ -346,6 +347,11 @@ def what_a_backup_has_is_old_news(stack: ExitStack) -> None:
 
     put = Fleet._put
     patch(stack, Fleet, "_put", put_if_newer)
+
+
+@mutant()
+def nobody_asks_whether_a_device_still_lives(stack: ExitStack) -> None:
+    patch(stack, LifeSigns, "born", lambda self, node, birth, *, live: None)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from edgeagent.session.connection import KEEP_ALIVE, RECONNECT, SESSION_EXPIRY, 
 from shared.backoff import Backoff
 from shared.clock import SystemClock
 from shared.errors import LinkError, PermanentError, TemporaryError
-from shared.link import Broker, Connection, ConnectOptions, Will
+from shared.link import Broker, Connection, ConnectOptions, Subscription, Will
 from shared.messages import Report, Session
 from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.paho_link import PahoLink
@@ -75,8 +75,8 @@ class Agent:
         )
         async with self._link.connect(options) as connection:
             backoff.reset()
-            birth = Session(True, "i", self._counter, boot="boot", version="0.1.0").encode()
-            await connection.publish(self._topics.session, birth, retain=True)
+            await connection.subscribe([Subscription(self._topics.session)])
+            await self._be_born(connection)
             await self._say(connection, ObjectKey("Node", NO_NAMESPACE, self.node), NODE_STATUS)
             await self._tell(connection)
 
@@ -98,6 +98,14 @@ class Agent:
         with contextlib.suppress(LinkError):
             async for message in connection.messages():
                 connection.ack(message)
+                session = Session.decode(message.payload)
+                if session.asks:
+                    await self._be_born(connection, question=session.question)
+
+    async def _be_born(self, connection: Connection, *, question: int = 0) -> None:
+        who = (True, "i", self._counter)
+        birth = Session(*who, boot="boot", version="0.1.0", question=question)
+        await connection.publish(self._topics.session, birth.encode(), retain=True)
 
     async def _say(self, connection: Connection, key: ObjectKey, status: Json) -> None:
         self._sequence += 1
