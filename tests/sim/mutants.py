@@ -188,7 +188,7 @@ def reports_are_sent_before_their_puback(stack: ExitStack) -> None:
     patch(stack, Forgetting, "born", lambda self, node, session: None)
 
 
-@mutant(broker_crashes, hub_dies)
+@mutant(hub_and_broker_lose_power)
 def a_lost_broker_gets_no_reports(stack: ExitStack) -> None:
     patch(stack, Outbox, "mark_all_unsent", lambda self: [])
 
