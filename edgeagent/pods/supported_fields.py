@@ -158,8 +158,8 @@ TABLE: dict[str, dict[str, Field]] = {
     "Resources": {
         "limits": yes(
             "amounts",
-            "beyond ephemeral-storage the pod is evicted; of huge pages a container gets none"
-            " beyond its limit, where the kernel has the hugetlb controller",
+            "beyond ephemeral-storage the pod is evicted; of huge pages the pod gets none beyond"
+            " its limits, where the kernel has the hugetlb controller",
         ),
         "requests": yes("amounts"),
         "claims": no("any", "dynamic resource allocation is not supported on edge nodes"),

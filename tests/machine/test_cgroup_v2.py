@@ -46,6 +46,12 @@ def test_admission_status_and_resize(guest: Guest) -> None:
     passes(guest, "tests/edge_pods/test_resize_on_containerd.py")
 
 
+def test_huge_pages(guest: Guest) -> None:
+    """Set aside here, because the guest is ours; nobody else's device is asked for any."""
+    guest.sh("echo 16 > /proc/sys/vm/nr_hugepages")
+    passes(guest, "tests/edge_pods/test_huge_pages_on_containerd.py")
+
+
 def test_ends_by_lack_of_memory(guest: Guest) -> None:
     passes(guest, "tests/edge_materials/test_oom_group_on_containerd.py")
     passes(guest, "tests/edge_pods/test_status_on_containerd.py", "-k", "memory")
