@@ -16,6 +16,7 @@ from edgeagent.desired import Desired
 from shared import codec
 from shared.objects import Json, ObjectKey
 from shared.static_pods import MIRROR
+from shared.topics import Topics
 from simulator.device import EdgeDevice
 from simulator.runtime import Run
 
@@ -52,6 +53,21 @@ async def differences(world: World) -> list[str]:
         node = await world.server.get(NODES, "", device.name)
         found += [f"node: {device.name}: {what}" for what in _node(node)]
     found += [f"mirror: of {key.name}, which no file gives" for key in _left(world, mirrors)]
+    return found
+
+
+async def left_at_the_broker(world: World) -> list[str]:
+    """(f) What is retained is of what there is: a store must not grow with the years."""
+    pods = {ObjectKey.of("Pod", pod): pod["spec"] for pod in await world.server.list(PODS)}
+    found = []
+    for device in world.devices:
+        topics = Topics().of(device.name)
+        listed = (await device.desired()).inventory.entries
+        told = (key for key, spec in pods.items() if spec.get("nodeName") == device.name)
+        known = {topics.desired(key) for key in listed} | {topics.reported(key) for key in told}
+        growing = (f"{topics.base}/desired/", f"{topics.base}/reported/Pod/")
+        retained = {topic for topic, _ in world.broker.retained.items()}
+        found += [one for one in sorted(retained - known) if one.startswith(growing)]
     return found
 
 

@@ -168,6 +168,8 @@ async def _judge(world: World) -> None:
     for what in await oracles.differences(world):
         world.journal.fail("unstable", what)
     await _must_be_quiet(world)
+    for what in await oracles.left_at_the_broker(world):
+        world.journal.fail("hoard", what)
     await _restarts_change_nothing(world)
     if world.rng.random() < WITH_ONE_AWAY:
         await _who_went_with_the_broker_is_gone(world)

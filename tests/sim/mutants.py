@@ -25,6 +25,7 @@ from cloudhub.lifesigns import LifeSigns
 from cloudhub.mirrors import Mirrors
 from cloudhub.presence import Heard, Presence, Standing, _Known
 from cloudhub.reporting import Reporting
+from cloudhub.uplink import Uplink
 from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.outbox import Outbox, Row
 from edgeagent.pods import restarting, wanting
@@ -347,6 +348,14 @@ def what_a_backup_has_is_old_news(stack: ExitStack) -> None:
 
     put = Fleet._put
     patch(stack, Fleet, "_put", put_if_newer)
+
+
+@mutant()
+def reports_of_what_is_gone_stay_at_the_broker(stack: ExitStack) -> None:
+    async def clear(self: Uplink, node: str, key: ObjectKey) -> None:
+        """A retained message more or less."""
+
+    patch(stack, Uplink, "clear_report", clear)
 
 
 @mutant()
