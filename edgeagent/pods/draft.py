@@ -6,7 +6,7 @@ troubles, so that no planning module can contradict another or hurry a failing a
 
 from __future__ import annotations
 
-from edgeagent.pods.actions import Action, StopContainer
+from edgeagent.pods.actions import Action, ResizeContainer, StopContainer
 from edgeagent.pods.view import Moment, PodView
 from edgeagent.runtime.port import Container
 
@@ -38,7 +38,15 @@ class Draft:
     def stop(
         self, one: Container, *, since: float, grace: float, cause: str, hook: bool = True
     ) -> None:
-        """Stop a container by ``since + grace``; an earlier end replaces a later one under way."""
+        """Stop a container by ``since + grace``; an earlier end replaces a later one under way,
+        and a resize of it under way is given up."""
+        self.abandon += [
+            resize
+            for resize in self.view.live.under_way
+            if isinstance(resize, ResizeContainer)
+            and resize.container_id == one.id
+            and resize not in self.abandon
+        ]
         deadline = since + grace
         for current in self.view.live.under_way:
             if isinstance(current, StopContainer) and current.container_id == one.id:

@@ -9,6 +9,7 @@ from edgeagent.pods.actions import (
     EnsureImage,
     Forget,
     RemoveVolumes,
+    ResizeContainer,
     StartContainer,
     StopContainer,
     StopSandbox,
@@ -240,3 +241,15 @@ def test_a_pod_is_forgotten_when_nothing_is_under_way_for_it_any_more() -> None:
     device.finish(unplug)
     assert look(device).actions == (Forget(),)
     assert device.forgotten
+
+
+def test_a_container_that_is_stopped_is_not_resized_any_more() -> None:
+    device = Device(a_pod({"name": "a"}))
+    go_on(device, 3)
+    edit(device, resources={"limits": {"cpu": "2"}})
+    look(device)
+    (resize,) = under_way(device, ResizeContainer)
+    device.loses_sight(device.running()[0].id)
+    plan = look(device)
+    assert resize in plan.abandon
+    assert under_way(device, StopContainer) and not under_way(device, ResizeContainer)
