@@ -154,9 +154,9 @@ class Ledger:
 
     def _compare(self, one: Container, pod: Json) -> None:
         life, spec = self.lives.get(one.id), container_spec(pod, one.name)
-        if life is None or spec is None or runs_once(pod, one.name):
+        if life is None or spec is None or one.name in names(pod, "ephemeralContainers"):
             return
-        if life.spec["image"] != spec["image"]:
+        if life.spec["image"] != spec["image"] and not runs_once(pod, one.name):
             life.causes.add("spec")
         if resized_by_restart(life.spec["resources"], spec):
             life.causes.add("resize")
@@ -332,7 +332,7 @@ def is_sidecar(pod: Json, name: str) -> bool:
 
 
 def runs_once(pod: Json, name: str) -> bool:
-    """Init containers but the sidecars, and ephemeral ones: nothing that is edited reaches them."""
+    """Init containers but the sidecars, and ephemeral ones: a new image does not reach them."""
     regular = name in names(pod, "initContainers") and not is_sidecar(pod, name)
     return regular or name in names(pod, "ephemeralContainers")
 
