@@ -17,7 +17,7 @@ from edgeagent.runtime.cni_results import RESULTS
 from shared.objects import ObjectKey
 from tests.edge_pods.device import Device, a_device, a_script
 from tests.parts.containerd import new_containerd
-from tests.parts.mosquitto import free_port
+from tests.parts.ports import free_port
 
 READS = "trap 'exit 7' TERM; grep -q spoken /words/said || exit 4; sleep 3600 & wait"
 WORDS = {"name": "words", "configMap": {"name": "words"}}
