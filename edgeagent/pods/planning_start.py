@@ -144,7 +144,7 @@ def _tend_running(draft: Draft) -> None:
 
 def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: ContainerFacts) -> str:
     if observed.state is ContainerState.UNKNOWN:
-        return "unknown"
+        return restarting.UNKNOWN
     if known.killed in restarting.REPLACED:
         return known.killed
     resized = resizing.is_resized(view.pod, spec, known) and _resize_restarts(view.pod, spec, known)

@@ -24,7 +24,9 @@ REPLACED = frozenset({"spec", "resize", ALL})
 """Stopped by us in order to be started anew, whatever the policy."""
 SHUTDOWN = "shutdown"
 """Stopped because the device shuts down: it runs again at the next boot."""
-KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN, SOURCE}
+UNKNOWN = "unknown"
+"""Stopped because the runtime could not say what it does: its end says nothing about its work."""
+KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN, SOURCE, UNKNOWN}
 """Causes that are remembered: what was to be killed is killed also by the next agent."""
 
 
@@ -33,7 +35,7 @@ def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
     assert known.ended is not None
     if any(container["name"] == one["name"] for one in specs.ephemerals(pod)):
         return False
-    if known.killed in REPLACED or known.killed == SOURCE:
+    if known.killed in REPLACED or known.killed in (SOURCE, UNKNOWN):
         return True
     not_its_own = known.killed in KILLED_BY_PROBE or known.killed == SHUTDOWN
     if not_its_own and policy_of(pod, container) != "Never":

@@ -137,7 +137,7 @@ class Ledger:
         for action in plan.actions:
             if isinstance(action, StopContainer) and action.container_id in self.lives:
                 life = self.lives[action.container_id]
-                life.asked |= life.causes | ({"shutdown"} if view.halted else set())
+                life.asked |= life.causes | {action.cause} & {"shutdown", "unknown"}
         if plan.facts.started_at:
             self.taken_up = self.taken_up or now
         if plan.facts.stopping is None:
@@ -196,7 +196,11 @@ class Ledger:
         """It ended in this sandbox, not to be replaced, and its first rule that matches says so."""
         spec = container_spec(view.pod, life.name)
         here = view.sandbox is not None and view.sandbox.id == life.sandbox
-        if spec is None or not (here and life.told) or life.asked & (TO_REPLACE | {"shutdown"}):
+        if (
+            spec is None
+            or not (here and life.told)
+            or life.asked & (TO_REPLACE | {"shutdown", "unknown"})
+        ):
             return False
         fitting = (one for one in spec.get("restartPolicyRules") or () if _matches(one, life.code))
         return next(fitting, {}).get("action") == ALL_ANEW
@@ -243,7 +247,7 @@ class Ledger:
         policy = spec.get("restartPolicy") or pod["spec"].get("restartPolicy", "Always")
         by_others = by_code if policy == "Never" else YES
         answers: list[frozenset[bool]] = []
-        if life.asked & TO_REPLACE:
+        if life.asked & (TO_REPLACE | {"unknown"}):
             answers.append(YES)
         if life.asked & BY_OTHERS:
             answers.append(by_others)

@@ -82,7 +82,7 @@ def _go_on(device: Device, *, hooks_hang: bool = False) -> bool:
 def _waits(device: Device) -> bool:
     """For a second try, or for the end of a back-off: the deadline may come before it."""
     pod, now = device.live.pod, device.clock.monotonic()
-    lives = [device.ledger.newest(name) for name in truth.names(pod, "containers")]
+    lives = [device.ledger.newest(name) for name in truth.members(pod)]
     return any(one.retry_at > now for one in device.live.troubles.values()) or any(
         life and life.ended and device.ledger.again(pod, life) != NO for life in lives
     )

@@ -253,3 +253,15 @@ def test_a_container_that_is_stopped_is_not_resized_any_more() -> None:
     plan = look(device)
     assert resize in plan.abandon
     assert under_way(device, StopContainer) and not under_way(device, ResizeContainer)
+
+
+def test_what_was_stopped_because_nobody_knew_what_it_does_has_not_finished() -> None:
+    device = Device(a_pod({"name": "a"}, restartPolicy="OnFailure"))
+    go_on(device, 3)
+    device.loses_sight(device.running()[0].id)
+    look(device)
+    (stop,) = under_way(device, StopContainer)
+    device.finish(stop, exit_code=0)
+    device.clock.advance(10)
+    go_on(device, 3)
+    assert device.running()
