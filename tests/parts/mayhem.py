@@ -91,7 +91,7 @@ class Changes:
 def _was_cut_off_while_it_started(pod: Json) -> bool:
     """Whoever asked for the start, or did it, was killed: the container never ran, and the next
     one counts as a restart, as on every kubelet."""
-    last = container_of(pod)["lastState"].get("terminated", {})
+    last = (container_of(pod).get("lastState") or {}).get("terminated") or {}
     return restarts_of(pod) == 1 and last.get("reason") == "StartError"
 
 
