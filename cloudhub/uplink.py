@@ -9,6 +9,7 @@ that node or a pod bound to it. Sessions go to the Node code, lists to ``downlin
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -44,6 +45,8 @@ MOST_STRANGERS = 20_000
 SAY_AGAIN = 10.0
 """Seconds between two log lines about the same reason."""
 MOST_CORRELATION = 64
+CROSSES = 60.0
+"""Seconds in which a newer report may have crossed one that we put back."""
 
 
 class NodeListener(Protocol):
@@ -95,6 +98,7 @@ class Uplink:
         self._life_signs = LifeSigns(
             ask=self._ask_after, bury=self._declare_gone, clock=clock, rng=rng
         )
+        self._put_back_at: OrderedDict[tuple[str, ObjectKey], float] = OrderedDict()
         self._said: dict[str, float] = {}
         self._branches: dict[str, Callable[[str, str, Message], None]] = {
             "session": self._session,
@@ -239,6 +243,8 @@ class Uplink:
         if not self._book.accept(node, report, message.payload, retained=message.retained):
             self._answer_old(node, key, message)
             return
+        if not message.retained:
+            self._cover(node, key, message)
         self._downlink.saw_applied(node, report.applied)
         self._hand_on(node, report)
 
@@ -269,7 +275,20 @@ class Uplink:
         """A broker that went back to an old store gets the newer report again."""
         kept = self._book.payload(node, key)
         if message.retained and kept is not None and kept != message.payload:
-            self._put_back("report", message.topic, kept)
+            self._put_report_back(node, key, kept)
+
+    def _put_report_back(self, node: str, key: ObjectKey, payload: bytes) -> None:
+        self._put_back_at[node, key] = self._clock.monotonic()
+        self._put_back_at.move_to_end((node, key))
+        self._put_back("report", self._topics.of(node).reported(key), payload)
+
+    def _cover(self, node: str, key: ObjectKey, message: Message) -> None:
+        """A report that was on its way to us when we put an older one back lies below it now."""
+        at = self._put_back_at
+        while at and self._clock.monotonic() - next(iter(at.values())) > CROSSES:
+            at.popitem(last=False)
+        if (node, key) in at:
+            self._put_back("report", message.topic, message.payload)
 
     def _hand_on(self, node: str, report: Report) -> None:
         if report.key.kind == "Node":
@@ -308,7 +327,7 @@ class Uplink:
         await self._publish("clear", topic, b"")
         crossed = self._book.payload(node, key)
         if crossed is not None:
-            await self._publish("report", topic, crossed)
+            self._put_report_back(node, key, crossed)
 
     def answer_token(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:
         """Best effort: who is not answered asks again."""

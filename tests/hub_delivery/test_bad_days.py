@@ -12,7 +12,7 @@ from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, Resource, WatchEvent
 from cloudhub.presence import Standing
 from shared.errors import KubeError, KubeRefused
-from shared.messages import Inventory, Session
+from shared.messages import Inventory, Report, Session
 from shared.objects import ObjectKey
 from shared.topics import Topics, slot_of
 from simulator.broker import Store
@@ -402,3 +402,24 @@ class LaggingKube:
         async for event in self._kube.watch(*args, **options):
             await asyncio.sleep(self.lag)
             yield event
+
+
+def test_a_report_that_crosses_an_older_one_which_the_hub_puts_back_lies_above_it() -> None:
+    async def story(world: World) -> None:
+        await settled(world)
+        hub, device, key = world.hubs[0], world.devices[NODE], pod_key("web")
+        uid = (await world.kube.get(PODS, "default", "web"))["metadata"]["uid"]  # type: ignore[index]
+        device.report(key, uid, {"phase": "Running"})
+        await world.quiet()
+        hub.path.latency = (3.0, 3.0)
+        clearing = asyncio.create_task(hub.sync._uplink.clear_report(NODE, key))
+        await asyncio.sleep(4.5)
+        device.report(key, uid, {"phase": "Succeeded"})
+        await world.quiet(20)
+        await clearing
+        retained = world.broker.retained.get(TOPICS.reported(key))
+        assert retained is not None
+        assert Report.decode(retained.payload).status == {"phase": "Succeeded"}
+        assert not await world.quiet(100)
+
+    in_world(story)
