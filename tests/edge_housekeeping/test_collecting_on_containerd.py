@@ -130,6 +130,22 @@ async def test_a_finished_pod_keeps_its_logs_and_gives_back_everything_else(
     assert not any(device.paths.logs.iterdir())
 
 
+async def test_no_cgroup_of_a_pod_that_is_gone_is_left(device: Device) -> None:
+    uids = [device.apply(a_script(OBEYS)) for _ in range(8)]
+    for uid in uids:
+        await device.until(lambda uid=uid: device.runs(uid))  # type: ignore[misc]
+    assert all(_cgroups_of(uid) for uid in uids)
+    for uid in uids:
+        device.drop(uid)
+    await device.until(lambda: not device.facts.records)
+    assert [one for uid in uids for one in _cgroups_of(uid)] == []
+
+
+def _cgroups_of(uid: str) -> list[Path]:
+    top, path = Path("/sys/fs/cgroup"), f"kubepods/besteffort/pod{uid}"
+    return [*top.glob(path), *top.glob(f"*/{path}")]
+
+
 async def test_volumes_of_every_kind_that_a_crash_left_mounted_are_cleaned_up(
     device: Device,
 ) -> None:
