@@ -66,7 +66,7 @@ class Metrics:
         self._requests.labels(verb, resource, code).inc()
 
     def published(self, kind: str, size: int) -> None:
-        """``kind``: body, inventory, change, clear, session, hub, answer."""
+        """``kind``: body, inventory, change, clear, session, hub, answer, question."""
         self._publishes.labels(kind).inc()
         self._bytes.labels(kind).inc(size)
 

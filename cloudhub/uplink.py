@@ -125,9 +125,7 @@ class Uplink:
         self._downlink.slot_down(slot)
         for node in [node for node in self._births if slot_of(node) == slot]:
             del self._births[node]
-            self._forgetting.gone(node)
-            self._life_signs.gone(node)
-            self._reporting.set_online(node, False)
+            self._lost(node)
         for node in self._book.nodes_of(slot):
             self._book.drop_node(node)
 
@@ -330,24 +328,24 @@ class Uplink:
             self._put_report_back(node, key, crossed)
 
     def answer_token(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:
-        """Best effort: who is not answered asks again."""
-        payload = answer.encode()
-        try:
-            self._connection.tell(self._topics.of(node).answer, payload, correlation=correlation)
-        except (LinkError, PermanentError) as error:
-            log.warning("not answered", node=node, error=str(error))
-        else:
-            self._metrics.published("answer", len(payload))
+        topic = self._topics.of(node).answer
+        self._tell("answer", topic, answer.encode(), correlation=correlation)
 
     def _ask_all(self, node: str) -> None:
         """An agent that finds its session cleared sends every report again."""
         self._put_back("session", self._topics.of(node).session, b"")
 
     def _ask_after(self, node: str, question: Session) -> None:
+        self._tell("question", self._topics.of(node).session, question.encode())
+
+    def _tell(self, kind: str, topic: str, payload: bytes, *, correlation: bytes = b"") -> None:
+        """Best effort: who is not answered asks again, and so do we."""
         try:
-            self._connection.tell(self._topics.of(node).session, question.encode())
+            self._connection.tell(topic, payload, correlation=correlation)
         except (LinkError, PermanentError) as error:
-            log.warning("not asked", node=node, error=str(error))
+            log.warning("not told", kind=kind, topic=topic, error=str(error))
+        else:
+            self._metrics.published(kind, len(payload))
 
     def _declare_gone(self, node: str, birth: Session) -> None:
         """In the place of the Will that the broker has forgotten."""

@@ -12,6 +12,12 @@ from tests.parts.view import container_of, is_ready, restarts_of
 
 DATA = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
 SCRIPT = "echo started >> /data/log; trap 'exit 0' TERM; sleep 3600 & wait"
+WRITER = {
+    "name": "main",
+    "image": "kubetide.test/busybox:1",
+    "command": ["sh", "-c", SCRIPT],
+    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+}
 
 
 async def test_a_pod_waits_for_its_claim_and_keeps_its_data_without_the_cloud(
@@ -19,13 +25,7 @@ async def test_a_pod_waits_for_its_claim_and_keeps_its_data_without_the_cloud(
 ) -> None:
     disk = system.folder / "disk"
     disk.mkdir()
-    main = {
-        "name": "main",
-        "image": "kubetide.test/busybox:1",
-        "command": ["sh", "-c", SCRIPT],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-    }
-    await system.create_pod("keeper", containers=[main], volumes=[DATA])
+    await system.create_pod("keeper", containers=[WRITER], volumes=[DATA])
     await _until_told(system, 'error processing PVC default/data: persistentvolumeclaim "data"')
     made = await claim(system.kube, "data")
     await _until_told(system, "error processing PVC default/data: PVC is not bound")
@@ -58,12 +58,6 @@ async def test_an_ephemeral_volume_waits_for_the_claim_that_is_made_for_its_pod(
 ) -> None:
     disk = system.folder / "disk"
     disk.mkdir()
-    main = {
-        "name": "main",
-        "image": "kubetide.test/busybox:1",
-        "command": ["sh", "-c", SCRIPT],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-    }
     template = {
         "spec": {
             "accessModes": ["ReadWriteOnce"],
@@ -71,7 +65,7 @@ async def test_an_ephemeral_volume_waits_for_the_claim_that_is_made_for_its_pod(
         }
     }
     own = {"name": "data", "ephemeral": {"volumeClaimTemplate": template}}
-    await system.create_pod("keeper", containers=[main], volumes=[own])
+    await system.create_pod("keeper", containers=[WRITER], volumes=[own])
     missing = 'error processing PVC default/keeper-data: persistentvolumeclaim "keeper-data"'
     await _until_told(system, missing)
     made = await claim(system.kube, "keeper-data", made_for=system.view.pods["keeper"])
