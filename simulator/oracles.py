@@ -126,7 +126,8 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
     status = pod.get("status") or {}
     phases = set()
     policy = pod["spec"].get("restartPolicy", "Always")
-    if device.judge.returned(uid) and not any(run.uid == uid for run in device.runtime.running()):
+    returned, forgetful = device.judge.returned(uid), device.judge.forgets(uid)
+    if returned and not any(run.uid == uid for run in device.runtime.running()):
         policy = "Never"  # As on a kubelet, a deletion that has begun on the device is not undone.
     told = {one["name"]: one for one in status.get("containerStatuses") or ()}
     for container in pod["spec"]["containers"]:
@@ -135,11 +136,10 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
             yield f"{container['name']} was never started"
             return
         phases.add(_fate(runs[-1], policy))
-        yield from _container(
-            told.get(container["name"], {}), runs, forgetful=device.judge.forgets(uid)
-        )
+        status_of = told.get(container["name"], {})
+        yield from _container(status_of, runs, forgetful=forgetful, returned=returned)
     expected = next(phase for phase in ("Running", "Failed", "Succeeded") if phase in phases)
-    again = device.judge.forgets(uid) and expected != "Running" and status.get("phase") in FINISHED
+    again = forgetful and expected != "Running" and status.get("phase") in FINISHED
     if status.get("phase") != expected and not again:
         yield f"phase {status.get('phase')}, is {expected}"
 
@@ -150,7 +150,7 @@ def _fate(run: Run, policy: str) -> str:
     return "Failed" if run.exit_code else "Succeeded"
 
 
-def _container(told: Json, runs: list[Run], *, forgetful: bool) -> Iterator[str]:
+def _container(told: Json, runs: list[Run], *, forgetful: bool, returned: bool) -> Iterator[str]:
     run, state = runs[-1], told.get("state") or {}
     if run.ended is None:
         if "running" not in state:
@@ -161,7 +161,7 @@ def _container(told: Json, runs: list[Run], *, forgetful: bool) -> Iterator[str]
         code = state["terminated"].get("exitCode")
         if code != run.exit_code and not forgetful:
             yield f"{run.name} ended with {run.exit_code}, told {code}"
-    elif not (forgetful and "waiting" in state):
+    elif not (returned and "waiting" in state):
         yield f"{run.name} has ended, told {state or 'nothing'}"
     if not forgetful and told.get("restartCount") != len(runs) - 1:
         yield f"{run.name} was restarted {len(runs) - 1} times, told {told.get('restartCount')}"
