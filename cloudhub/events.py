@@ -3,7 +3,8 @@
 One worker per object that is spoken of; the newest report replaces what waits. An Event is created
 once and afterwards only its count and time are written, when they grew; what was written is
 remembered, bounded, and read from the API at the start. Every node has a token bucket: a device
-that talks too much is written about more slowly, and delays nobody else.
+that talks too much is written about more slowly, and delays nobody else. While a node is still
+talking its Events wait a little: in a burst the statuses go first, which people wait for.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ BURST = 500.0
 """Events that a node may have written at once: a full one that begins has four for each pod."""
 PER_SECOND = 10.0
 """And how many more each second: two or three pods that come and go."""
+QUIET_SECONDS, LONGEST_WAIT = 0.5, 3.0
+"""How long a node has said nothing when its Events are written, and how long they wait for it."""
 REMEMBERED = 20_000
 AT_ONCE = 8
 
@@ -47,6 +50,7 @@ Name = tuple[str, str]
 class _Bucket:
     tokens: float
     filled_at: float
+    spoke_at: float
 
     def wait(self, now: float) -> float:
         """Take a token, or say in how many seconds there is one."""
@@ -58,11 +62,18 @@ class _Bucket:
         return (1 - self.tokens) / PER_SECOND
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    since: float
+    """Monotonic."""
+    events: tuple[ReportedEvent, ...]
+
+
 class Events:
     def __init__(self, kube: Kube, *, clock: Clock) -> None:
         self._kube = kube
         self._clock = clock
-        self._waiting: dict[Involved, tuple[ReportedEvent, ...]] = {}
+        self._waiting: dict[Involved, _Waiting] = {}
         self._written: OrderedDict[Name, int] = OrderedDict()
         self._warned: OrderedDict[tuple[str, str, str], int] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
@@ -72,9 +83,12 @@ class Events:
 
     def reported(self, involved: Involved, events: tuple[ReportedEvent, ...]) -> None:
         """Everything that its device still says about the object."""
+        now = self._clock.monotonic()
+        self._bucket(involved.node).spoke_at = now
         new = tuple(event for event in events if not self._is_written(involved, event))
         if new:
-            self._waiting[involved] = new
+            before = self._waiting.get(involved)
+            self._waiting[involved] = _Waiting(before.since if before else now, new)
             self._workers.wake(involved)
 
     def warn(self, pod: ObjectKey, uid: str, node: str, *, reason: str, message: str) -> None:
@@ -110,21 +124,36 @@ class Events:
 
     async def _write_all(self, involved: Involved) -> float | None:
         await self._read.wait()
-        events = self._waiting.pop(involved, ())
+        if wait := self._until_quiet(involved):
+            return wait
+        waiting = self._waiting.pop(involved, None)
+        events = waiting.events if waiting else ()
         for done, event in enumerate(events):
             if self._is_written(involved, event) or is_too_old(event, self._clock.now()):
                 continue
             wait = self._bucket(involved.node).wait(self._clock.monotonic())
             if wait:
-                self._waiting.setdefault(involved, events[done:])
+                self._put_off(involved, events[done:])
                 return wait
             try:
                 async with self._room:
                     await self._write(involved, event)
             except KubeError:
-                self._waiting.setdefault(involved, events[done:])
+                self._put_off(involved, events[done:])
                 raise
         return None
+
+    def _until_quiet(self, involved: Involved) -> float:
+        """Seconds until the Events of this object may be written."""
+        waiting = self._waiting.get(involved)
+        if waiting is None:
+            return 0.0
+        quiet = self._bucket(involved.node).spoke_at + QUIET_SECONDS
+        return max(0.0, min(quiet, waiting.since + LONGEST_WAIT) - self._clock.monotonic())
+
+    def _put_off(self, involved: Involved, events: tuple[ReportedEvent, ...]) -> None:
+        """A newer report has all of them, and replaces them."""
+        self._waiting.setdefault(involved, _Waiting(self._clock.monotonic(), events))
 
     async def _write(self, involved: Involved, event: ReportedEvent) -> None:
         name = (involved.namespace, event_name(involved, event))
@@ -170,7 +199,8 @@ class Events:
     def _bucket(self, node: str) -> _Bucket:
         bucket = self._buckets.get(node)
         if bucket is None:
-            bucket = self._buckets[node] = _Bucket(BURST, self._clock.monotonic())
+            now = self._clock.monotonic()
+            bucket = self._buckets[node] = _Bucket(BURST, filled_at=now, spoke_at=now)
         self._buckets.move_to_end(node)
         if len(self._buckets) > REMEMBERED:
             self._buckets.popitem(last=False)

@@ -12,8 +12,11 @@ from simulator.choosing import any_device, lasting
 if TYPE_CHECKING:
     from simulator.world import World
 
-SLOW_CALLS = ("start_sandbox", "start_container", "list_sandboxes", "pull_image", "stop_sandbox")
-FAILING_CALLS = (*SLOW_CALLS, "create_container", "inspect_sandbox", "remove_sandbox")
+SLOW_CALLS = (
+    *("start_sandbox", "start_container", "pull_image", "stop_sandbox"),
+    *("list_sandboxes", "inspect_sandbox", "inspect_container"),
+)
+FAILING_CALLS = (*SLOW_CALLS, "create_container", "remove_sandbox")
 
 
 async def device_reboots(world: World, rng: random.Random) -> None:

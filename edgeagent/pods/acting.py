@@ -154,7 +154,7 @@ class Acting:
             if one.id == container_id:
                 await self._materials.remove_files(pod.pod, one)
         await self._runtime.remove_container(container_id)
-        await self._observer.see(pod, pod.home_of(container_id))
+        await self._observer.see_container(pod, pod.home_of(container_id), container_id)
 
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         whole, spec = pod.pod, pod.spec_of(action.name)

@@ -19,6 +19,7 @@ from edgeagent.pods.planning_clean import VOLUMES
 from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.sandboxes import LIST_REVISION
+from edgeagent.pods.turns import Start, Turns
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
 from shared.objects import Json
@@ -45,7 +46,7 @@ class Starting:
         self._observer = observer
         self._hooks = hooks
         self._revision = revision
-        self._at_once = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._turns = Turns(_STARTS_AT_ONCE)
         self._news = asyncio.Event()
 
     def desired_changed(self) -> None:
@@ -66,10 +67,10 @@ class Starting:
         )
         under = {LIST_REVISION: str(self._revision())}
         config = replace(config, annotations={**config.annotations, **under})
-        async with self._at_once:
+        async with self._turns.take(Start.SANDBOX):
             sandbox_id = await self._runtime.start_sandbox(config)
         pod.cleaned.discard(VOLUMES)
-        await self._observer.see(pod, sandbox_id)
+        await self._observer.see(pod, sandbox_id, new=True)
 
     async def start_container(self, pod: LivePod, action: StartContainer) -> None:
         spec = pod.spec_of(action.name)
@@ -84,13 +85,14 @@ class Starting:
         # A restart goes by the pull policy again.
         pod.images.pop(action.name, None)
         try:
-            await self._runtime.start_container(container_id)
+            async with self._turns.take(Start.CONTAINER):
+                await self._runtime.start_container(container_id)
         except RuntimeAway:
             raise
         except KubetideError as error:
             raise PodTrouble("RunContainerError", str(error)) from error
         finally:
-            await self._observer.see(pod, action.sandbox_id)
+            await self._observer.see_container(pod, action.sandbox_id, container_id)
         pod.events.record(normal("Started", f"Started container {action.name}", field_path=path))
         hook = (spec.get("lifecycle") or {}).get("postStart")
         if hook:
@@ -116,7 +118,7 @@ class Starting:
             first_id=pod.facts.first_id,
             record=lambda event: None,
         )
-        async with self._at_once:
+        async with self._turns.take(Start.CONTAINER):
             return await self._runtime.create_container(action.sandbox_id, around, config)
 
     async def _await_services(self, pod: LivePod) -> None:

@@ -39,7 +39,8 @@ class StoppingContainers:
         left = action.deadline - self._clock.monotonic()
         least = min(MINIMUM_GRACE, grace)
         await self._runtime.stop_container(action.container_id, max(left, least))
-        await self._observer.see(pod, pod.home_of(action.container_id))
+        home = pod.home_of(action.container_id)
+        await self._observer.see_container(pod, home, action.container_id)
 
     async def pre_stop(self, pod: LivePod, action: StopContainer | RunPreStop) -> None:
         """Once for each container, and for no longer than it may take to stop."""

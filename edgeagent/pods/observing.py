@@ -2,6 +2,7 @@
 
 Owns the agent's picture of its sandboxes. The cheap list tells what differs; only that is looked
 up in full. A list is never evidence that something is gone: that takes a look at the thing itself.
+Looks at one pod come one after the other: an answer that was overtaken would show its past.
 Sandboxes without our mark were made by somebody else, and are not seen at all.
 """
 
@@ -9,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import replace
 
 from edgeagent.pods import userids
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.sandboxes import LABEL_NODE
-from edgeagent.runtime.port import Runtime, Sandbox
+from edgeagent.runtime.looking import newest_first
+from edgeagent.runtime.port import Container, ContainerState, Runtime, Sandbox
 from shared.tasks import stop
-
-Shape = tuple[object, frozenset[tuple[str, object]]]
 
 
 class Observer:
@@ -27,6 +29,7 @@ class Observer:
         self._node = node
         self._seen: dict[str, dict[str, Sandbox]] = defaultdict(dict)
         self._fresh: set[str] = set()
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.first_ids: dict[str, set[int]] = {}
         """Which users are taken, by uid of the pod and by the last list; of other agents too."""
         self._listing: asyncio.Task[list[Sandbox]] | None = None
@@ -42,6 +45,7 @@ class Observer:
     def forget(self, uid: str) -> None:
         self._fresh.discard(uid)
         self._seen.pop(uid, None)
+        self._turns.pop(uid, None)
 
     async def uids(self) -> set[str]:
         return {one.uid for one in await self._list()}
@@ -51,36 +55,69 @@ class Observer:
         if uid not in self._fresh:
             self._fresh.add(uid)
             try:
-                await self._compare(uid)
+                async with self._turns[uid]:
+                    await self._compare(uid)
             except BaseException:
                 self._fresh.discard(uid)
                 raise
         seen = self._seen.get(uid, {}).values()
         return tuple(sorted(seen, key=lambda one: one.attempt, reverse=True))
 
-    async def inspect(self, uid: str, sandbox_id: str) -> None:
-        """Look at one sandbox after something was done to it."""
-        found = await self._runtime.inspect_sandbox(sandbox_id)
-        if found is not None:
-            self._seen[uid][sandbox_id] = found
-        else:
-            self._seen[uid].pop(sandbox_id, None)
-
-    async def see(self, pod: LivePod, sandbox_id: str) -> None:
+    async def see(self, pod: LivePod, sandbox_id: str, *, new: bool = False) -> None:
         """What became of the sandbox becomes what is known of the pod."""
         if sandbox_id:
-            await self.inspect(pod.uid, sandbox_id)
+            async with self._turns[pod.uid]:
+                await self._inspect(pod.uid, sandbox_id, new=new)
+            pod.sandboxes = await self.look(pod.uid)
+
+    async def see_container(self, pod: LivePod, sandbox_id: str, container_id: str) -> None:
+        """The same, of one container in it."""
+        if sandbox_id:
+            async with self._turns[pod.uid]:
+                await self._inspect_containers(pod.uid, sandbox_id, [container_id])
             pod.sandboxes = await self.look(pod.uid)
 
     async def _compare(self, uid: str) -> None:
         listed = {one.id: one for one in await self._list() if one.uid == uid}
         known = self._seen.get(uid, {})
-        differing = [
-            sandbox_id
-            for sandbox_id in sorted(listed.keys() | known.keys())
-            if _shape(listed.get(sandbox_id)) != _shape(known.get(sandbox_id))
-        ]
-        await asyncio.gather(*(self.inspect(uid, sandbox_id) for sandbox_id in differing))
+        await asyncio.gather(
+            *(
+                self._update(uid, sandbox_id, listed.get(sandbox_id), known.get(sandbox_id))
+                for sandbox_id in sorted(listed.keys() | known.keys())
+            )
+        )
+
+    async def _update(
+        self, uid: str, sandbox_id: str, listed: Sandbox | None, known: Sandbox | None
+    ) -> None:
+        if listed is None or known is None or listed.state != known.state:
+            await self._inspect(uid, sandbox_id)
+            return
+        created = _new_ones(listed, known)
+        before = replace(known, containers=newest_first([*known.containers, *created]))
+        self._seen[uid][sandbox_id] = before
+        if differing := _states(listed).items() ^ _states(before).items():
+            await self._inspect_containers(uid, sandbox_id, {name for name, _ in differing})
+
+    async def _inspect(self, uid: str, sandbox_id: str, *, new: bool = False) -> None:
+        found = await self._runtime.inspect_sandbox(sandbox_id, new=new)
+        if found is not None:
+            self._seen[uid][sandbox_id] = found
+        else:
+            self._seen[uid].pop(sandbox_id, None)
+
+    async def _inspect_containers(self, uid: str, sandbox_id: str, ids: Collection[str]) -> None:
+        """Of a sandbox that is known and has not changed itself."""
+        known = self._seen[uid].get(sandbox_id)
+        if known is None:
+            await self._inspect(uid, sandbox_id)
+            return
+        looked_up = await asyncio.gather(
+            *(self._runtime.inspect_container(one, sandbox_id) for one in sorted(ids))
+        )
+        others = [one for one in known.containers if one.id not in ids]
+        containers = newest_first([*others, *(one for one in looked_up if one)])
+        self._seen[uid][sandbox_id] = replace(known, containers=containers)
 
     async def _list(self) -> list[Sandbox]:
         """One list serves everybody who asked before it began."""
@@ -100,7 +137,15 @@ class Observer:
         await stop(*(task for task in (self._listing, self._next) if task is not None))
 
 
-def _shape(sandbox: Sandbox | None) -> Shape | None:
-    if sandbox is None:
-        return None
-    return sandbox.state, frozenset((one.id, one.state) for one in sandbox.containers)
+def _new_ones(listed: Sandbox, known: Sandbox) -> list[Container]:
+    """Made and not started: there is nothing to look up yet."""
+    before = _states(known)
+    return [
+        one
+        for one in listed.containers
+        if one.id not in before and one.state is ContainerState.CREATED
+    ]
+
+
+def _states(sandbox: Sandbox) -> dict[str, ContainerState]:
+    return {one.id: one.state for one in sandbox.containers}

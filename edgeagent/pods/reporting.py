@@ -12,6 +12,9 @@ from shared.objects import Json
 AT_ONCE = 0.02
 SOON = 1.0
 """Seconds that a change may wait for others to join it."""
+BEGINNING = 3.0
+"""The same while nothing runs and nothing is wrong: longer than most pods take to start."""
+_BEGINS = ("ContainerCreating", "PodInitializing")
 
 
 def acknowledged(status: Json, *, deleting: bool) -> Json:
@@ -25,9 +28,20 @@ def within(before: Json | None, after: Json, *, deleting: bool, finished: bool) 
     """Of a deletion people wait for the end; what comes before may share its message."""
     if finished:
         return AT_ONCE
+    if not deleting and _begins(after):
+        return BEGINNING
     if deleting or after.get("phase") == "Pending" or _gist(before) == _gist(after):
         return SOON
     return AT_ONCE
+
+
+def _begins(status: Json) -> bool:
+    containers = [
+        *status.get("initContainerStatuses", ()),
+        *status.get("containerStatuses", ()),
+    ]
+    waiting = [(one["state"].get("waiting") or {}).get("reason") for one in containers]
+    return status.get("phase") == "Pending" and all(reason in _BEGINS for reason in waiting)
 
 
 def _gist(status: Json | None) -> object:

@@ -88,28 +88,31 @@ class CriRuntime:
         sandboxes = await self._query(self._runtime.ListPodSandbox, cri.ListPodSandboxRequest())
         return cri_answers.listed(sandboxes.items, containers.containers)
 
-    async def inspect_sandbox(self, sandbox_id: str) -> Sandbox | None:
+    async def inspect_sandbox(self, sandbox_id: str, *, new: bool = False) -> Sandbox | None:
         request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id)
-        only_its = cri.ContainerFilter(pod_sandbox_id=sandbox_id)
         try:
             answer = await self._query(self._runtime.PodSandboxStatus, request)
         except NotThere:
             return None
-        inside = await self._query(
-            self._runtime.ListContainers, cri.ListContainersRequest(filter=only_its)
-        )
-        looked_up = await asyncio.gather(
-            *(self._container(one.id, sandbox_id) for one in inside.containers)
-        )
-        return cri_answers.inspected(answer.status, [one for one in looked_up if one])
+        inside = [] if new else await self._containers_of(sandbox_id)
+        return cri_answers.inspected(answer.status, inside)
 
-    async def inspect_container(self, container_id: str) -> Container | None:
-        """The status does not name the sandbox, the list does."""
-        only_it = cri.ListContainersRequest(filter=cri.ContainerFilter(id=container_id))
-        answer = await self._query(self._runtime.ListContainers, only_it)
-        for one in answer.containers:
-            return await self._container(one.id, one.pod_sandbox_id)
-        return None
+    async def inspect_container(self, container_id: str, sandbox_id: str) -> Container | None:
+        request = cri.ContainerStatusRequest(container_id=container_id)
+        try:
+            answer = await self._query(self._runtime.ContainerStatus, request)
+        except NotThere:
+            return None
+        return cri_answers.container(answer.status, sandbox_id)
+
+    async def _containers_of(self, sandbox_id: str) -> list[Container]:
+        only_its = cri.ContainerFilter(pod_sandbox_id=sandbox_id)
+        request = cri.ListContainersRequest(filter=only_its)
+        answer = await self._query(self._runtime.ListContainers, request)
+        looked_up = await asyncio.gather(
+            *(self.inspect_container(one.id, sandbox_id) for one in answer.containers)
+        )
+        return [one for one in looked_up if one]
 
     async def start_sandbox(self, config: SandboxConfig) -> str:
         with sayable("sandbox"):
@@ -284,14 +287,6 @@ class CriRuntime:
             if not await asyncio.to_thread(damaged, request.pod_sandbox_id):
                 raise
             await self._end(method, request, action)
-
-    async def _container(self, container_id: str, sandbox_id: str) -> Container | None:
-        request = cri.ContainerStatusRequest(container_id=container_id)
-        try:
-            answer = await self._query(self._runtime.ContainerStatus, request)
-        except NotThere:
-            return None
-        return cri_answers.container(answer.status, sandbox_id)
 
     async def _cgroup_driver(self) -> str:
         """Empty when the runtime is too old for the question (containerd before 2.0)."""

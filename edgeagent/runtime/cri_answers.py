@@ -13,6 +13,7 @@ from typing import Any
 
 from edgeagent.runtime.abilities import Handler, RuntimeInfo
 from edgeagent.runtime.cri_messages import cri
+from edgeagent.runtime.looking import newest_first
 from edgeagent.runtime.port import (
     LABEL_CONTAINER_NAME,
     LABEL_POD_UID,
@@ -38,7 +39,7 @@ def listed(sandboxes: Iterable[Any], containers: Iterable[Any]) -> list[Sandbox]
     for message in containers:
         inside[message.pod_sandbox_id].append(_listed_container(message))
     return [
-        _sandbox(message, containers=_newest_first(inside[message.id]))
+        _sandbox(message, containers=newest_first(inside[message.id]))
         for message in sandboxes
         if LABEL_POD_UID in message.labels
     ]
@@ -47,7 +48,7 @@ def listed(sandboxes: Iterable[Any], containers: Iterable[Any]) -> list[Sandbox]
 def inspected(status: Any, containers: Iterable[Container]) -> Sandbox:
     network = status.network
     ips = (network.ip, *(other.ip for other in network.additional_ips)) if network.ip else ()
-    return _sandbox(status, containers=_newest_first(containers), ips=ips)
+    return _sandbox(status, containers=newest_first(containers), ips=ips)
 
 
 def container(status: Any, sandbox_id: str) -> Container:
@@ -179,10 +180,6 @@ def _sandbox(
         annotations=dict(message.annotations),
         runtime_handler=message.runtime_handler,
     )
-
-
-def _newest_first(containers: Iterable[Container]) -> tuple[Container, ...]:
-    return tuple(sorted(containers, key=lambda one: (one.created_at, one.attempt), reverse=True))
 
 
 def _configuration(status: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _PUSHED = ((0.06, 0.12, 0.25, 0.5, 1.0, 2.0), 10.0)
 """Seconds between looks after a change or a push, and when nothing happens."""
 _LAG = 0.03
 """Seconds that a push is usually ahead of the lists."""
-_APART = 0.15
+_APART = 0.25
 """Seconds between looks while pushes come one after another: in a burst each look costs all."""
 
 _SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"

@@ -1,14 +1,21 @@
-"""What changed between two looks at a runtime's list: pure, for runtimes that must be polled."""
+"""What a look at a runtime shows: the order of containers, and what changed since the look before.
+
+Pure; called by runtimes that must be polled, and by who remembers what it saw (``pods/observing``).
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
 
-from edgeagent.runtime.port import ContainerState, Sandbox, SandboxState
+from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 
 Looks = dict[str, frozenset[tuple[str, SandboxState | ContainerState]]]
 """By pod uid: the id and state of every sandbox and container that the list shows."""
+
+
+def newest_first(containers: Iterable[Container]) -> tuple[Container, ...]:
+    return tuple(sorted(containers, key=lambda one: (one.created_at, one.attempt), reverse=True))
 
 
 def looks(sandboxes: Iterable[Sandbox]) -> Looks:

@@ -3,13 +3,14 @@
 Owns no state; the device (``memory_device.py``) has it. It is as strict as a real runtime where
 that catches mistakes of the caller: names are taken until removed, containers need a ready sandbox
 with the same users and a present image, only a created container can be started. Stricter than one
-in this: two pods cannot have the same users.
+in this: two pods cannot have the same users. A slow answer tells what was so when it was asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from edgeagent.runtime.abilities import Handler, RuntimeInfo
 from edgeagent.runtime.memory_device import SIGKILLED, Call, MemoryDevice, Pod, Process
@@ -51,18 +52,21 @@ class MemoryRuntime:
         return True, ""
 
     async def list_sandboxes(self) -> list[Sandbox]:
+        found = [self.device.inspected(pod) for pod in self.device.pods.values()]
         await self._called("list_sandboxes")
-        return [self.device.inspected(pod) for pod in self.device.pods.values()]
+        return found
 
-    async def inspect_sandbox(self, sandbox_id: str) -> Sandbox | None:
-        await self._called("inspect_sandbox", sandbox_id)
+    async def inspect_sandbox(self, sandbox_id: str, *, new: bool = False) -> Sandbox | None:
         pod = self.device.pods.get(sandbox_id)
-        return self.device.inspected(pod) if pod else None
+        found = self.device.inspected(pod) if pod else None
+        await self._called("inspect_sandbox", sandbox_id)
+        return replace(found, containers=()) if found and new else found
 
-    async def inspect_container(self, container_id: str) -> Container | None:
-        await self._called("inspect_container", container_id)
+    async def inspect_container(self, container_id: str, sandbox_id: str) -> Container | None:
         process = self.device.find(container_id)
-        return process.seen if process else None
+        found = process.seen if process else None
+        await self._called("inspect_container", container_id)
+        return found if found and found.sandbox_id == sandbox_id else None
 
     async def stats(self) -> list[ContainerStats]:
         await self._called("stats")

@@ -322,11 +322,16 @@ class Runtime(Protocol):
         """
         ...
 
-    async def inspect_sandbox(self, sandbox_id: str) -> Sandbox | None:
-        """The sandbox with its IPs and its containers fully looked up; None = not there."""
+    async def inspect_sandbox(self, sandbox_id: str, *, new: bool = False) -> Sandbox | None:
+        """The sandbox with its IPs and its containers fully looked up; None = not there.
+
+        A ``new`` one has no containers yet: none are asked for.
+        """
         ...
 
-    async def inspect_container(self, container_id: str) -> Container | None: ...
+    async def inspect_container(self, container_id: str, sandbox_id: str) -> Container | None:
+        """The same of one container in that sandbox."""
+        ...
 
     async def start_sandbox(self, config: SandboxConfig) -> str:
         """Create and start the sandbox; returns its id."""

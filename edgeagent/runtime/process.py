@@ -22,6 +22,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,13 @@ class ProcessRuntime:
     async def list_sandboxes(self) -> list[Sandbox]:
         return list(self._files.sandboxes())
 
-    async def inspect_sandbox(self, sandbox_id: str) -> Sandbox | None:
-        return self._files.sandbox(sandbox_id)
+    async def inspect_sandbox(self, sandbox_id: str, *, new: bool = False) -> Sandbox | None:
+        found = self._files.sandbox(sandbox_id)
+        return replace(found, containers=()) if found and new else found
 
-    async def inspect_container(self, container_id: str) -> Container | None:
-        return self._files.container(container_id)
+    async def inspect_container(self, container_id: str, sandbox_id: str) -> Container | None:
+        found = self._files.container(container_id)
+        return found if found and found.sandbox_id == sandbox_id else None
 
     async def start_sandbox(self, config: SandboxConfig) -> str:
         sandbox = Sandbox(

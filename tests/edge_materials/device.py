@@ -29,6 +29,7 @@ from tests.edge_materials.making import Objects, pod
 from tests.parts import images
 from tests.parts.clearing import cleared
 from tests.parts.containerd import Containerd
+from tests.parts.looking import looked_up
 from tests.parts.mounts import nothing_mounted_after
 from tests.runtime_contract.worlds import eventually, log_lines
 
@@ -114,7 +115,7 @@ class Device:
 
 
 async def seen_by(runtime: CriRuntime, container_id: str) -> Container:
-    found = await runtime.inspect_container(container_id)
+    found = await looked_up(runtime, container_id)
     assert found is not None
     return found
 

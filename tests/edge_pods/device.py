@@ -27,6 +27,7 @@ from tests.edge_pods.world import DesiredPods, MemoryFacts, RecordedReports, Wan
 from tests.parts import images, traps
 from tests.parts.clearing import cleared
 from tests.parts.containerd import Containerd
+from tests.parts.looking import looked_up
 from tests.parts.mounts import nothing_mounted_after
 from tests.parts.patience import PATIENCE
 from tests.runtime_contract.worlds import eventually
@@ -168,7 +169,7 @@ class Device:
         container_id = self.container(uid)["containerID"].partition("://")[2]
 
         async def has_ended() -> bool:
-            found = await self.runtime.inspect_container(container_id)
+            found = await looked_up(self.runtime, container_id)
             return found is not None and found.state is ContainerState.EXITED
 
         await eventually(has_ended)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudhub.events import BURST, PER_SECOND, Events
+from cloudhub.events import BURST, LONGEST_WAIT, PER_SECOND, QUIET_SECONDS, Events
 from cloudhub.kube.port import EVENTS, PODS, Resource
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Report, ReportedEvent, Session
@@ -399,6 +399,43 @@ def test_events_of_one_second_are_listed_in_their_order_also_when_some_repeat() 
         found = sorted(await world.kube.list(EVENTS), key=lambda one: one["metadata"]["name"])
         assert [one["reason"] for one in found] == [*reasons, "BackOff"]
         assert [one["count"] for one in found] == [2, 1, 1, 1]
+
+    in_world(story)
+
+
+def test_events_wait_while_their_node_still_talks_and_statuses_do_not() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        now = int(EPOCH + asyncio.get_running_loop().time())
+        device = world.devices[NODE]
+
+        def say(message: str) -> None:
+            event = ReportedEvent("Normal", "Started", "x", now, now)
+            status = {**RUNNING, "message": message}
+            device.report(pod_key("web"), uid, status, events=(event,))
+
+        say("0")
+        await world.quiet(QUIET_SECONDS * 0.8)
+        say("1")
+        await world.quiet(QUIET_SECONDS * 0.8)
+        assert (await pod_of(world))["status"]["message"] == "1"
+        assert await world.kube.list(EVENTS) == []
+        await world.quiet(QUIET_SECONDS)
+        assert len(await world.kube.list(EVENTS)) == 1
+
+    in_world(story)
+
+
+def test_events_of_a_node_that_never_pauses_do_not_wait_for_ever() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        now = int(EPOCH + asyncio.get_running_loop().time())
+        said = (ReportedEvent("Normal", "Started", "x", now, now),)
+        for turn in range(int(LONGEST_WAIT / 0.2) + 5):
+            status = {**RUNNING, "message": str(turn)}
+            world.devices[NODE].report(pod_key("web"), uid, status, events=said)
+            await world.quiet(0.2)
+        assert len(await world.kube.list(EVENTS)) == 1
 
     in_world(story)
 

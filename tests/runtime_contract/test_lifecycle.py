@@ -43,7 +43,7 @@ async def test_a_pod_lives_and_is_gone(world: World) -> None:
     await runtime.remove_sandbox(pod.id)
     assert await runtime.list_sandboxes() == []
     assert await runtime.inspect_sandbox(pod.id) is None
-    assert await runtime.inspect_container(container_id) is None
+    assert await runtime.inspect_container(container_id, pod.id) is None
 
 
 async def test_names_labels_and_times_come_back_as_given(world: World) -> None:

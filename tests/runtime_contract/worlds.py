@@ -30,6 +30,7 @@ from edgeagent.runtime.port import (
 from shared.errors import TemporaryError
 from tests.parts import images, traps
 from tests.parts.clearing import cleared
+from tests.parts.looking import looked_up
 from tests.parts.patience import PATIENCE
 
 
@@ -133,7 +134,7 @@ class Pod:
 
 
 async def seen(world: World, container_id: str) -> Container:
-    container = await world.runtime.inspect_container(container_id)
+    container = await looked_up(world.runtime, container_id)
     assert container is not None
     return container
 

@@ -1,0 +1,67 @@
+"""What the agent asks the runtime, and what it takes from the answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edgeagent.pods.observing import Observer
+from edgeagent.runtime.memory import MemoryRuntime
+from edgeagent.runtime.port import ContainerState
+from tests.edge_pods.world import NODE, World, a_container, a_pod
+from tests.parts.virtual_time import virtual
+
+
+def asked(world: World) -> list[str]:
+    """Which questions went to the runtime, without the lists."""
+    return [one.name for one in world.device.history if one.name.startswith("inspect_")]
+
+
+@virtual
+async def test_of_a_pod_that_starts_only_what_is_new_is_looked_up() -> None:
+    async with World() as world:
+        world.apply(a_pod("web", a_container("one"), a_container("two")))
+        await world.passes(5)
+        assert asked(world) == ["inspect_sandbox", "inspect_container", "inspect_container"]
+
+
+@virtual
+async def test_of_a_container_that_ends_the_others_are_not_looked_up() -> None:
+    async with World() as world:
+        uid = world.apply(
+            a_pod("web", a_container("one"), a_container("two"), restartPolicy="Never")
+        )
+        await world.passes(5)
+        world.device.history.clear()
+        world.crash(uid, "one")
+        await world.passes(5)
+        assert asked(world) == ["inspect_container"]
+
+
+@virtual
+async def test_a_slow_answer_never_covers_a_newer_one() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(1)
+        await world.kill_agent()
+        observer = Observer(MemoryRuntime(world.device), node=NODE.name)
+        world.device.latency = {"inspect_sandbox": 2.0}
+        slow = asyncio.create_task(observer.look(uid))
+        await world.passes(1)
+        world.crash(uid)
+        world.device.latency = {}
+        observer.changed(uid)
+        newer = await observer.look(uid)
+        await slow
+        for [sandbox] in (newer, await observer.look(uid)):
+            assert [one.state for one in sandbox.containers] == [ContainerState.EXITED]
+
+
+@virtual
+async def test_sandboxes_of_another_agent_are_not_seen() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(1)
+        runtime = MemoryRuntime(world.device)
+        [ours] = await Observer(runtime, node=NODE.name).look(uid)
+        assert [one.state for one in ours.containers] == [ContainerState.RUNNING]
+        assert await Observer(runtime, node="another").look(uid) == ()
