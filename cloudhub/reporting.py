@@ -144,6 +144,7 @@ class Reporting:
             elif record.node != node:
                 self._metrics.rejected("foreign-pod")
                 log.warning("report about a pod of another node", node=node, pod=str(key))
+                await self._clear_if_over(node, report)
             else:
                 return await self._take(record, report)
         return None
@@ -239,7 +240,7 @@ class Reporting:
     async def _clear_if_gone(self, node: str, report: Report) -> None:
         if report.uid not in self._gone:
             found = await self._kube.get(PODS, report.key.namespace, report.key.name)
-            if found is not None and found["metadata"]["uid"] == report.uid:
+            if found is not None and _is(found, report.uid, node):
                 # Ours is the older view; the watch brings it.
                 return
         await self._clear(node, report)
@@ -253,3 +254,8 @@ class Reporting:
             await self._clear_topic(node, report.key)
         except LinkError as error:
             log.debug("report not cleared", node=node, pod=str(report.key), error=str(error))
+
+
+def _is(pod: Json, uid: str, node: str) -> bool:
+    """Whether it is that pod, on that node: a backup of the API server may unbind one."""
+    return bool(pod["metadata"]["uid"] == uid and pod["spec"].get("nodeName") == node)

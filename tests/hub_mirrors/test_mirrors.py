@@ -216,6 +216,7 @@ def test_a_pod_that_was_there_before_keeps_its_name_and_the_node_says_so() -> No
     async def story(world: World) -> None:
         await world.pod(NAME, "elsewhere")
         await begin(world)
+        await world.quiet(1)
         assert "annotations" not in (await there(world))["metadata"]
         (event,) = await world.kube.list(EVENTS)
         assert event["involvedObject"]["name"] == NODE

@@ -135,6 +135,50 @@ def test_a_deletion_that_a_backup_of_the_api_server_brings_back_ends_again(faste
     in_world(story)
 
 
+async def bind(world: World, node: str) -> None:
+    await world.kube.patch(PODS, "default", "web", {"spec": {"nodeName": node}})
+
+
+def test_a_pod_that_a_backup_of_the_api_server_puts_on_another_node_leaves_no_report_here() -> None:
+    async def story(world: World) -> None:
+        world.device()
+        world.hub("hub-a", NODE, "edge-2")
+        uid = (await world.pod("web", node=""))["metadata"]["uid"]
+        unbound = world.kube.saved()
+        await bind(world, "edge-2")
+        elsewhere = world.kube.saved()
+        world.kube.restore(unbound)
+        await bind(world, NODE)
+        await world.quiet()
+        world.devices[NODE].report(pod_key("web"), uid, RUNNING)
+        await world.quiet()
+        assert len(retained_reports(world)) == 1
+        world.kube.restore(elsewhere)
+        await world.quiet(90)
+        assert retained_reports(world) == []
+
+    in_world(story)
+
+
+def test_a_report_about_a_pod_that_has_just_come_to_the_node_is_kept_by_a_hub_that_lags() -> None:
+    async def story(world: World) -> None:
+        kube = LaggingKube(world.kube)
+        world.device()
+        world.hub("hub-a", NODE, "edge-2", kube=kube)
+        uid = (await world.pod("web", node="edge-2"))["metadata"]["uid"]
+        await world.quiet()
+        kube.lag = 20.0
+        await bind(world, NODE)
+        await world.quiet()
+        world.devices[NODE].report(pod_key("web"), uid, RUNNING)
+        await world.quiet()
+        assert len(retained_reports(world)) == 1
+        await world.quiet(40)
+        assert (await pod_of(world))["status"]["phase"] == "Running"
+
+    in_world(story)
+
+
 def slowly(world: World, request: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def slow(*args: Any, **options: Any) -> None:
         await request(*args, **options)
