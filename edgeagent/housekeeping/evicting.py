@@ -67,6 +67,8 @@ class Evictor:
         self._shortages = shortages
         if shortages:
             self._short.set()
+        else:
+            self._short.clear()
 
     async def run(self) -> None:
         await asyncio.gather(self._watch_device(), self._watch_limits())
@@ -75,6 +77,8 @@ class Evictor:
         while True:
             await self._short.wait()
             self._short.clear()
+            if not self._shortages:
+                continue  # It ended between the waking and this moment.
             try:
                 await self._relieve(self._shortages[0])
             except KubetideError as error:

@@ -78,6 +78,8 @@ class House:
             for _ in range(int(seconds / 10)):
                 self.keeping.judge(self.readings)
                 await self.world.passes(10)
+                if keeping.done():
+                    keeping.result()
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
@@ -175,6 +177,32 @@ async def test_a_full_disk_gives_back_images_and_dead_containers_first() -> None
         assert world.processes(uid) == []
         assert world.phase(uid) == "Failed"
         assert house.evicted() == set(), "that was enough"
+
+
+@virtual
+async def test_a_shortage_that_ends_while_it_is_relieved_ends_nothing_else() -> None:
+    async with World() as world:
+        world.apply(a_pod("web"))
+        await world.passes(5)
+        world.device.add_image("unused:1")
+        house = House(world)
+        await house.passes(LEAST_AGE + 10)
+        house.readings = Readings(disk=LITTLE)
+        remove_image = house.runtime.remove_image
+
+        async def remove_slowly(image: str) -> None:
+            await world.clock.sleep(12)
+            house.readings = Readings(disk=PLENTY)
+            await world.clock.sleep(12)
+            await remove_image(image)
+
+        house.runtime.remove_image = remove_slowly  # type: ignore[method-assign]
+        await house.passes(60)
+        assert "unused:1" not in world.device.images
+        assert house.evicted() == set()
+        house.readings = Readings(memory=LITTLE)
+        await house.passes(20)
+        assert house.evicted() == {"uid-web"}, "the next shortage is acted on"
 
 
 @virtual
