@@ -316,17 +316,13 @@ class Runtime(Protocol):
         ...
 
     async def list_sandboxes(self) -> list[Sandbox]:
-        """Every sandbox with its containers; cheap (two list calls), for change detection.
-
-        Exit codes, reasons and IPs may be missing here: ``inspect_*`` has them.
-        """
+        """Every sandbox with its containers; cheap (two list calls), for change detection. Exit
+        codes, reasons and IPs may be missing here: ``inspect_*`` has them."""
         ...
 
     async def inspect_sandbox(self, sandbox_id: str, *, new: bool = False) -> Sandbox | None:
-        """The sandbox with its IPs and its containers fully looked up; None = not there.
-
-        A ``new`` one has no containers yet: none are asked for.
-        """
+        """The sandbox with its IPs and its containers fully looked up; None = not there. A ``new``
+        one has no containers yet: none are asked for."""
         ...
 
     async def inspect_container(self, container_id: str, sandbox_id: str) -> Container | None:
@@ -385,8 +381,7 @@ class Runtime(Protocol):
         """Pod uids whose containers may have changed; ends with TemporaryError when it breaks.
 
         Begins with every pod that is there, so that nothing is lost between two calls. A runtime
-        without events polls its own cheap list (at most a few times per second) and yields what
-        differs, so callers need not care.
+        without events polls its own cheap list (at most a few times per second).
         """
         ...
 
