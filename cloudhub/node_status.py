@@ -248,8 +248,8 @@ def metadata_patch(current: Json, labels: Mapping[str, str], version: str) -> Js
 def status_patch(current: Json, report: Json, ready: Ready | None, *, now: str) -> Json | None:
     """A strategic patch for the status, or None; ``report`` is empty while the node is away."""
     patch: Json = {}
-    for part in ("capacity", "allocatable"):
-        if part in report and (rows := _changed(current.get(part) or {}, report[part], quantity)):
+    for part, amounts in _amounts_of(current, report).items():
+        if rows := _changed(current.get(part) or {}, amounts, quantity):
             patch[part] = rows
     if "nodeInfo" in report:
         before = {k: v for k, v in (current.get("nodeInfo") or {}).items() if v}
@@ -268,9 +268,20 @@ def status_patch(current: Json, report: Json, ready: Ready | None, *, now: str) 
     return {"status": patch} if patch else None
 
 
+def _amounts_of(current: Json, report: Json) -> Json:
+    """What the device has, and the extended resources that somebody else advertises for it: they
+    are patched into the capacity alone, and pods can be given all of them."""
+    advertised = {k: v for k, v in (current.get("capacity") or {}).items() if "/" in k}
+    return {
+        part: {**advertised, **report[part]}
+        for part in ("capacity", "allocatable")
+        if part in report
+    }
+
+
 def _changed(before: Json, after: Json, meaning: Callable[[Any], Any]) -> Json:
-    """What a merge must set; what is gone becomes None, but for others' extended resources."""
-    gone = dict.fromkeys(key for key in before if key not in after and "/" not in key)
+    """What a merge must set; what is gone becomes None."""
+    gone = dict.fromkeys(key for key in before if key not in after)
     put = {k: v for k, v in after.items() if k not in before or meaning(before[k]) != meaning(v)}
     return {**put, **gone}
 

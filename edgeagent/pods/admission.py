@@ -43,7 +43,8 @@ SAFE_SYSCTLS = frozenset(
 )
 
 _MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
-_LIMITED = ("cpu", "memory", "ephemeral-storage")
+_ALWAYS_THERE = ("cpu", "memory", "ephemeral-storage", "pods")
+"""Every device has them, so without an amount it is only not known yet."""
 
 
 def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | None:
@@ -183,11 +184,20 @@ def shortage(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Fr
     taken, room = _taken(others), node.allocatable
     missing = {}
     for name, amount in {"pods": Fraction(1), **amounts.pod_requests(pod)}.items():
-        known = name in room or (name not in _LIMITED and name != "pods")
         over = amount + taken[name] - room.get(name, Fraction(0))
-        if known and amount > 0 and over > 0:
+        if _is_counted(name, node) and amount > 0 and over > 0:
             missing[name] = over if name in room else amount
     return missing
+
+
+def _is_counted(name: str, node: NodeFacts) -> bool:
+    """Extended resources that somebody advertised for the Node, or that a scheduler has for the
+    whole cluster, are not known on the device: the scheduler has counted them."""
+    return name in node.allocatable or not (name in _ALWAYS_THERE or _is_extended(name))
+
+
+def _is_extended(name: str) -> bool:
+    return "/" in name and "kubernetes.io/" not in name
 
 
 def _taken(others: Iterable[Json]) -> defaultdict[str, Fraction]:

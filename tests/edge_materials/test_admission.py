@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.admission import refusal
+from edgeagent.pods.admission import refusal, shortage
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.view import Refusal
 from shared.objects import Json
@@ -52,9 +52,24 @@ def test_a_limit_without_request_counts_as_request() -> None:
     assert found and found.reason == "OutOfcpu"
 
 
-def test_a_resource_that_the_node_does_not_have_is_refused() -> None:
-    found = refusal(asking(hard={"example.com/gpu": "1"}), [], NODE)
+def test_extended_resources_that_the_device_does_not_know_are_the_schedulers_to_count() -> None:
+    wants = asking(hard={"example.com/gpu": "1"})
+    assert refusal(wants, [wants], NODE) is None
+    assert shortage(wants, [wants], NODE) == {}, "nobody is preempted for it either"
+
+
+def test_extended_resources_that_the_device_knows_are_counted() -> None:
+    wants = asking(hard={"example.com/gpu": "1"})
+    one = replace(NODE, allocatable={**NODE.allocatable, "example.com/gpu": Fraction(1)})
+    assert refusal(wants, [], one) is None
+    found = refusal(wants, [wants], one)
     assert found and found.reason == "OutOfexample.com/gpu"
+
+
+@pytest.mark.parametrize("name", ["hugepages-2Mi", "kubernetes.io/gpu", "more.kubernetes.io/gpu"])
+def test_a_resource_of_kubernetes_own_that_the_device_does_not_have_is_refused(name: str) -> None:
+    found = refusal(asking(hard={name: "1"}), [], NODE)
+    assert found and found.reason == f"OutOf{name}"
 
 
 def test_what_is_not_known_about_the_node_refuses_nothing() -> None:

@@ -206,7 +206,6 @@ async def test_a_pod_that_does_not_fit_is_failed_and_nothing_of_it_is_made(small
             "Node didn't have enough resource: cpu, requested: 450, used: 600, capacity: 1000"
         )),
         small.apply(asks(**{"ephemeral-storage": "1Gi"})): ("OutOfephemeral-storage", ""),
-        small.apply(asks(**{"example.com/gpu": "1"})): ("OutOfexample.com/gpu", ""),
         small.apply(asks(**{"hugepages-2Mi": "4Mi"})): ("OutOfhugepages-2Mi", ""),
         small.apply(a_script(OBEYS), **where_arch_is("arm64")): ("NodeAffinity", (
             "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"

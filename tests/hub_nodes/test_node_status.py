@@ -97,6 +97,21 @@ def test_what_a_device_no_longer_has_is_removed_but_not_what_others_added() -> N
     assert patch == {"status": {"capacity": {"hugepages-2Mi": None}}}
 
 
+def test_an_extended_resource_that_somebody_advertises_becomes_allocatable() -> None:
+    """As in the task "Advertise Extended Resources for a Node": capacity is patched by hand."""
+    status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
+    status["capacity"]["example.com/dongle"] = "4"
+    patch = status_patch(status, accepted(REPORT), READY, now=LATER)
+    assert patch == {"status": {"allocatable": {"example.com/dongle": "4"}}}
+    status = written(status, patch)
+    assert status_patch(status, accepted(REPORT), READY, now=LATER) is None
+    assert status_patch(status, {}, None, now=LATER) is None
+    del status["capacity"]["example.com/dongle"]
+    patch = status_patch(status, accepted(REPORT), READY, now=LATER)
+    assert patch == {"status": {"allocatable": {"example.com/dongle": None}}}
+    assert status_patch(status, {}, None, now=LATER) is None, "the node is away"
+
+
 def test_what_a_runtime_no_longer_says_is_removed() -> None:
     status = written({}, status_patch({}, accepted(REPORT), READY, now=NOW))
     older = {k: v for k, v in REPORT.items() if k not in BY_ABILITY}

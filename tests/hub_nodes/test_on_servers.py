@@ -97,6 +97,25 @@ async def test_what_the_server_stored_is_what_we_compare_with(kubernetes: Cluste
     assert await version_of(kubernetes, "edge-calm") == before
 
 
+async def test_an_extended_resource_advertised_by_hand_becomes_allocatable(
+    kubernetes: Cluster,
+) -> None:
+    async with hub_at(kubernetes) as (nodes, kube):
+        nodes.heard("edge-rich", birth(1))
+        nodes.reported("edge-rich", report("edge-rich"))
+        await ready_node(kube, "edge-rich", "AgentConnected")
+        advertised = {"status": {"capacity": {"example.com/dongle": "4"}}}
+        await kube.patch(NODES, "", "edge-rich", advertised, subresource="status")
+        async with asyncio.timeout(10):
+            while True:
+                status = (await ready_node(kube, "edge-rich", "AgentConnected"))["status"]
+                if status["allocatable"].get("example.com/dongle") == "4":
+                    break
+                await asyncio.sleep(0.02)
+        assert status["capacity"]["example.com/dongle"] == "4"
+        assert status["allocatable"]["cpu"] == REPORT["allocatable"]["cpu"]
+
+
 async def version_of(cluster: Cluster, name: str) -> str:
     async with hub_at(cluster) as (_, kube):
         node = await kube.get(NODES, "", name)
