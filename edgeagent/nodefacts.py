@@ -69,7 +69,8 @@ def parse_resolv_conf(text: str) -> DnsConfig:
             case ["nameserver", address, *_]:
                 servers.append(address)
             case ["search" | "domain", *names]:
-                searches = tuple(names)
+                # systemd-resolved writes a lone dot where there is no domain to search.
+                searches = tuple(one.removesuffix(".") for one in names if one != ".")
             case ["options", *names]:
                 options += tuple(names)
     return DnsConfig(tuple(servers), searches, options)

@@ -67,8 +67,8 @@ def _auth(entry: Any) -> ImageAuth | None:
         return None
     name, password = _decoded(entry.get("auth"))
     auth = ImageAuth(
-        username=_text(entry, "username") or name,
-        password=_text(entry, "password") or password,
+        username=name or _text(entry, "username"),
+        password=password or _text(entry, "password"),
         identity_token=_text(entry, "identitytoken"),
         registry_token=_text(entry, "registrytoken"),
     )
@@ -81,8 +81,11 @@ def _text(entry: dict[str, Any], field: str) -> str:
 
 
 def _decoded(auth: Any) -> tuple[str, str]:
+    """Line breaks in it, and padding that it lacks, are as good as none, as for a kubelet."""
+    bare = str(auth or "").replace("\r", "").replace("\n", "")
+    padded = bare if bare.endswith("=") else bare + "=" * (-len(bare) % 4)
     try:
-        text = base64.b64decode(str(auth or ""), validate=True).decode()
+        text = base64.b64decode(padded, validate=True).decode()
     except (binascii.Error, ValueError):
         return "", ""
     name, _, password = text.partition(":")

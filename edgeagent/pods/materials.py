@@ -151,10 +151,12 @@ class PodMaterials:
         return await self._ensured(pod, container, record)
 
     async def _ensured(self, pod: Json, container: Json, record: Record) -> Image:
-        wanted = [one["name"] for one in pod["spec"].get("imagePullSecrets") or () if one["name"]]
+        named = [one.get("name") for one in pod["spec"].get("imagePullSecrets") or ()]
         namespace = specs.namespace_of(pod)
         found = {
-            name: find(self._sources, "Secret", namespace=namespace, name=name) for name in wanted
+            name: find(self._sources, "Secret", namespace=namespace, name=name)
+            for name in named
+            if name
         }
         return await self._images.ensure(
             pod,

@@ -38,6 +38,7 @@ from edgeagent.runtime.cri_errors import (
 from edgeagent.runtime.cri_events import CriEvents
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.flushing import flush_filesystem
+from edgeagent.runtime.masking import masked_paths
 from edgeagent.runtime.port import (
     Container,
     ContainerConfig,
@@ -137,7 +138,9 @@ class CriRuntime:
         with sayable("container"):
             request = cri.CreateContainerRequest(
                 pod_sandbox_id=sandbox_id,
-                config=cri_requests.container_config(config, sandbox.security),
+                config=cri_requests.container_config(
+                    config, sandbox.security, masked=masked_paths()
+                ),
                 sandbox_config=cri_requests.sandbox_config(sandbox),
             )
         with translated_start("create container"):

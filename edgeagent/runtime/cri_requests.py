@@ -2,13 +2,13 @@
 
 Called by ``runtime/cri.py`` only. Fields that are left out keep the runtime's default, with one
 exception that a kubelet makes too: containerd masks nothing of /proc and /sys unless told to, so
-the usual masks are always sent for containers that did not ask for other ones.
+those of ``masking.py`` are always sent for containers that did not ask for other ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from edgeagent.runtime.cri_messages import cri
@@ -26,20 +26,6 @@ from edgeagent.runtime.port import (
     SeccompProfile,
 )
 
-_MASKED = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 _PROPAGATION = {
@@ -75,7 +61,10 @@ def sandbox_config(config: SandboxConfig) -> Any:
     return message
 
 
-def container_config(config: ContainerConfig, sandbox: SandboxSecurity) -> Any:
+def container_config(
+    config: ContainerConfig, sandbox: SandboxSecurity, *, masked: Collection[str]
+) -> Any:
+    """``masked`` are the paths that are hidden from a container that did not ask otherwise."""
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=config.name, attempt=config.attempt),
         image=cri.ImageSpec(image=config.image, user_specified_image=config.user_image),
@@ -94,7 +83,7 @@ def container_config(config: ContainerConfig, sandbox: SandboxSecurity) -> Any:
         stop_signal=_stop_signal(config.stop_signal),
         linux=cri.LinuxContainerConfig(
             resources=resources(config.resources),
-            security_context=_container_security(config, sandbox),
+            security_context=_container_security(config, sandbox, masked),
         ),
     )
 
@@ -179,9 +168,11 @@ def _sandbox_security(security: SandboxSecurity) -> Any:
     )
 
 
-def _container_security(config: ContainerConfig, sandbox: SandboxSecurity) -> Any:
+def _container_security(
+    config: ContainerConfig, sandbox: SandboxSecurity, masked: Collection[str]
+) -> Any:
     security = config.security
-    masks = _MASKED if security.masked_paths is None else security.masked_paths
+    masks = masked if security.masked_paths is None else security.masked_paths
     confined = masks and not security.privileged
     return cri.LinuxContainerSecurityContext(
         namespace_options=_namespaces(sandbox, processes_of=config.processes_of),

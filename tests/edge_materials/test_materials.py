@@ -18,7 +18,7 @@ from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.memory import MemoryRuntime
-from edgeagent.runtime.memory_device import MemoryDevice
+from edgeagent.runtime.memory_device import MemoryDevice, RemoteImage
 from edgeagent.runtime.port import ContainerConfig, Image
 from shared.objects import Json
 from tests.edge_materials.making import NODE, UID, Objects, SteppedClock, container, pod
@@ -32,11 +32,12 @@ class Bench:
 
     def __post_init__(self) -> None:
         clock = SteppedClock()
+        self.device = MemoryDevice(clock)
         self.paths = PodPaths(self.folder / "data", self.folder / "logs")
         self.materials = PodMaterials(
             paths=self.paths,
             volumes=Volumes(self.paths, clock),
-            images=Images(MemoryRuntime(MemoryDevice(clock)), clock),
+            images=Images(MemoryRuntime(self.device), clock),
             sources=Objects(),
             node=NODE,
             others=lambda: self.active,
@@ -167,6 +168,16 @@ def test_what_a_pod_runs_without_is_told_when_it_starts(bench: Bench) -> None:
     assert told == [
         "spec.containers[0].teleport: this version of the agent does not know the field"
     ]
+
+
+@pytest.mark.parametrize("nameless", [{}, {"name": ""}, {"name": None}])
+async def test_a_pull_secret_without_a_name_is_as_good_as_none(
+    bench: Bench, nameless: Json
+) -> None:
+    bench.device.registry["busybox:1"] = RemoteImage()
+    whole = pod(imagePullSecrets=[nameless])
+    await bench.materials.image(whole, whole["spec"]["containers"][0], bench.events.append)
+    assert [one.reason for one in bench.events] == ["Pulling", "Pulled"]
 
 
 async def test_a_node_that_changed_is_what_the_next_container_sees(bench: Bench) -> None:

@@ -134,6 +134,16 @@ def test_the_old_secret_type_and_identity_tokens() -> None:
 
 
 @pytest.mark.parametrize(
+    "auth", ["bWU6cHc6eA==", "bWU6cHc6eA", "bWU6cHc6eA==\n", "bWU6cHc6eA\n", "bWU6\r\ncHc6eA=="]
+)
+def test_a_login_may_lack_its_padding_and_be_broken_into_lines(auth: str) -> None:
+    entry = {"auth": auth, "username": "passed", "password": "over"}
+    config = {"auths": {"r.example": entry}}
+    found = secret("pull", **{".dockerconfigjson": json.dumps(config)})
+    assert logins([found], parse("r.example/app")) == [ImageAuth("me", "pw:x")]
+
+
+@pytest.mark.parametrize(
     "config",
     [
         *("", "{", "[]", "null", '"x"', "[" * 100000),

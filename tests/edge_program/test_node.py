@@ -183,3 +183,8 @@ def test_resolv_conf_is_read_as_the_resolver_does() -> None:
         "# c\nnameserver 1.1.1.1\nnameserver 9.9.9.9 ; x\nsearch a b\ndomain c\noptions ndots:2\n"
     )
     assert parse_resolv_conf(text) == DnsConfig(("1.1.1.1", "9.9.9.9"), ("c",), ("ndots:2",))
+
+
+def test_a_search_list_without_domains_is_none_and_no_domain_ends_with_a_dot() -> None:
+    assert parse_resolv_conf("search .\n").searches == ()
+    assert parse_resolv_conf("search a.test. . b.test\n").searches == ("a.test", "b.test")

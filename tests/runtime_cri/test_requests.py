@@ -36,10 +36,12 @@ def container(**fields: object) -> ContainerConfig:
 
 
 def security_of(**fields: object) -> Any:
-    return cri_requests.container_config(
-        container(security=ContainerSecurity(**fields)),  # type: ignore[arg-type]
-        SandboxSecurity(),
-    ).linux.security_context
+    made = container(security=ContainerSecurity(**fields))  # type: ignore[arg-type]
+    return message_of(made, SandboxSecurity()).linux.security_context
+
+
+def message_of(config: ContainerConfig, security: SandboxSecurity) -> Any:
+    return cri_requests.container_config(config, security, masked=("/proc/kcore", "/sys/own"))
 
 
 def test_a_sandbox_keeps_its_names_and_labels() -> None:
@@ -73,7 +75,7 @@ def test_ports_and_dns() -> None:
 
 
 def test_a_container_can_join_the_processes_of_another() -> None:
-    message = cri_requests.container_config(container(processes_of="c-1"), SandboxSecurity())
+    message = message_of(container(processes_of="c-1"), SandboxSecurity())
     options = message.linux.security_context.namespace_options
     assert (options.pid, options.target_id) == (cri.TARGET, "c-1")
 
@@ -90,9 +92,7 @@ def test_a_container_can_join_the_processes_of_another() -> None:
 def test_containers_get_the_namespaces_of_their_sandbox(
     security: SandboxSecurity, pid: int, ipc: int
 ) -> None:
-    options = cri_requests.container_config(
-        container(), security
-    ).linux.security_context.namespace_options
+    options = message_of(container(), security).linux.security_context.namespace_options
     assert (options.pid, options.ipc, options.network) == (pid, ipc, cri.POD)
     assert not options.HasField("userns_options")
 
@@ -100,7 +100,7 @@ def test_containers_get_the_namespaces_of_their_sandbox(
 def test_a_pod_with_users_of_its_own_has_them_in_sandbox_containers_and_mounts() -> None:
     own = SandboxSecurity(ids=IdRange(131072, 65536))
     made = container(mounts=(Mount("/host", "/in"), Mount("", "/image", image="sha256:2")))
-    message = cri_requests.container_config(made, own)
+    message = message_of(made, own)
     around = cri_requests.sandbox_config(sandbox(security=own))
     mapping = [cri.IDMapping(host_id=131072, container_id=0, length=65536)]
     users = cri.UserNamespace(mode=cri.POD, uids=mapping, gids=mapping)
@@ -111,15 +111,13 @@ def test_a_pod_with_users_of_its_own_has_them_in_sandbox_containers_and_mounts()
 
 
 def test_without_them_nothing_is_said_about_users() -> None:
-    message = cri_requests.container_config(
-        container(mounts=(Mount("/host", "/in"),)), SandboxSecurity()
-    )
+    message = message_of(container(mounts=(Mount("/host", "/in"),)), SandboxSecurity())
     assert not message.linux.security_context.namespace_options.HasField("userns_options")
     assert not message.mounts[0].uidMappings and not message.mounts[0].gidMappings
 
 
 def test_a_container_says_what_to_run_and_what_was_written() -> None:
-    message = cri_requests.container_config(
+    message = message_of(
         container(command=("a",), args=("b", "c"), env=(("K", "v"), ("K", "w"))), SandboxSecurity()
     )
     assert (message.image.image, message.image.user_specified_image) == ("sha256:1", "app:1")
@@ -132,7 +130,7 @@ def test_mounts_and_image_volumes() -> None:
         Mount("/host", "/in", readonly=True, propagation="Bidirectional"),
         Mount("", "/image", image="data:1", image_sub_path="sub"),
     )
-    host, image = cri_requests.container_config(container(mounts=mounts), SandboxSecurity()).mounts
+    host, image = message_of(container(mounts=mounts), SandboxSecurity()).mounts
     assert (host.host_path, host.container_path, host.readonly) == ("/host", "/in", True)
     assert host.propagation == cri.PROPAGATION_BIDIRECTIONAL
     assert not host.HasField("image")
@@ -142,6 +140,7 @@ def test_mounts_and_image_volumes() -> None:
 def test_the_usual_masks_unless_asked_otherwise() -> None:
     usual = security_of()
     assert "/proc/kcore" in usual.masked_paths and "/proc/sys" in usual.readonly_paths
+    assert list(usual.masked_paths)[-1] == "/sys/own"
     own = security_of(masked_paths=("/proc/own",))
     assert list(own.masked_paths) == ["/proc/own"] and own.readonly_paths
     for free in (security_of(masked_paths=()), security_of(privileged=True)):
@@ -188,7 +187,7 @@ def test_limits_and_stop_signals() -> None:
     huge = [(one.page_size, one.limit) for one in message.hugepage_limits]
     assert huge == [("2MB", 4194304), ("1GB", 0)]
     for name, number in (("", 0), ("SIGUSR1", cri.SIGUSR1), ("SIGRTMIN+1", cri.SIGRTMINPLUS1)):
-        sent = cri_requests.container_config(container(stop_signal=name), SandboxSecurity())
+        sent = message_of(container(stop_signal=name), SandboxSecurity())
         assert sent.stop_signal == number
 
 
