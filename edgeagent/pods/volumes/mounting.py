@@ -2,7 +2,9 @@
 
 Only root can; ``may_mount`` says so, and callers decide what a volume is without it. Unmounting
 is lazy, so that a process which still looks into a volume can never hold a pod's end up, and
-never follows a link.
+never follows a link. Under systemd all mounts of a device are shared: a bound folder is a peer of
+its source, and what is unmounted below one of them is unmounted below the other too. So nothing
+is unmounted before it is cut off from its peers: the device's own mounts stay.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import re
 from pathlib import Path
 
-_BIND, _RECURSIVE = 0x1000, 0x4000
+_BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 1 << 18
 _DETACH, _NO_FOLLOW = 2, 8
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -52,7 +54,8 @@ def hugetlbfs(
 
 
 def bind(source: str, target: Path) -> None:
-    _mount(source, target, flags=_BIND | _RECURSIVE)
+    """As a kubelet binds: without what is mounted below ``source`` by now."""
+    _mount(source, target, flags=_BIND)
 
 
 def is_mounted(target: Path) -> bool:
@@ -60,10 +63,13 @@ def is_mounted(target: Path) -> bool:
 
 
 def unmount_below(folder: Path) -> None:
-    """Everything that is mounted at or below ``folder``, the deepest first."""
+    """Everything that is mounted at or below ``folder``, the deepest first, and nowhere else."""
     top = os.path.realpath(folder)
     below = [point for point in mount_points() if point == top or point.startswith(top + "/")]
+    for point in sorted(below, key=len):
+        _cut_off(point)
     for point in sorted(below, key=len, reverse=True):
+        _cut_off(point)  # What an earlier one at the same point has hidden so far.
         _unmount(point)
 
 
@@ -71,6 +77,24 @@ def mount_points() -> list[str]:
     """Of this process's mount namespace, in mount order; a point may appear more than once."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         return [_OCTAL.sub(lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in lines]
+
+
+def _cut_off(point: str) -> None:
+    """From all peers of what is mounted at ``point`` and below: unmounting there stays here.
+
+    Through a descriptor, because the call itself would follow a link in the last place.
+    """
+    try:
+        opened = os.open(point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _mount("none", Path(f"/proc/self/fd/{opened}"), flags=_RECURSIVE | _PRIVATE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # Nothing is mounted there any more.
+            raise OSError(error.errno, error.strerror, point) from error
+    finally:
+        os.close(opened)
 
 
 def _unmount(point: str) -> None:
