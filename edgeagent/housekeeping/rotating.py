@@ -2,8 +2,9 @@
 
 Owns the names of rotated logs, which are a kubelet's: ``0.log``, beside it the one before
 (``0.log.20260101-120000``) and older ones packed (``….gz``). The runtime goes on writing into the
-renamed file until it is told to reopen, so no line is lost. Only logs of containers that run are
-looked at, one ``stat`` each. Called by ``keeping.py``.
+renamed file until it is told to reopen, so no line is lost. It is told so too when a log is gone:
+somebody removed it, or the agent was killed between the two steps. Only logs of containers that
+run are looked at, one ``stat`` each. Called by ``keeping.py``.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class LogRotation:
             await self.look()
 
     async def look(self) -> None:
-        """Rotate every log that has grown too large."""
+        """Rotate every log that has grown too large, have every log that is gone begun anew."""
         running = [
             one
             for pod in self._pods.held()
@@ -80,11 +81,21 @@ class LogRotation:
         ]
         if not running:
             return
-        for one in await self._offload(lambda: list(filter(_is_large, running))):
+        sizes = await self._offload(lambda: list(map(_size, running)))
+        for one, size in zip(running, sizes, strict=True):
             try:
-                await self._rotate(one)
+                if size is None:
+                    await self._begin_anew(one)
+                elif size > MOST_BYTES:
+                    await self._rotate(one)
             except (OSError, KubetideError) as error:
-                log.warning("log not rotated", path=one.log_path, error=str(error))
+                words = "log not begun anew" if size is None else "log not rotated"
+                log.warning(words, path=one.log_path, error=str(error))
+
+    async def _begin_anew(self, container: Container) -> None:
+        """Else the runtime would go on writing into a file that nobody can find any more."""
+        await self._runtime.reopen_log(container.id)
+        log.info("log begun anew", path=container.log_path)
 
     async def _rotate(self, container: Container) -> None:
         path = Path(container.log_path)
@@ -99,11 +110,14 @@ class LogRotation:
         log.info("log rotated", path=str(path))
 
 
-def _is_large(container: Container) -> bool:
+def _size(container: Container) -> int | None:
+    """Bytes of the log; None = it is gone."""
     try:
-        return os.stat(container.log_path, follow_symlinks=False).st_size > MOST_BYTES
+        return os.stat(container.log_path, follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return None
     except OSError:
-        return False
+        return 0
 
 
 def _put_aside(path: Path, aside: Path) -> None:

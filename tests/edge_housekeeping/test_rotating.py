@@ -112,6 +112,30 @@ async def test_when_the_runtime_does_not_reopen_the_log_stays_where_it_is(path: 
     assert path.stat().st_size == 200
 
 
+async def test_a_log_that_is_gone_is_begun_anew(path: Path) -> None:
+    """Somebody removed it, or the agent was killed after it had put it aside."""
+    rotation = LogRotation(Writer(path), pods=OnePod(path), clock=Hands(), offload=at_once)
+    await rotation.look()
+    assert [one.name for one in path.parent.iterdir()] == ["0.log"]
+
+
+async def test_a_log_of_a_container_that_has_ended_is_not_begun_anew(path: Path) -> None:
+    ended = OnePod(path, ContainerState.EXITED)
+    await LogRotation(Writer(path), pods=ended, clock=Hands(), offload=at_once).look()
+    assert not path.exists()
+
+
+async def test_a_log_that_cannot_be_begun_anew_is_tried_again(path: Path) -> None:
+    writer = Writer(path)
+    writer.refuses = True
+    rotation = LogRotation(writer, pods=OnePod(path), clock=Hands(), offload=at_once)
+    await rotation.look()
+    assert not path.exists()
+    writer.refuses = False
+    await rotation.look()
+    assert path.exists()
+
+
 async def test_a_packed_log_keeps_its_text_and_its_mode(path: Path) -> None:
     clock, writer = Hands(), Writer(path)
     path.write_text("a" * 200)
@@ -209,6 +233,24 @@ async def test_on_containerd_no_line_is_lost(
         assert lines[-1] == b"line 600\n"
         first = int(lines[0].split()[1])
         assert lines == [f"line {number}\n".encode() for number in range(first, 601)]
+        _stays_running(device, uid)
+
+
+async def test_on_containerd_a_log_that_was_removed_comes_back(
+    containerd: Containerd, tmp_path: Path
+) -> None:
+    async with a_device(containerd, tmp_path) as device:
+        uid = device.apply(a_script("while true; do echo line; sleep 0.1; done"))
+        await device.until(lambda: device.runs(uid))
+        path = device.paths.log_directory(device.desired.wanted[uid].pod) / "main" / "0.log"
+        path.unlink()
+        await asyncio.sleep(0.3)
+        assert not path.exists(), "the runtime writes into what is gone"
+        rotation = LogRotation(
+            device.runtime, pods=device.pods, clock=Hands(), offload=asyncio.to_thread
+        )
+        await rotation.look()
+        await device.until(lambda: _has(path, b"line\n"))
         _stays_running(device, uid)
 
 
