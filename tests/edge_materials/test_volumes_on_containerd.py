@@ -299,6 +299,38 @@ async def test_an_update_is_seen_as_a_whole_and_through_a_sub_path_never(device:
     assert printed(container) == ["sub=0 file=..data/one old=4"]
 
 
+async def test_a_volume_is_mounted_below_one_that_is_only_read(device: Device) -> None:
+    """A token below a secret, a writable folder below a configMap: neither hides the other."""
+    device.objects.put(config_map("settings", level="info"), secret("keys", key="hidden"))
+    token = {"serviceAccountToken": {"path": "token"}}
+    volumes: list[Json] = [
+        {"name": "config", "configMap": {"name": "settings"}},
+        {"name": "cache", "emptyDir": {}},
+        {"name": "keys", "secret": {"secretName": "keys"}},
+        {"name": "account", "projected": {"sources": [token]}},
+    ]
+    mounts = [
+        {"name": "account", "mountPath": "/run/secrets/kubernetes.io/serviceaccount"},
+        {"name": "cache", "mountPath": "/etc/app/cache/deep"},
+        {"name": "config", "mountPath": "/etc/app"},
+        {"name": "keys", "mountPath": "/run/secrets"},
+    ]
+    script = """
+        cd /run/secrets
+        echo key=$(cat key) token=$(cat kubernetes.io/serviceaccount/token)
+        touch /etc/app/cache/deep/kept
+        until [ "$(cat /etc/app/level)" = debug ]; do sleep 0.05; done
+        echo now=$(cat /etc/app/level) cache=$(ls /etc/app/cache/deep)
+    """
+    spec = {"volumes": volumes, "securityContext": {"runAsUser": 1000}}
+    whole = a_pod(script, volumeMounts=mounts, spec=spec)
+    container_id = await device.start(whole)
+    await says(device, container_id, "key=hidden token=first for")
+    device.objects.put(config_map("settings", level="debug"))
+    await device.materials.refresh(whole)
+    await says(device, container_id, "now=debug cache=kept")
+
+
 async def test_the_downward_api_follows_labels_and_annotations(device: Device) -> None:
     items = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
     volumes = [{"name": "info", "downwardAPI": {"items": items}}]

@@ -78,13 +78,16 @@ def _swap(folder: Path, fresh: str) -> None:
 
 
 def _show(folder: Path, names: set[str]) -> None:
-    """One link per visible name; those of names that are gone go away."""
+    """One link per visible name; those of names that are gone go away.
+
+    What is no link is a folder that another volume is mounted on, and stays as it is.
+    """
     for entry in os.scandir(folder):
         if not entry.name.startswith("..") and entry.name not in names and entry.is_symlink():
             os.unlink(entry.path)
     for name in names:
         link = folder / name
-        if not link.is_symlink():
+        if not os.path.lexists(link):
             link.symlink_to(f"{_DATA}/{name}")
 
 

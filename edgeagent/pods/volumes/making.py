@@ -29,6 +29,7 @@ from edgeagent.pods.volumes import (
     hostpath,
     hugepages,
     mounting,
+    nested,
     persistent,
     removing,
 )
@@ -192,8 +193,10 @@ class Volumes:
 
     def _write(self, folder: Path, kind: str, volume: Json, *, origin: Origin) -> bool:
         try:
-            files = contents.files_of(kind, volume[kind], origin)
-            return atomic.write(folder, files, now=self._clock.now(), group=_group(origin.pod))
+            files, group = contents.files_of(kind, volume[kind], origin), _group(origin.pod)
+            points = nested.points(origin.pod, volume["name"], shown=files)
+            nested.make(folder, points, group=group)
+            return atomic.write(folder, files, now=self._clock.now(), group=group)
         except (ValueError, Missing, OSError) as error:
             raise MountError(volume["name"], str(error)) from error
 
