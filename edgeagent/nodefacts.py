@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeagent.device import Device, Readings
 from edgeagent.node import allocatable_amounts
+from edgeagent.pods import addresses
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.port import DnsConfig
@@ -26,7 +27,7 @@ def node_facts(
 ) -> NodeFacts:
     return NodeFacts(
         name=settings.node,
-        ips=readings.addresses,
+        ips=addresses.of_node(readings.addresses),
         labels={
             "kubernetes.io/hostname": settings.node,
             "kubernetes.io/os": "linux",

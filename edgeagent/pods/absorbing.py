@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import amounts, specs
+from edgeagent.pods import addresses, amounts, specs
 from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
 from edgeagent.pods.origins import HASH, made_with
 from edgeagent.pods.restarting import next_backoff
@@ -39,7 +39,7 @@ def absorb(view: PodView) -> PodFacts:
     return replace(
         facts,
         sandbox_attempt=max([facts.sandbox_attempt, *attempts]),
-        ips=sandbox.ips if sandbox else facts.ips,
+        ips=addresses.of_pod(sandbox.ips, view.node.ips) if sandbox else facts.ips,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeagent.pods import (
+    addresses,
     admission,
     cgroups,
     envfiles,
@@ -236,7 +237,9 @@ class _Making:
     @property
     def ips(self) -> tuple[str, ...]:
         """On the host's network the node's addresses are the pod's."""
-        return self.node.ips if specs.on_host_network(self.pod) else self.sandbox_ips
+        if specs.on_host_network(self.pod):
+            return self.node.ips
+        return addresses.of_pod(self.sandbox_ips, self.node.ips)
 
     def env_file(self, name: str, path: str) -> dict[str, str]:
         volume = self.volumes.get(name)

@@ -22,7 +22,7 @@ highest have among them the one that stands for "no user", and no kernel maps th
 class NodeFacts:
     name: str
     ips: tuple[str, ...] = ()
-    """Primary first."""
+    """Primary first; one of each family."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Those known here; the Node may have more in the API, so one that is missing says nothing."""
     allocatable: Mapping[str, Fraction] = field(default_factory=dict)

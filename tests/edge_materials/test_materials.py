@@ -180,6 +180,13 @@ async def test_a_pull_secret_without_a_name_is_as_good_as_none(
     assert [one.reason for one in bench.events] == ["Pulling", "Pulled"]
 
 
+async def test_of_a_sandboxs_addresses_containers_learn_one_of_each_family(bench: Bench) -> None:
+    env = [{"name": "IPS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}]
+    many = ("10.0.0.5", "192.168.7.5", "fd00::5")
+    config = await bench.container(pod(container(env=env)), ips=many)
+    assert dict(config.env) == {"IPS": "10.0.0.5,fd00::5"}
+
+
 async def test_a_node_that_changed_is_what_the_next_container_sees(bench: Bench) -> None:
     env = [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}]
     bench.materials.node_changed(replace(NODE, ips=("198.51.100.1",)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,14 @@ def test_the_pods_layer_learns_the_same(tmp_path: Path) -> None:
     assert facts.allocatable["cpu"] == 4
     assert facts.cluster_dns == ("10.96.0.10",)
     assert facts.strict_groups
+
+
+def test_of_the_devices_addresses_pods_learn_one_of_each_family(tmp_path: Path) -> None:
+    settings = Settings("edge-1", Broker("b", 1), Topics(), tmp_path, tmp_path, "process")
+    many = replace(WELL, addresses=("192.0.2.7", "198.51.100.7", "2001:db8::7"))
+    assert node_facts(settings, DEVICE, many, RuntimeInfo("c", "1")).ips == (
+        *("192.0.2.7", "2001:db8::7"),
+    )
 
 
 def test_resolv_conf_is_read_as_the_resolver_does() -> None:
