@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edgeagent.pods.volumes.atomic import write
 from edgeagent.pods.volumes.contents import File
+from tests.parts.small_disk import SmallDisk
 
 NOW = 1_700_000_000.0
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
@@ -105,6 +106,28 @@ def test_what_a_crash_left_half_written_is_cleared(tmp_path: Path) -> None:
     assert put(tmp_path, {"a": "2"})
     assert seen(tmp_path) == {"a": "2"}
     assert not half.exists() and not (tmp_path / "..data_tmp").is_symlink()
+
+
+def test_what_a_full_disk_did_not_take_is_not_left_on_it(small_disk: SmallDisk) -> None:
+    folder = small_disk.folder / "volume"
+    folder.mkdir()
+    put(folder, {"a": "1"})
+    small_disk.fill()
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space left"):
+            put(folder, {"a": "2", "b": "x" * 10_000})
+    assert seen(folder) == {"a": "1"}
+    assert sorted(os.listdir(folder)) == sorted(["..data", os.readlink(folder / "..data"), "a"])
+    small_disk.free()
+    assert put(folder, {"a": "2"})
+    assert seen(folder) == {"a": "2"}
+
+
+def test_what_crashes_left_does_not_fill_the_disk_that_it_is_on(small_disk: SmallDisk) -> None:
+    folder = small_disk.folder / "volume"
+    (folder / "..2023_11_14_22_13_20.halfdone").mkdir(parents=True)
+    (folder / "..2023_11_14_22_13_20.halfdone/a").write_bytes(b"x" * 700_000)
+    assert put(folder, {"a": "x" * 700_000})
 
 
 def test_a_crash_between_swap_and_links_is_repaired(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 The files live in a folder whose name begins with ``..``; ``..data`` links to it, and every
 visible name is a link through ``..data``. A change writes a new folder and swaps that one link,
-which is what applications watch for. A crash in between leaves the old contents in place.
+which is what applications watch for. A crash in between leaves the old contents in place; so does a
+failure, and nothing else: a disk that is full does not fill with attempts.
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ def write(folder: Path, files: Files, *, now: float, group: int | None) -> bool:
         return False
     before = os.readlink(current) if current.is_symlink() else ""
     stamp = datetime.fromtimestamp(now, UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
+    _drop_all_but(before, folder)
     fresh = Path(tempfile.mkdtemp(prefix=stamp, dir=folder))
-    for path, file in files.items():
-        _write_file(fresh / path, file, group=group)
-    _open_folders(fresh, group=group)
-    _swap(folder, fresh.name)
+    try:
+        for path, file in files.items():
+            _write_file(fresh / path, file, group=group)
+        _open_folders(fresh, group=group)
+        _swap(folder, fresh.name)
+    except BaseException:
+        shutil.rmtree(fresh)
+        raise
     _show(folder, names)
-    _drop_old(folder, keep=fresh.name, before=before)
+    _drop_all_but(fresh.name, folder)
     return True
 
 
@@ -91,11 +97,11 @@ def _show(folder: Path, names: set[str]) -> None:
             link.symlink_to(f"{_DATA}/{name}")
 
 
-def _drop_old(folder: Path, *, keep: str, before: str) -> None:
+def _drop_all_but(kept: str, folder: Path) -> None:
     """The former contents, and what a crash between two steps left behind."""
     for entry in os.scandir(folder):
-        stale = entry.name.startswith("..") and entry.name not in (keep, _DATA)
-        if entry.name == before or (stale and entry.is_dir(follow_symlinks=False)):
+        old = entry.name.startswith("..") and entry.name != kept
+        if old and entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)
 
 
