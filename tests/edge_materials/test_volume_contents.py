@@ -137,11 +137,21 @@ def test_an_unknown_source_is_refused(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/x", "../x", "a/../b", "..data", "..x/y", "a//b", "./a", "a/.", "a/", "a\0b"]
+    "path", ["", "/x", "../x", "a/../b", "a/..", "..data", "..x/y", "./..x", ".", "./", "a\0b"]
 )
 def test_a_path_never_leaves_its_volume(path: str) -> None:
     with pytest.raises(ValueError, match="invalid path"):
         files("configMap", name="c", items=[{"key": "a", "path": path}])
+
+
+@pytest.mark.parametrize("path", ["./a/b", "a//b", "a/./b", "a/b/", "a/b/.", "././/a/b"])
+def test_a_path_may_be_written_in_more_words_than_it_needs(path: str) -> None:
+    info = {"path": path, "fieldRef": {"fieldPath": "metadata.name"}}
+    token = {"serviceAccountToken": {"path": path}}
+    items = [{"key": "a", "path": path}]
+    assert files("configMap", name="c", items=items).keys() == {"a/b"}
+    assert files("downwardAPI", items=[info]).keys() == {"a/b"}
+    assert files("projected", sources=[token]).keys() == {"a/b"}
 
 
 @pytest.mark.parametrize("key", ["..", "../../etc/passwd", "a/b", "..data", ""])

@@ -191,10 +191,14 @@ def _key(key: str) -> str:
 
 
 def checked(path: str) -> str:
-    """A relative path that stays inside its volume and apart from the ``..`` names used there."""
+    """A relative path that stays inside its volume and apart from the ``..`` names used there.
+
+    Written as short as it can be: ``./a//b/`` is a good name for ``a/b``, as on a kubelet.
+    """
     parts = path.split("/")
-    if not path or path.startswith("/") or "\0" in path or parts[0].startswith(".."):
+    if not path or path.startswith("/") or "\0" in path or ".." in parts:
         raise ValueError(f"invalid path: {path!r:.200}")
-    if any(part in ("", ".", "..") for part in parts):
+    named = [part for part in parts if part not in ("", ".")]
+    if not named or named[0].startswith(".."):
         raise ValueError(f"invalid path: {path!r:.200}")
-    return path
+    return "/".join(named)
