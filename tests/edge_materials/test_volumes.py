@@ -227,12 +227,19 @@ async def test_a_host_path_of_the_right_type_is_taken(device: Device, tmp_path: 
 
 
 async def test_a_host_path_is_made_when_that_was_asked_for(device: Device, tmp_path: Path) -> None:
-    folder, file = tmp_path / "a/b", tmp_path / "c"
-    await device.prepare(
-        {"name": "d", "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"}},
-        {"name": "f", "hostPath": {"path": str(file), "type": "FileOrCreate"}},
-    )
-    assert (folder.is_dir(), mode(folder), file.is_file(), mode(file)) == (True, 0o755, True, 0o644)
+    """With the folders above it, whatever the umask of the agent; what is there stays as it is."""
+    there, file = _made(tmp_path / "there"), tmp_path / "c"
+    there.chmod(0o710)
+    before = os.umask(0o077)
+    try:
+        await device.prepare(
+            {"name": "d", "hostPath": {"path": f"{there}/a/b", "type": "DirectoryOrCreate"}},
+            {"name": "f", "hostPath": {"path": str(file), "type": "FileOrCreate"}},
+        )
+    finally:
+        os.umask(before)
+    assert [mode(there / name) for name in (".", "a", "a/b")] == [0o710, 0o755, 0o755]
+    assert (file.is_file(), mode(file)) == (True, 0o644)
 
 
 @pytest.mark.parametrize("path", ["relative", "/a/../b", "/a\0b", ""])

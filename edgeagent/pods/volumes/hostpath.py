@@ -46,8 +46,15 @@ def _create(path: Path, kind: str) -> None:
     if path.exists():
         return
     if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o755)
+        _make_folders(path)
     elif kind == "FileOrCreate":
         path.touch(exist_ok=True)
         path.chmod(0o644)
+
+
+def _make_folders(path: Path) -> None:
+    """Whatever the umask, those above it too: others than the agent are to pass through them."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
