@@ -13,6 +13,8 @@ from edgeagent.pods.view import Moment, PodView, Trouble
 from edgeagent.pods.volumes import recursive
 from shared.objects import Json
 
+_LAST_WORDS = 12 * 1024
+"""Bytes of all containers' termination messages together; each has its part."""
 _ALL_ANEW = "The container is stopped because all containers of the pod begin anew"
 
 
@@ -109,10 +111,15 @@ def _terminated(view: PodView, ended: Termination) -> Json:
         "finishedAt": stamps.of_nanoseconds(ended.finished_at),
     }
     if ended.message:
-        state["message"] = ended.message
+        state["message"] = _share_of(ended.message, view.pod)
     if ended.container_id:
         state["containerID"] = f"{view.node.runtime_name}://{ended.container_id}"
     return state
+
+
+def _share_of(message: str, pod: Json) -> str:
+    most = _LAST_WORDS // sum(1 for _ in specs.every_container(pod))
+    return message.encode()[:most].decode(errors="ignore")
 
 
 def _never_started(ended: Termination) -> str | None:

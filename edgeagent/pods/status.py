@@ -52,8 +52,8 @@ def _status(
 ) -> tuple[Json, dict[str, Condition]]:
     pod = view.pod
     inits = container_statuses(view, specs.inits(pod), now)
-    mains = container_statuses(view, specs.mains(pod), now)
-    ephemerals = container_statuses(view, specs.ephemerals(pod), now)
+    mains = _by_name(container_statuses(view, specs.mains(pod), now))
+    ephemerals = _by_name(container_statuses(view, specs.ephemerals(pod), now))
     by_name = {one["name"]: one for one in (*inits, *mains)}
     phase = (stopping.phase if stopping and terminal else "") or phase_of(
         pod, by_name, terminal=terminal
@@ -74,6 +74,11 @@ def _status(
     if ephemerals:
         status["ephemeralContainerStatuses"] = ephemerals
     return status, times
+
+
+def _by_name(statuses: list[Json]) -> list[Json]:
+    """As a kubelet lists all but init containers: those stand in the order in which they run."""
+    return sorted(statuses, key=lambda one: one["name"])
 
 
 def _as_a_whole(view: PodView) -> Json:

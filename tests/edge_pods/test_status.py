@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from edgeagent.pods import status
 from edgeagent.pods.absorbing import absorb
-from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.view import Moment, PodView, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
-from tests.edge_pods.world import a_pod
+from tests.edge_pods.world import a_container, a_pod
 
 SANDBOX = "sandbox"
 
@@ -26,16 +28,20 @@ def ended(name: str, **how: Any) -> Container:
     return ran(name, state=ContainerState.EXITED, finished_at=2, **how)
 
 
-def told(pod: Json, *containers: Container, ips: tuple[str, ...] = (), **node: Any) -> Json:
+def told(
+    pod: Json,
+    *containers: Container,
+    ips: tuple[str, ...] = (),
+    known: Mapping[str, ContainerFacts] | None = None,
+) -> Json:
     """The pod's status after one look at the runtime."""
     names = {"name": "web", "namespace": "default", "uid": pod["metadata"]["uid"], "attempt": 0}
     ready = SandboxState.READY
     sandbox = Sandbox(SANDBOX, **names, state=ready, created_at=1, ips=ips, containers=containers)
-    facts = PodFacts(pod, started_at=1.0, admitted=True)
-    view = PodView(pod, Wanted.RUN, facts, (sandbox,), node=NodeFacts("edge-1", **node))
+    facts = PodFacts(pod, started_at=1.0, admitted=True, containers=known or {})
+    view = PodView(pod, Wanted.RUN, facts, (sandbox,), node=NodeFacts("edge-1"))
     now = Moment(wall=3.0, monotonic=3.0)
-    seen = PodView(pod, Wanted.RUN, absorb(view), (sandbox,), node=view.node)
-    return status.current(seen, now)[0]
+    return status.current(replace(view, facts=absorb(view)), now)[0]
 
 
 def test_of_many_addresses_one_of_each_family_is_said() -> None:
@@ -44,3 +50,64 @@ def test_of_many_addresses_one_of_each_family_is_said() -> None:
     said = told(a_pod(), ran("main"), ips=many)
     assert said["podIP"] == "10.0.0.5"
     assert said["podIPs"] == [{"ip": "10.0.0.5"}, {"ip": "fd00::5"}]
+
+
+def test_containers_are_listed_by_name_and_init_containers_in_the_order_they_run() -> None:
+    pod = a_pod(
+        *("web", a_container("web"), a_container("app"), a_container("log")),
+        initContainers=[a_container("second"), a_container("first")],
+        ephemeralContainers=[a_container("look"), a_container("debug")],
+    )
+    said = told(pod)
+    for kind, names in (
+        ("containerStatuses", ["app", "log", "web"]),
+        ("initContainerStatuses", ["second", "first"]),
+        ("ephemeralContainerStatuses", ["debug", "look"]),
+    ):
+        assert [one["name"] for one in said[kind]] == names
+
+
+def messages(said: Json) -> list[str]:
+    every = [*said["initContainerStatuses"], *said["containerStatuses"]]
+    return [
+        state["terminated"]["message"]
+        for one in every
+        for state in (one["state"], one["lastState"])
+        if "terminated" in state
+    ]
+
+
+def test_of_many_containers_each_has_its_share_of_12_kib_for_its_last_words() -> None:
+    names = ["a", "b", "c", "d", "e"]
+    pod = a_pod(
+        *("web", *(a_container(name) for name in names)),
+        initContainers=[a_container("init")],
+        ephemeralContainers=[a_container("debug")],
+        restartPolicy="Never",
+    )
+    containers = [ended(name, message="x" * 4096) for name in (*names, "init")]
+    assert messages(told(pod, *containers)) == ["x" * (12 * 1024 // 7)] * 6
+
+
+def test_up_to_three_containers_say_their_last_words_whole() -> None:
+    pod = a_pod(
+        "web", a_container("a"), initContainers=[a_container("init")], restartPolicy="Never"
+    )
+    containers = [ended(name, message="x" * 4096) for name in ("a", "init")]
+    assert messages(told(pod, *containers)) == ["x" * 4096] * 2
+
+
+def test_last_words_are_counted_in_bytes_and_cut_between_letters() -> None:
+    pod = a_pod("web", *(a_container(name) for name in "abcd"), restartPolicy="Never")
+    said = told(pod, ended("a", message="x" + "\N{SNOWMAN}" * 1024))
+    assert said["containerStatuses"][0]["state"]["terminated"]["message"] == (
+        "x" + "\N{SNOWMAN}" * 1023
+    )
+
+
+def test_the_end_before_a_restart_has_the_same_share() -> None:
+    pod = a_pod("web", *(a_container(name) for name in "abcd"))
+    before = Termination(1, "Error", "x" * 4096, finished_at=1)
+    known = {"a": ContainerFacts(attempt=1, id="id-a", sandbox=SANDBOX, previous=before)}
+    said = told(pod, ran("a", attempt=1), known=known)["containerStatuses"][0]
+    assert said["lastState"]["terminated"]["message"] == "x" * 3072
