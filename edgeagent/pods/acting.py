@@ -32,7 +32,7 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
-from edgeagent.pods.errors import SANDBOX_FAILED, PodTrouble
+from edgeagent.pods.errors import SANDBOX_FAILED, ContentsError, PodTrouble
 from edgeagent.pods.hooks import PodHooks
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.observing import Observer
@@ -110,8 +110,7 @@ class Acting:
                 await self._materials.prepare(pod.pod)
                 pod.volumes_ready = True
             case RefreshVolumes():
-                pod.volumes_stale = False
-                await self._materials.refresh(pod.pod)
+                await self._refresh(pod)
             case StartSandbox():
                 await self._starting.start_sandbox(pod, action)
             case EnsureImage():
@@ -130,6 +129,17 @@ class Acting:
                 await self._resize_pod(pod)
             case _:
                 await self._clean(pod, action)
+
+    async def _refresh(self, pod: LivePod) -> None:
+        """What objects lack waits for them to change; all else is tried again."""
+        pod.volumes_stale = False
+        try:
+            await self._materials.refresh(pod.pod)
+        except ContentsError:
+            raise
+        except BaseException:
+            pod.volumes_stale = True
+            raise
 
     async def _clean(self, pod: LivePod, action: Action) -> None:
         match action:

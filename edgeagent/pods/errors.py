@@ -46,6 +46,11 @@ class MountError(PodTrouble):
         self.volume = volume
 
 
+class ContentsError(MountError):
+    """An object that the volume's files come from is missing or wrong: nothing is to be tried again
+    before objects change."""
+
+
 class ClaimError(PodTrouble):
     """A claim does not lead to a volume; ``claim`` is its namespace and name."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError, MountError
+from edgeagent.pods.errors import ConfigError, ContentsError, MountError
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes import mounting
@@ -33,6 +33,7 @@ from tests.edge_materials.making import (
     pod,
     secret,
 )
+from tests.parts.small_disk import SmallDisk
 
 ROOT_ONLY = pytest.mark.skipif(not mounting.may_mount(), reason="mounting needs root")
 
@@ -276,6 +277,47 @@ async def test_a_pod_that_has_its_files_keeps_them_when_the_object_goes(device: 
     device.objects.drop(kept)
     made = await device.prepare(wanted)
     assert (made["v"] / "a").read_text() == "1"
+
+
+GOES = {"name": "goes", "configMap": {"name": "c"}}
+STAYS = {"name": "stays", "configMap": {"name": "d"}}
+
+
+async def test_an_object_that_is_gone_stops_no_other_update(device: Device) -> None:
+    gone = config_map("c", a="1")
+    device.objects.put(gone, config_map("d", a="1"))
+    made = await device.prepare(GOES, STAYS)
+    device.objects.drop(gone)
+    device.objects.put(config_map("d", a="2"))
+    with pytest.raises(ContentsError, match='"goes" : configmap "c" not found'):
+        await device.volumes.refresh(pod(volumes=[GOES, STAYS]), device.objects, NODE)
+    assert [(made[name] / "a").read_text() for name in ("goes", "stays")] == ["1", "2"]
+
+
+async def test_a_volume_that_cannot_be_made_stops_no_other(device: Device) -> None:
+    device.objects.put(config_map("d", a="1"))
+    with pytest.raises(MountError, match='"goes" : configmap "c" not found'):
+        await device.prepare(GOES, STAYS)
+    assert text_of(f"{device.paths.volume(UID, 'stays')}/a") == "1"
+
+
+async def test_what_the_disk_did_not_take_is_told_before_what_objects_lack(
+    device: Device, small_disk: SmallDisk
+) -> None:
+    """Of the two only the first is mended by another try."""
+    gone = config_map("c", a="1")
+    device.objects.put(gone, config_map("d", a="1"))
+    device.paths = PodPaths(small_disk.folder, small_disk.folder)
+    device.volumes = Volumes(device.paths, SteppedClock())
+    await device.prepare(GOES, STAYS)
+    device.objects.drop(gone)
+    device.objects.put(config_map("d", a="2" * 10_000))
+    small_disk.fill()
+    whole = pod(volumes=[GOES, STAYS])
+    with pytest.raises(MountError) as raised:
+        await device.volumes.refresh(whole, device.objects, NODE)
+    words = 'MountVolume.SetUp failed for volume "stays" : No space left on device'
+    assert (type(raised.value), str(raised.value)) == (MountError, words)
 
 
 @ROOT_ONLY

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.pods import amounts, quantities, specs
-from edgeagent.pods.errors import MountError, PodTrouble
+from edgeagent.pods.errors import ContentsError, MountError, PodTrouble
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.sources import Missing, Sources
@@ -81,7 +81,8 @@ class Volumes:
         """Volumes of claims by uid of the pod: where they are is not in the pod."""
 
     async def prepare(self, pod: Json, sources: Sources, node: NodeFacts) -> dict[str, Volume]:
-        """All volumes of the pod by name; raises the MountError of the first that fails."""
+        """All volumes of the pod by name. Of those that fail, the first raises its PodTrouble when
+        all others are made."""
         await self._tokens.ready(pod)
         origin = Origin(pod, node, sources, self._tokens)
         made: dict[str, Volume] = await self._offload(lambda: self._prepare(origin))
@@ -98,7 +99,8 @@ class Volumes:
     async def refresh(self, pod: Json, sources: Sources, node: NodeFacts) -> tuple[str, ...]:
         """Bring written volumes in step with their objects; the names of those that changed.
 
-        What is missing now stays as it is: a running container keeps what it has.
+        What is missing now stays as it is: a running container keeps what it has. When all others
+        are done, raises the MountError of one that failed: a ContentsError only if all are.
         """
         origin = Origin(pod, node, sources, self._tokens)
         return await self._offload(lambda: self._refresh(origin))  # type: ignore[no-any-return]
@@ -123,18 +125,32 @@ class Volumes:
 
     def _prepare(self, origin: Origin) -> dict[str, Volume]:
         make_private(self._paths.volumes(specs.uid_of(origin.pod)), below=self._paths.data)
-        made = (self._make(volume, origin) for volume in _volumes(origin.pod))
-        return {volume.name: volume for volume in made}
+        made: dict[str, Volume] = {}
+        failed: list[PodTrouble] = []
+        for volume in _volumes(origin.pod):
+            try:
+                made[volume["name"]] = self._make(volume, origin)
+            except PodTrouble as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+        return made
 
     def _refresh(self, origin: Origin) -> tuple[str, ...]:
-        changed = []
+        changed: list[str] = []
+        failed: list[MountError] = []
         for volume in _volumes(origin.pod):
             kind = kind_of(volume)
             if kind not in WRITTEN:
                 continue
             folder = self._paths.volume(specs.uid_of(origin.pod), volume["name"])
-            if folder.is_dir() and self._write(folder, kind, volume, origin=origin):
-                changed.append(volume["name"])
+            try:
+                if folder.is_dir() and self._write(folder, kind, volume, origin=origin):
+                    changed.append(volume["name"])
+            except MountError as error:
+                failed.append(error)
+        if failed:
+            raise min(failed, key=lambda error: isinstance(error, ContentsError))
         return tuple(changed)
 
     def _make(self, volume: Json, origin: Origin) -> Volume:
@@ -197,8 +213,10 @@ class Volumes:
             points = nested.points(origin.pod, volume["name"], shown=files)
             nested.make(folder, points, group=group)
             return atomic.write(folder, files, now=self._clock.now(), group=group)
-        except (ValueError, Missing, OSError) as error:
-            raise MountError(volume["name"], str(error)) from error
+        except (ValueError, Missing) as error:
+            raise ContentsError(volume["name"], str(error)) from error
+        except OSError as error:
+            raise MountError(volume["name"], error.strerror or str(error)) from error
 
 
 def _volumes(pod: Json) -> list[Json]:
