@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeagent.pods import restarting, specs, status
-from edgeagent.pods.facts import PodFacts, Stopping
+from edgeagent.pods.facts import ContainerFacts, PodFacts, Stopping
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
 
@@ -101,7 +101,7 @@ def _init_failed(view: PodView) -> bool:
         and known.ended is not None
         and known.ended.exit_code != 0
         and not restarting.restarts(view.pod, one, known)
-        and not _main_began(view)
+        and not _main_began_after(view, known)
         for one in specs.inits(view.pod)
         for known in (view.facts.container(one["name"]),)
     )
@@ -111,8 +111,12 @@ def _began(view: PodView) -> bool:
     return any(view.facts.container(one["name"]) for one in specs.every_container(view.pod))
 
 
-def _main_began(view: PodView) -> bool:
-    return any(view.facts.container(one["name"]) for one in specs.mains(view.pod))
+def _main_began_after(view: PodView, init: ContainerFacts) -> bool:
+    """What ran in the sandbox before, or before all began anew, says nothing about this start."""
+    return any(
+        restarting.began_in(view.facts.container(one["name"]), init.sandbox)
+        for one in specs.mains(view.pod)
+    )
 
 
 def something_lives(view: PodView) -> bool:

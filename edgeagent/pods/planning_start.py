@@ -210,9 +210,7 @@ def _initialize(draft: Draft) -> bool:
 def _began_here(view: PodView, container: Json) -> bool:
     """In the current sandbox, and not before all containers were to begin anew."""
     known, sandbox = view.facts.container(container["name"]), view.sandbox
-    if known is None or sandbox is None or known.killed in (restarting.ALL, restarting.SOURCE):
-        return False
-    return known.sandbox == sandbox.id
+    return sandbox is not None and restarting.began_in(known, sandbox.id)
 
 
 def _main_began_here(view: PodView) -> bool:

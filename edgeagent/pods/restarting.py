@@ -60,6 +60,11 @@ def comes_back(pod: Json) -> bool:
     return any(policy_of(pod, one) != "Never" for one in specs.mains(pod))
 
 
+def began_in(known: ContainerFacts | None, sandbox_id: str) -> bool:
+    """Whether it began in this sandbox, and not before all containers were to begin anew."""
+    return known is not None and known.sandbox == sandbox_id and known.killed not in (ALL, SOURCE)
+
+
 def policy_of(pod: Json, container: Json) -> str:
     """The container's own word, else the pod's."""
     return container.get("restartPolicy") or specs.restart_policy(pod)

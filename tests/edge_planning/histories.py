@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -101,7 +101,7 @@ def _container(
     one: Json = {"name": name, "image": "app:1"}
     if init and draw(st.booleans()):
         one["restartPolicy"] = "Always"
-    elif draw(sometimes):
+    elif draw(st.booleans() if init else sometimes):
         one["restartPolicy"] = draw(st.sampled_from(("OnFailure", "Never") if init else POLICIES))
     if "restartPolicy" in one and draw(st.booleans()):
         several = st.lists(st.sampled_from(RULES), min_size=1, max_size=2)
@@ -237,6 +237,29 @@ def a_container_ends_so_that_all_may_begin_anew(device: Device, number: int) -> 
 def a_container_succeeds(device: Device, number: int) -> None:
     if one := _container_of(device, number):
         device.ends(one.id, 0)
+
+
+@life
+def an_init_container_fails_in_another_sandbox(device: Device, number: int) -> None:
+    """Where the containers have run in the one before."""
+    _goes_on_with_init_containers_that_end(device, number, 0)
+    (device.power_cut, device.pause_dies)[number % 2]()
+    _goes_on_with_init_containers_that_end(device, number, 1)
+
+
+@life
+def an_init_container_fails_after_all_began_anew(device: Device, number: int) -> None:
+    _goes_on_with_init_containers_that_end(device, number, 0)
+    a_container_ends_so_that_all_may_begin_anew(device, number)
+    _goes_on_with_init_containers_that_end(device, number, 1)
+
+
+def _goes_on_with_init_containers_that_end(device: Device, number: int, code: int) -> None:
+    for _ in range(6):
+        device.look()
+        every_operation_succeeds(device, number)
+        for one in list(_regular_inits(device)):
+            device.ends(one.id, code)
 
 
 @life
@@ -443,6 +466,13 @@ def _pick(these: tuple[T, ...], number: int) -> T | None:
 
 def _container_of(device: Device, number: int) -> Container | None:
     return _pick(tuple(device.running()), number)
+
+
+def _regular_inits(device: Device) -> Iterator[Container]:
+    pod = device.live.pod
+    for one in device.running() if pod else ():
+        if one.name in truth.names(pod, "initContainers") and not truth.is_sidecar(pod, one.name):
+            yield one
 
 
 def _spec(device: Device, one: Container) -> Json:

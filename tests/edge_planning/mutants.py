@@ -248,6 +248,27 @@ def a_failed_init_container_counts_as_done(stack: ExitStack) -> None:
     patch(stack, planning_start, "_succeeded_here", planning_start._began_here)
 
 
+@mutant(
+    "an_init_container_fails_in_another_sandbox",
+    by=a_wanted_pod_comes_to_rest_with_all_running_that_should,
+)
+def a_failed_init_container_is_forgiven_where_a_container_has_ever_run(stack: ExitStack) -> None:
+    patch(stack, endings, "_main_began_after", _any_main)
+
+
+@mutant(
+    ANEW,
+    "an_init_container_fails_after_all_began_anew",
+    by=a_wanted_pod_comes_to_rest_with_all_running_that_should,
+)
+def a_failed_init_container_is_forgiven_where_all_have_begun_anew(stack: ExitStack) -> None:
+    patch(stack, endings, "_main_began_after", _any_main)
+
+
+def _any_main(view: PodView, init: Any) -> bool:
+    return any(view.facts.container(one["name"]) for one in specs.mains(view.pod))
+
+
 @mutant("a_new_image", "an_operation_fails")
 def an_image_is_at_hand_whatever_the_spec_names_now(stack: ExitStack) -> None:
     def has_image(draft: Draft, container: Json) -> bool:

@@ -265,3 +265,37 @@ def test_what_was_stopped_because_nobody_knew_what_it_does_has_not_finished() ->
     device.clock.advance(10)
     go_on(device, 3)
     assert device.running()
+
+
+ONCE = [{"name": "init", "image": "app:1", "restartPolicy": "Never"}]
+
+
+def the_init_container_ends(device: Device, code: int) -> None:
+    go_on(device, 3)
+    (init,) = device.running()
+    assert init.name == "init"
+    device.ends(init.id, code)
+
+
+def test_an_init_container_that_fails_in_the_next_sandbox_fails_its_pod() -> None:
+    """Though a container has run in the sandbox before."""
+    device = Device(a_pod({"name": "a"}, initContainers=ONCE))
+    the_init_container_ends(device, 0)
+    go_on(device, 3)
+    assert [one.name for one in device.running()] == ["a"]
+    device.power_cut()
+    the_init_container_ends(device, 1)
+    final = look(device).facts.final
+    assert final is not None and final["phase"] == "Failed"
+
+
+def test_an_init_container_that_fails_when_all_have_begun_anew_fails_its_pod() -> None:
+    rule = {"action": ALL_ANEW, "exitCodes": {"operator": "In", "values": [42]}}
+    source = {"name": "a", "restartPolicy": "Never", "restartPolicyRules": [rule]}
+    device = Device(a_pod(source, {"name": "b"}, initContainers=ONCE, restartPolicy="Never"))
+    the_init_container_ends(device, 0)
+    go_on(device, 4)
+    device.ends(next(one.id for one in device.running() if one.name == "a"), 42)
+    the_init_container_ends(device, 1)
+    final = look(device).facts.final
+    assert final is not None and final["phase"] == "Failed"
