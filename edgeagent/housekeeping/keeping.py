@@ -15,6 +15,7 @@ from edgeagent.desired import DesiredSet
 from edgeagent.device import Readings, Room
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.evicting import Evictor
+from edgeagent.housekeeping.linking import LogLinks
 from edgeagent.housekeeping.measuring import Measuring
 from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.housekeeping.orphans import Orphans
@@ -112,6 +113,9 @@ class Housekeeping:
         rotation = LogRotation(
             house.runtime, pods=house.pods, clock=house.clock, offload=house.offload
         )
+        links = LogLinks(
+            pods=house.pods, clock=house.clock, paths=house.paths, offload=house.offload
+        )
         orphans = Orphans(
             house.runtime,
             pods=house.pods,
@@ -120,4 +124,4 @@ class Housekeeping:
             paths=house.paths,
             offload=house.offload,
         )
-        return [*loops, rotation.run, orphans.run]
+        return [*loops, rotation.run, links.run, orphans.run]

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from edgeagent.pods import loglinks
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.paths import PodPaths, safe
 from edgeagent.pods.volumes.making import Offload, Volumes
@@ -76,7 +76,7 @@ class Orphans:
             return True
         try:
             safe(uid)
-            await self._offload(lambda: _remove_logs(self._paths.logs, uid))
+            await self._offload(lambda: _remove_logs(self._paths, uid))
             await self._volumes.remove(uid)
         except (OSError, KubetideError) as error:
             log.warning("orphan not removed", pod_uid=uid, error=str(error))
@@ -85,9 +85,10 @@ class Orphans:
         return True
 
 
-def _remove_logs(logs: Path, uid: str) -> None:
+def _remove_logs(paths: PodPaths, uid: str) -> None:
     """Logs first: as long as the pod's own folder is there, a crash repeats this."""
-    names = os.listdir(logs) if logs.is_dir() else []
+    names = os.listdir(paths.logs) if paths.logs.is_dir() else []
     for name in names:
         if name.endswith(f"_{uid}"):
-            shutil.rmtree(logs / name)
+            loglinks.remove_below(paths, paths.logs / name)
+            shutil.rmtree(paths.logs / name)

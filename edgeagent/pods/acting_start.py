@@ -94,6 +94,9 @@ class Starting:
         finally:
             await self._observer.see_container(pod, action.sandbox_id, container_id)
         pod.events.record(normal("Started", f"Started container {action.name}", field_path=path))
+        await self._materials.link_log(
+            pod.pod, action.name, attempt=action.attempt, container_id=container_id
+        )
         hook = (spec.get("lifecycle") or {}).get("postStart")
         if hook:
             pod.wake()

@@ -8,10 +8,11 @@ for what cannot; Events go to ``record``.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from edgeagent.pods import (
     addresses,
@@ -20,6 +21,7 @@ from edgeagent.pods import (
     envfiles,
     hosts,
     leftovers,
+    loglinks,
     naming,
     preemption,
     resizing,
@@ -51,6 +53,8 @@ from edgeagent.runtime.port import (
     SandboxConfig,
 )
 from shared.objects import Json
+
+log = structlog.get_logger()
 
 NODE_HOSTS = Path("/etc/hosts")
 _HOSTS = "/etc/hosts"
@@ -128,9 +132,17 @@ class PodMaterials:
             await self._offload(lambda: files.remove(path, version=node.cgroup_version))
             await self._offload(lambda: files.apply(left))
 
+    async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
+        paths = self._paths
+        try:
+            await self._offload(
+                lambda: loglinks.make(paths, pod, name, attempt=attempt, container_id=container_id)
+            )
+        except OSError as error:
+            log.warning("link to a log not made", folder=str(paths.links), error=str(error))
+
     async def remove_logs(self, pod: Json) -> None:
-        folder = self._paths.log_directory(pod)
-        await self._offload(lambda: shutil.rmtree(folder, ignore_errors=True))
+        await self._offload(lambda: leftovers.remove_logs(self._paths, pod))
 
     async def remove_files(self, pod: Json, container: Container) -> None:
         await self._offload(lambda: leftovers.remove_files(self._paths, pod, container))

@@ -24,6 +24,11 @@ class PodPaths:
     logs: Path = Path("/var/log/pods")
 
     @property
+    def links(self) -> Path:
+        """Where log collectors look: ``/var/log/containers`` beside ``/var/log/pods``."""
+        return self.logs.parent / "containers"
+
+    @property
     def pods(self) -> Path:
         return self.data / "pods"
 

@@ -102,6 +102,10 @@ class Materials(Protocol):
         """Volumes and everything else of the pod on disk but its logs."""
         ...
 
+    async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
+        """Let log collectors find the log of a container that has started; never raises."""
+        ...
+
     async def remove_logs(self, pod: Json) -> None: ...
 
     async def remove_files(self, pod: Json, container: Container) -> None:

@@ -154,6 +154,9 @@ class PlainMaterials:
     async def remove(self, pod: Json) -> None:
         self._called("remove", pod)
 
+    async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
+        self._called("link_log", pod)
+
     async def remove_logs(self, pod: Json) -> None:
         self._called("remove_logs", pod)
 

@@ -1,0 +1,57 @@
+"""Links to logs made whole: what a start that was cut short left out, and what nothing removed.
+
+A link is made when its container has started and goes with it (``pods/loglinks.py``). Looked at
+once after the start and then every minute: containers behind whose start the agent was killed, or
+that began under one that made no links, get theirs, and links to pods whose logs are gone go.
+Called by ``keeping.py``.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from edgeagent.pods import loglinks
+from edgeagent.pods.held import HeldPod, PodsOfDevice
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.volumes.making import Offload
+from edgeagent.runtime.port import ContainerState
+from shared.clock import Clock
+from shared.errors import KubetideError
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 60.0
+
+
+class LogLinks:
+    def __init__(
+        self, *, pods: PodsOfDevice, clock: Clock, paths: PodPaths, offload: Offload
+    ) -> None:
+        self._pods = pods
+        self._clock = clock
+        self._paths = paths
+        self._offload = offload
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        held = list(self._pods.held())
+        try:
+            await self._offload(lambda: self._mend(held))
+        except (OSError, KubetideError) as error:
+            log.warning("links to logs not made", folder=str(self._paths.links), error=str(error))
+
+    def _mend(self, held: list[HeldPod]) -> None:
+        for pod in held:
+            begun = (
+                *pod.containers(ContainerState.RUNNING),
+                *pod.containers(ContainerState.EXITED),
+            )
+            for one in begun:
+                loglinks.make(
+                    *(self._paths, pod.pod, one.name), attempt=one.attempt, container_id=one.id
+                )
+        loglinks.remove_dead(self._paths)
