@@ -107,7 +107,7 @@ class Acting:
         match action:
             case PrepareVolumes():
                 pod.volumes_stale = False
-                await self._materials.prepare(pod.pod)
+                await self._materials.prepare(pod.pod, pod.events.record)
                 pod.volumes_ready = True
             case RefreshVolumes():
                 await self._refresh(pod)

@@ -115,8 +115,8 @@ class PodMaterials:
 
     # Volumes and logs
 
-    async def prepare(self, pod: Json) -> None:
-        await self._volumes.prepare(pod, self._sources, self._node)
+    async def prepare(self, pod: Json, record: Record) -> None:
+        await self._volumes.prepare(pod, self._sources, self._node, record=record)
 
     async def refresh(self, pod: Json) -> None:
         await self._volumes.refresh(pod, self._sources, self._node)

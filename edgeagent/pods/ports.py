@@ -90,7 +90,7 @@ class Materials(Protocol):
         """Why a pod that runs cannot have the resources that it asks for anew."""
         ...
 
-    async def prepare(self, pod: Json) -> None:
+    async def prepare(self, pod: Json, record: Record) -> None:
         """Make every volume; what is there stays."""
         ...
 

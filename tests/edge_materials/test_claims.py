@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from edgeagent.pods.errors import ClaimError, MountError, PodTrouble
 from edgeagent.pods.mentions import mentions
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.volumes import mounting, ownership
 from edgeagent.pods.volumes.claims import Place, place_of
 from edgeagent.pods.volumes.contents import NoTokens, Origin
@@ -235,6 +236,7 @@ class Disk:
         self.data = folder / "disk"
         self.data.mkdir()
         self.paths = PodPaths(folder / "data", folder / "logs")
+        self.events: list[PodEvent] = []
         self.objects = Objects(
             claim(), persistent_volume(local={"path": str(self.data)}, nodeAffinity=None)
         )
@@ -246,7 +248,8 @@ class Disk:
 
     async def take(self, *, uid: str = UID, readonly: bool = False, **spec: Any) -> Volume:
         self.whole = pod(MOUNTED, metadata={"uid": uid}, volumes=[_data(readonly)], **spec)
-        await self.volumes.prepare(self.whole, self.objects, NODE_1)
+        record = self.events.append
+        await self.volumes.prepare(self.whole, self.objects, NODE_1, record=record)
         return self.volumes.located(self.whole)["v"]
 
     async def refused(self, **options: Any) -> str:
@@ -384,8 +387,37 @@ async def test_always_changes_all_of_it_for_every_pod(disk: Disk, policy: str | 
     context = {"fsGroup": 4242, "fsGroupChangePolicy": policy}
     await disk.take(securityContext=context)
     os.chown(file, -1, 0)
+    await disk.volumes.remove(UID)
     await disk.take(uid="next-pod", securityContext=context)
     assert file.stat().st_gid == 4242
+
+
+@ROOT_ONLY
+async def test_a_local_volume_that_another_pod_has_keeps_its_group(disk: Disk) -> None:
+    """Whatever the policy: the first pod is at work on it. Another group is told of."""
+    files = tree(disk)
+    await disk.take(securityContext={"fsGroup": 4242})
+    os.chown(files[2], -1, 7)
+    await disk.take(uid="second", securityContext={"fsGroup": 4242})
+    assert disk.events == []
+    await disk.take(uid="third", securityContext={"fsGroup": 5000})
+    assert [one.stat().st_gid for one in files] == [4242, 4242, 7]
+    words = (
+        "The requested fsGroup is 5000, but the volume pv-1 has GID 4242. The volume may not be"
+        " shareable."
+    )
+    assert disk.events == [warning("AlreadyMountedVolume", words)]
+
+
+@ROOT_ONLY
+async def test_what_is_told_of_a_volume_is_told_though_another_one_fails(disk: Disk) -> None:
+    await disk.take()
+    whole = pod(MOUNTED, metadata={"uid": "second"}, volumes=[DATA, {"name": "w", "nfs": {}}])
+    whole["spec"]["securityContext"] = {"fsGroup": 5000}
+    with pytest.raises(MountError):
+        record = disk.events.append
+        await disk.volumes.prepare(whole, disk.objects, NODE_1, record=record)
+    assert [one.reason for one in disk.events] == ["AlreadyMountedVolume"]
 
 
 @ROOT_ONLY
@@ -395,8 +427,10 @@ async def test_on_root_mismatch_looks_at_the_folder_itself_only(disk: Disk) -> N
     await disk.take(securityContext=context)
     assert file.stat().st_gid == 4242
     os.chown(file, -1, 0)
+    await disk.volumes.remove(UID)
     await disk.take(uid="next-pod", securityContext=context)
     assert file.stat().st_gid == 0
+    await disk.volumes.remove("next-pod")
     disk.data.chmod(0o700)
     await disk.take(uid="third-pod", securityContext=context)
     assert file.stat().st_gid == 4242
@@ -417,6 +451,7 @@ async def test_a_pod_that_has_its_volume_finds_it_as_it_left_it(disk: Disk) -> N
 async def test_what_is_mounted_read_only_and_what_is_the_hosts_keeps_its_owners(disk: Disk) -> None:
     files = tree(disk)
     await disk.take(readonly=True, securityContext={"fsGroup": 4242})
+    await disk.volumes.remove(UID)
     disk.objects.put(persistent_volume(hostPath={"path": str(disk.data)}))
     await disk.take(uid="other", securityContext={"fsGroup": 4242})
     assert [one.stat().st_gid for one in files] == [0] * 3

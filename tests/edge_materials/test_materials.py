@@ -44,7 +44,7 @@ class Bench:
         )
 
     async def container(self, whole: Json, *, attempt: int = 0, **given: Any) -> ContainerConfig:
-        await self.materials.prepare(whole)
+        await self.materials.prepare(whole, self.events.append)
         return await self.materials.container(
             whole,
             whole["spec"]["containers"][0],

@@ -123,7 +123,7 @@ async def test_a_sub_path_shows_one_folder_and_not_what_it_links_to(device: Devi
     hostile = a_pod(
         "ls /m", volumeMounts=[{**mount[0], "subPathExpr": "evil"}], spec={"volumes": volumes}
     )
-    await device.materials.prepare(hostile)
+    await device.materials.prepare(hostile, device.events.append)
     evil = device.paths.volume(hostile["metadata"]["uid"], "disk") / "evil"
     evil.symlink_to("/etc")
     with pytest.raises(ConfigError, match="failed to prepare subPath"):

@@ -381,7 +381,7 @@ async def test_a_sub_path_that_a_container_linked_out_of_the_volume_is_refused(
 ) -> None:
     volumes = [{"name": "disk", "emptyDir": {}}]
     whole = a_pod("ls /m", spec={"volumes": volumes}, volumeMounts=mounted("disk", subPath="evil"))
-    await device.materials.prepare(whole)
+    await device.materials.prepare(whole, device.events.append)
     folder = device.paths.volume(whole["metadata"]["uid"], "disk")
     (folder / "inside").mkdir()
     (folder / "evil").symlink_to(target)

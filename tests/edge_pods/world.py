@@ -145,7 +145,7 @@ class PlainMaterials:
     def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:
         return self.resize_refused
 
-    async def prepare(self, pod: Json) -> None:
+    async def prepare(self, pod: Json, record: Record) -> None:
         self._called("prepare", pod)
 
     async def refresh(self, pod: Json) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from edgeagent.pods import fieldrefs, sources, specs
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.podevents import Record
 from edgeagent.pods.sources import Missing, Sources
 from shared.asking import DEFAULT_SECONDS
 from shared.objects import Json
@@ -61,12 +62,13 @@ class NoTokens:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Everything that the contents of a volume may quote."""
+    """Everything that the contents of a volume may quote, and who hears of what comes of it."""
 
     pod: Json
     node: NodeFacts
     sources: Sources
     tokens: Tokens
+    record: Record = lambda event: None
 
 
 @dataclass(frozen=True, slots=True)

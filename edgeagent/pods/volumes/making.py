@@ -21,6 +21,7 @@ from edgeagent.pods import amounts, quantities, specs
 from edgeagent.pods.errors import ContentsError, MountError, PodTrouble
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import PodEvent, Record
 from edgeagent.pods.sources import Missing, Sources
 from edgeagent.pods.volumes import (
     atomic,
@@ -80,12 +81,19 @@ class Volumes:
         self._claimed: dict[str, dict[str, Volume]] = {}
         """Volumes of claims by uid of the pod: where they are is not in the pod."""
 
-    async def prepare(self, pod: Json, sources: Sources, node: NodeFacts) -> dict[str, Volume]:
+    async def prepare(
+        self, pod: Json, sources: Sources, node: NodeFacts, *, record: Record = lambda event: None
+    ) -> dict[str, Volume]:
         """All volumes of the pod by name. Of those that fail, the first raises its PodTrouble when
         all others are made."""
         await self._tokens.ready(pod)
-        origin = Origin(pod, node, sources, self._tokens)
-        made: dict[str, Volume] = await self._offload(lambda: self._prepare(origin))
+        told: list[PodEvent] = []
+        origin = Origin(pod, node, sources, self._tokens, told.append)
+        try:
+            made: dict[str, Volume] = await self._offload(lambda: self._prepare(origin))
+        finally:
+            for event in told:
+                record(event)
         claimed = [one["name"] for one in _volumes(pod) if kind_of(one) in CLAIMS]
         self._claimed[specs.uid_of(pod)] = {name: made[name] for name in claimed}
         return made
@@ -204,7 +212,7 @@ class Volumes:
                 raise
             return Volume(name, "hostPath", path, readonly, is_block)
         owning = None if readonly else _owning(origin.pod)
-        path = persistent.take(place, link, paths=self._paths, owning=owning)
+        path = persistent.take(place, link, paths=self._paths, owning=owning, record=origin.record)
         return Volume(name, place.source, path, readonly, is_block)
 
     def _write(self, folder: Path, kind: str, volume: Json, *, origin: Origin) -> bool:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeagent.pods.errors import MountError
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import Record, warning
 from edgeagent.pods.volumes import hostpath, ownership
 from edgeagent.pods.volumes.claims import LOCAL, Place
 
-_taking = threading.Lock()
-"""Who looks whether a volume is in use also takes it, before anybody else looks."""
+_taking: dict[str, threading.Lock] = {}
+"""By path: who looks whether a volume is in use also takes it, before anybody else looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,26 @@ def remembered(link: Path) -> str:
     return os.readlink(link) if link.is_symlink() else ""
 
 
-def take(place: Place, link: Path, *, paths: PodPaths, owning: Owning | None) -> str:
+def take(
+    place: Place, link: Path, *, paths: PodPaths, owning: Owning | None, record: Record
+) -> str:
     """The path for the pod's containers; ``link`` is the pod's. Raises MountError."""
     path = _checked(place)
     if remembered(link) == path:
         return path
-    with _taking if place.for_one_pod else nullcontext():
-        if place.for_one_pod and _is_used(path, paths, apart_from=link.parent):
+    with _taking.setdefault(path, threading.Lock()):
+        is_used = _is_used(path, paths, apart_from=link.parent)
+        if place.for_one_pod and is_used:
             raise MountError(
                 place.volume,
                 "volume uses the ReadWriteOncePod access mode and is already in use by another pod",
             )
         # As on a kubelet, a hostPath keeps its owners: others use it too.
         if owning is not None and place.source == LOCAL and not place.is_block:
-            _give(place, Path(path), owning)
+            if is_used:
+                _tell_apart(place, Path(path), owning, record)
+            else:
+                _give(place, Path(path), owning)
         _remember(link, path)
     return path
 
@@ -80,6 +86,17 @@ def _local(place: Place) -> str:
     if not stat.S_ISDIR(mode):
         raise ValueError(f"only directories are mounted on edge nodes, and {path} is none")
     return path
+
+
+def _tell_apart(place: Place, folder: Path, owning: Owning, record: Record) -> None:
+    """Files that another pod is at work on keep the group that the first one gave them."""
+    group = folder.stat().st_gid
+    if group != owning.group:
+        words = (
+            f"The requested fsGroup is {owning.group}, but the volume {place.volume} has GID"
+            f" {group}. The volume may not be shareable."
+        )
+        record(warning("AlreadyMountedVolume", words))
 
 
 def _give(place: Place, folder: Path, owning: Owning) -> None:
