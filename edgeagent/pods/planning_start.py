@@ -106,7 +106,7 @@ def _something_runs_in(draft: Draft, sandbox: Sandbox) -> bool:
     """What runs in a sandbox that is left is stopped."""
     running = [one for one in sandbox.containers if is_running(one)]
     for one in running:
-        _stop(draft, one, "sandbox")
+        _stop(draft, one, restarting.SANDBOX)
     return bool(running)
 
 

@@ -24,9 +24,11 @@ REPLACED = frozenset({"spec", "resize", ALL})
 """Stopped by us in order to be started anew, whatever the policy."""
 SHUTDOWN = "shutdown"
 """Stopped because the device shuts down: it runs again at the next boot."""
+SANDBOX = "sandbox"
+"""Stopped because its sandbox is left: it runs again in the next one."""
 UNKNOWN = "unknown"
 """Stopped because the runtime could not say what it does: its end says nothing about its work."""
-KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN, SOURCE, UNKNOWN}
+KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN, SANDBOX, SOURCE, UNKNOWN}
 """Causes that are remembered: what was to be killed is killed also by the next agent."""
 
 
@@ -37,7 +39,7 @@ def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
         return False
     if known.killed in REPLACED or known.killed in (SOURCE, UNKNOWN):
         return True
-    not_its_own = known.killed in KILLED_BY_PROBE or known.killed == SHUTDOWN
+    not_its_own = known.killed in KILLED_BY_PROBE | {SHUTDOWN, SANDBOX}
     if not_its_own and policy_of(pod, container) != "Never":
         return True
     return restarts_after(pod, container, known.ended.exit_code)

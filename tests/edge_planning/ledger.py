@@ -19,7 +19,7 @@ from shared.objects import Json
 LOST_CODE = 137
 GOOD_RUN = 600.0
 YES, NO, EITHER = frozenset({True}), frozenset({False}), frozenset({True, False})
-BY_OTHERS = frozenset({"liveness", "startup", "shutdown"})
+BY_OTHERS = frozenset({"liveness", "startup", "shutdown", "sandbox"})
 """A container stopped for these runs again unless its policy is Never."""
 TO_REPLACE = frozenset({"spec", "resize", "all"})
 ALL_ANEW = "RestartAllContainers"
@@ -137,7 +137,7 @@ class Ledger:
         for action in plan.actions:
             if isinstance(action, StopContainer) and action.container_id in self.lives:
                 life = self.lives[action.container_id]
-                life.asked |= life.causes | {action.cause} & {"shutdown", "unknown"}
+                life.asked |= life.causes | {action.cause} & {"shutdown", "sandbox", "unknown"}
         if plan.facts.started_at:
             self.taken_up = self.taken_up or now
         if plan.facts.stopping is None:
@@ -199,7 +199,7 @@ class Ledger:
         if (
             spec is None
             or not (here and life.told)
-            or life.asked & (TO_REPLACE | {"shutdown", "unknown"})
+            or life.asked & (TO_REPLACE | {"shutdown", "sandbox", "unknown"})
         ):
             return False
         fitting = (one for one in spec.get("restartPolicyRules") or () if _matches(one, life.code))

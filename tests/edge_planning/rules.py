@@ -248,7 +248,7 @@ def _causes(one: Pass, container: Container) -> Iterator[str]:
     life = one.ledger.lives.get(container.id)
     if life is not None:
         yield from life.causes
-        yield from {"shutdown"} & life.asked
+        yield from {"shutdown", "sandbox"} & life.asked
     if one.view.halted:
         yield "shutdown"
 

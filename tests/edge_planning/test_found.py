@@ -299,3 +299,26 @@ def test_an_init_container_that_fails_when_all_have_begun_anew_fails_its_pod() -
     the_init_container_ends(device, 1)
     final = look(device).facts.final
     assert final is not None and final["phase"] == "Failed"
+
+
+def whose_sandbox_dies(policy: str) -> Device:
+    """A pod whose container ends well when it is stopped because its sandbox died."""
+    device = Device(a_pod({"name": "a"}, restartPolicy=policy))
+    go_on(device, 3)
+    device.pause_dies()
+    look(device)
+    (stop,) = under_way(device, StopContainer)
+    device.finish(stop, exit_code=0)
+    look(device)
+    return device
+
+
+def test_what_was_stopped_because_its_sandbox_died_has_not_finished() -> None:
+    device = whose_sandbox_dies("OnFailure")
+    go_on(device, 3)
+    assert [(one.sandbox_id, one.attempt) for one in device.running()] == [("s3", 1)]
+
+
+def test_what_never_restarts_has_finished_when_its_sandbox_died() -> None:
+    final = whose_sandbox_dies("Never").live.facts.final
+    assert final is not None and final["phase"] == "Succeeded"
