@@ -20,6 +20,9 @@ Json = dict[str, Any]
 NO_NAMESPACE = "-"
 """Namespace of cluster-scoped objects (Node, PersistentVolume) in keys and topics."""
 
+VOLUME_GROUP = "pv.beta.kubernetes.io/gid"
+"""Annotation of a PersistentVolume: the group that may use it, which its pods' processes get."""
+
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 

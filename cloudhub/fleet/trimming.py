@@ -13,7 +13,7 @@ from typing import Any
 
 from shared import codec
 from shared.errors import WireError
-from shared.objects import Json, ObjectKey
+from shared.objects import VOLUME_GROUP, Json, ObjectKey
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 NOT_IN_BODY = frozenset({"kind", "apiVersion", "status"})
@@ -81,7 +81,10 @@ def _volume(obj: Json) -> Json:
     kept |= {name: True for name in spec if name not in kept and name not in _NO_SOURCE}
     if claim := spec.get("claimRef"):
         kept["claimRef"] = _picked(claim, "uid")
-    return {"metadata": _picked(obj["metadata"], "name"), "spec": kept}
+    metadata = _picked(obj["metadata"], "name")
+    if annotations := _picked(obj["metadata"].get("annotations") or {}, VOLUME_GROUP):
+        metadata["annotations"] = annotations
+    return {"metadata": metadata, "spec": kept}
 
 
 _NO_SOURCE = frozenset(

@@ -52,6 +52,8 @@ class Prepared:
     mounts: Sequence[Mount] = ()
     devices: Sequence[Device] = ()
     termination_file: str = ""
+    groups: Sequence[int] = ()
+    """That the pod's volumes ask for."""
 
 
 def container_config(
@@ -78,7 +80,12 @@ def container_config(
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=container_resources(pod, container, node),
-        security=container_security(pod, container, node=node, image_user=prepared.image.user),
+        security=container_security(
+            *(pod, container),
+            node=node,
+            image_user=prepared.image.user,
+            volume_groups=prepared.groups,
+        ),
         stop_signal=(container.get("lifecycle") or {}).get("stopSignal") or "",
     )
 

@@ -279,7 +279,8 @@ class _Making:
         if _HOSTS not in taken and (self.ips or specs.on_host_network(self.pod)):
             made.append(self._own(self._hosts_file(), _HOSTS))
         raw = devices(self.container, self.volumes)
-        return Prepared(image, variables, made, raw, str(file))
+        groups = [one.group for one in self.volumes.values() if one.group is not None]
+        return Prepared(image, variables, made, raw, str(file), groups)
 
     def _own(self, source: Path, path: str) -> Mount:
         return Mount(str(source), path, selinux_relabel=self.node.selinux)

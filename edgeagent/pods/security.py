@@ -6,6 +6,8 @@ Pure. The container's word beats the pod's. Who a container runs as depends on i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgeagent.pods import sandboxes, specs
 from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.nodefacts import NodeFacts
@@ -17,7 +19,12 @@ SECCOMP_ROOT = "/var/lib/kubelet/seccomp"
 
 
 def container_security(
-    pod: Json, container: Json, *, node: NodeFacts, image_user: str
+    pod: Json,
+    container: Json,
+    *,
+    node: NodeFacts,
+    image_user: str,
+    volume_groups: Sequence[int] = (),
 ) -> ContainerSecurity:
     context = effective(pod, container)
     user, username = _user(context, image_user)
@@ -30,7 +37,7 @@ def container_security(
         run_as_user=user,
         run_as_username=username,
         run_as_group=context.get("runAsGroup"),
-        supplemental_groups=sandboxes.groups(pod),
+        supplemental_groups=tuple(dict.fromkeys([*sandboxes.groups(pod), *volume_groups])),
         supplemental_groups_policy=context.get("supplementalGroupsPolicy") or "Merge",
         readonly_rootfs=bool(context.get("readOnlyRootFilesystem")),
         no_new_privs=_no_new_privs(context, privileged=privileged),

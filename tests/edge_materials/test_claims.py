@@ -17,7 +17,7 @@ from edgeagent.pods.mentions import mentions
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.volumes import mounting, ownership
-from edgeagent.pods.volumes.claims import Place, place_of
+from edgeagent.pods.volumes.claims import Place, group_of, place_of
 from edgeagent.pods.volumes.contents import NoTokens, Origin
 from edgeagent.pods.volumes.making import Volume, Volumes
 from edgeagent.pods.volumes.mounts import devices, mounts
@@ -471,6 +471,46 @@ def test_what_links_point_to_is_not_given_away(tmp_path: Path) -> None:
     assert [one.stat().st_gid for one in (outside, outside / "shadow")] == [0, 0]
     assert [mode(one) for one in (outside, outside / "shadow")] == [0o700, 0o600]
     assert (inside / "folder").lstat().st_gid == 4242
+
+
+# The group of a volume
+
+
+def with_group(written: object) -> Json:
+    found = persistent_volume(**LOCAL)
+    found["metadata"]["annotations"] = {"pv.beta.kubernetes.io/gid": written}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("written", "group"),
+    [
+        *[("1234", 1234), ("1000600000", 1000600000), ("0", 0), ("-5", None), ("staff", None)],
+        *[("", None), (7, 7), (None, None), ("9999999999", None), ("1" * 5000, None)],
+    ],
+)
+def test_a_volume_names_the_group_that_may_use_it(written: object, group: int | None) -> None:
+    objects = Objects(claim(), with_group(written))
+    origin = Origin(pod(MOUNTED, volumes=[DATA]), NODE_1, objects, NoTokens())
+    assert group_of(DATA, origin) == group
+
+
+@pytest.mark.parametrize("objects", [[], [claim()], [claim(volume="")]])
+def test_what_is_not_there_names_no_group(objects: list[Json]) -> None:
+    whole = pod(MOUNTED, volumes=[DATA])
+    assert group_of(DATA, Origin(whole, NODE_1, Objects(*objects), NoTokens())) is None
+
+
+async def test_a_pod_keeps_the_group_of_its_volume_while_the_claim_is_being_deleted(
+    disk: Disk,
+) -> None:
+    volume = persistent_volume(local={"path": str(disk.data)})
+    volume["metadata"]["annotations"] = {"pv.beta.kubernetes.io/gid": "1234"}
+    disk.objects.put(volume)
+    assert (await disk.take()).group == 1234
+    disk.restart()
+    disk.objects.put(dying())
+    assert (await disk.take()).group == 1234
 
 
 # Block

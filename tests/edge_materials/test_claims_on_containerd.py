@@ -104,6 +104,25 @@ async def test_a_user_of_the_fs_group_writes_what_was_root_s(device: Device, dis
     assert found == ["before", "after", "3000"]
 
 
+async def test_processes_of_a_pod_have_the_group_that_its_volume_names(
+    device: Device, disk: Path
+) -> None:
+    """pv.beta.kubernetes.io/gid, beside the groups of the pod itself."""
+    os.chown(disk, 0, 4321)
+    disk.chmod(0o2770)
+    volume = persistent_volume(local={"path": str(disk)})
+    volume["metadata"]["annotations"] = {"pv.beta.kubernetes.io/gid": "4321"}
+    device.objects.put(volume)
+    context = {"runAsUser": 1000, "supplementalGroups": [3000]}
+    found = await device.output(
+        "id -G; touch /data/file && echo written",
+        volumeMounts=MOUNT,
+        spec={**with_data(), "securityContext": context},
+    )
+    assert (set(found[0].split()) >= {"3000", "4321"}, found[1:]) == (True, ["written"])
+    assert (disk / "file").exists()
+
+
 async def test_two_pods_share_a_claim(device: Device, disk: Path) -> None:
     first = a_pod("until test -e /data/b; do sleep 0.05; done; touch /data/a", volumeMounts=MOUNT)
     first["spec"] |= with_data()

@@ -370,6 +370,19 @@ def test_what_a_node_does_not_need_to_know_of_claims_and_volumes_changes_nothing
     assert fleet.put_object(volume_key("pv-1"), grown).dirty == set()
 
 
+def test_of_a_volume_s_annotations_only_its_group_travels() -> None:
+    plain = volume("pv-1", "/a")
+    bytes_without = body_of(volume_key("pv-1"), plain).packed
+    for others in ({}, {"pv.kubernetes.io/bound-by-controller": "yes"}):
+        plain["metadata"]["annotations"] = dict(others)
+        assert body_of(volume_key("pv-1"), plain).packed == bytes_without
+    plain["metadata"]["annotations"] |= {"pv.beta.kubernetes.io/gid": "1234"}
+    assert codec.unpack(body_of(volume_key("pv-1"), plain).packed)["metadata"] == {
+        "name": "pv-1",
+        "annotations": {"pv.beta.kubernetes.io/gid": "1234"},
+    }
+
+
 def test_a_claim_keeps_its_binding_and_the_mark_of_its_deletion() -> None:
     dying = claim("claim-1", "pv-1")
     dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

@@ -7,18 +7,22 @@ binding, its volume.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import partial
 
 from edgeagent.pods import nodeaffinity, sources, specs
 from edgeagent.pods.errors import ClaimError, MountError
 from edgeagent.pods.sources import Missing
 from edgeagent.pods.supported import shortcomings
 from edgeagent.pods.volumes.contents import Origin
-from shared.objects import NO_NAMESPACE, Json
+from shared.objects import NO_NAMESPACE, VOLUME_GROUP, Json
 
 LOCAL, HOST_PATH = "local", "hostPath"
 CLAIM, EPHEMERAL = "persistentVolumeClaim", "ephemeral"
 """Kinds of volumes that stand for a claim; the cluster makes the second's with its pod."""
+
+_GROUP, _LAST_GROUP = re.compile("[0-9]{1,10}"), 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,19 @@ def place_of(volume: Json, origin: Origin) -> Place:
         raise MountError(name, "; ".join(f"{one.field}: {one.message}" for one in bad))
     _check_place(name, spec, origin)
     return _place(name, spec)
+
+
+def group_of(volume: Json, origin: Origin) -> int | None:
+    """Of the PersistentVolume, for the pod's processes; no check keeps it from a pod that has its
+    volume already. What is no number is none, as on a kubelet."""
+    namespace, named = specs.namespace_of(origin.pod), _claim_name(volume, origin.pod)
+    find = partial(sources.find, origin.sources)
+    claim = find("PersistentVolumeClaim", namespace=namespace, name=named) or {}
+    bound = str(_map(claim, "spec").get("volumeName"))
+    found = find("PersistentVolume", namespace=NO_NAMESPACE, name=bound) or {}
+    written = str(_map(_map(found, "metadata"), "annotations").get(VOLUME_GROUP))
+    is_one = _GROUP.fullmatch(written) and int(written) <= _LAST_GROUP
+    return int(written) if is_one else None
 
 
 def is_block(name: str, pod: Json) -> bool:

@@ -63,6 +63,8 @@ class Volume:
     path: str
     readonly: bool = False
     is_block: bool = False
+    group: int | None = None
+    """That processes of the pod need beside their own, so that they may use it."""
 
 
 class Volumes:
@@ -203,17 +205,17 @@ class Volumes:
 
     def _claim(self, volume: Json, link: Path, origin: Origin) -> Volume:
         name, readonly = volume["name"], bool(volume[kind_of(volume)].get("readOnly"))
-        is_block = claims.is_block(name, origin.pod)
+        is_block, group = claims.is_block(name, origin.pod), claims.group_of(volume, origin)
         try:
             place = claims.place_of(volume, origin)
         except PodTrouble:
             # A pod that had its volume does not lose it because an object is gone.
             if not (path := persistent.remembered(link)):
                 raise
-            return Volume(name, "hostPath", path, readonly, is_block)
+            return Volume(name, "hostPath", path, readonly, is_block, group)
         owning = None if readonly else _owning(origin.pod)
         path = persistent.take(place, link, paths=self._paths, owning=owning, record=origin.record)
-        return Volume(name, place.source, path, readonly, is_block)
+        return Volume(name, place.source, path, readonly, is_block, group)
 
     def _write(self, folder: Path, kind: str, volume: Json, *, origin: Origin) -> bool:
         try:
