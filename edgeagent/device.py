@@ -52,6 +52,8 @@ class Device:
     os_image: str = ""
     architecture: str = ""
     cgroup_version: int = 2
+    swap_limits: bool = False
+    """Whether the kernel counts what a cgroup has swapped."""
     apparmor: bool = False
     selinux: bool = False
     first_ids: range = FIRST_IDS
@@ -86,6 +88,7 @@ def read_device(data_dir: Path) -> Device:
     # A new agent looks before its folder is made.
     there = next((one for one in (data_dir, *data_dir.parents) if one.exists()), data_dir)
     disk = _filesystem(there)
+    version = 2 if " - cgroup2 " in status and (SYS / _CONTROLLERS).exists() else 1
     return Device(
         hostname=socket.gethostname(),
         cpus=len(os.sched_getaffinity(0)),
@@ -98,13 +101,26 @@ def read_device(data_dir: Path) -> Device:
         kernel=platform.release(),
         os_image=_os_image(),
         architecture=ARCHITECTURES.get(machine, machine),
-        cgroup_version=2 if " - cgroup2 " in status and (SYS / _CONTROLLERS).exists() else 1,
+        cgroup_version=version,
+        swap_limits=_limits_swap(version),
         apparmor=_line(SYS / "module/apparmor/parameters/enabled") == "Y",
         selinux=(SYS / "fs/selinux/enforce").exists(),
     )
 
 
 _CONTROLLERS = "fs/cgroup/cgroup.controllers"
+
+
+def _limits_swap(cgroup_version: int) -> bool:
+    """Version 2 has the file in every cgroup but the first, where memory is counted."""
+    if cgroup_version == 1:
+        return (SYS / "fs/cgroup/memory/memory.memsw.limit_in_bytes").exists()
+    own = _line(PROC / "self/cgroup").partition("::")[2].lstrip("/")
+    folder = SYS / "fs/cgroup"
+    return (folder / own / _SWAP).exists() or any(folder.glob(f"*/{_SWAP}"))
+
+
+_SWAP = "memory.swap.max"
 
 
 def read_now(data_dir: Path, *, node_ips: tuple[str, ...] = ()) -> Readings:

@@ -40,6 +40,7 @@ def node_facts(
         handlers=runtime.handlers,
         cgroup_driver=runtime.cgroup_driver,
         cgroup_version=device.cgroup_version,
+        swap_limits=device.swap_limits,
         cluster_dns=settings.cluster_dns,
         cluster_domain=settings.cluster_domain,
         host_dns=read_resolv_conf(),

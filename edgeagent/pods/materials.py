@@ -44,12 +44,12 @@ from edgeagent.pods.view import Refusal
 from edgeagent.pods.volumes import subpaths
 from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private
 from edgeagent.pods.volumes.mounts import devices, mounts
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import (
     Container,
     ContainerConfig,
     Image,
     Mount,
-    Resources,
     SandboxConfig,
 )
 from shared.objects import Json

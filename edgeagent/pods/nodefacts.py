@@ -37,6 +37,8 @@ class NodeFacts:
     """RuntimeClass handlers that the runtime has."""
     cgroup_driver: str = "cgroupfs"
     cgroup_version: int = 1
+    swap_limits: bool = False
+    """Whether the kernel can keep a cgroup from swapping."""
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     host_dns: DnsConfig = field(default_factory=DnsConfig)

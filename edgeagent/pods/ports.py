@@ -11,7 +11,8 @@ from typing import Protocol
 
 from edgeagent.pods.podevents import Record
 from edgeagent.pods.view import Refusal
-from edgeagent.runtime.port import Container, ContainerConfig, Image, Resources, SandboxConfig
+from edgeagent.runtime.limits import Resources
+from edgeagent.runtime.port import Container, ContainerConfig, Image, SandboxConfig
 from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
 

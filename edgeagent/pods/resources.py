@@ -11,7 +11,7 @@ from fractions import Fraction
 from edgeagent.pods import amounts, quantities, specs
 from edgeagent.pods.amounts import HUGEPAGES, Amounts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.runtime.port import Resources
+from edgeagent.runtime.limits import Resources
 from shared.objects import Json
 
 PERIOD = 100_000
@@ -27,15 +27,28 @@ def container_resources(pod: Json, container: Json, node: NodeFacts) -> Resource
     """A container without a request has its limit's share, also where that is the pod's."""
     limits = amounts.limits(pod, container)
     requests = {**limits, **amounts.of(container, "requests")}
+    memory = quantities.whole(limits.get("memory", Fraction(0)))
     return Resources(
         cpu_period=PERIOD,
         cpu_quota=quota(limits.get("cpu", Fraction(0))),
         cpu_shares=shares(requests.get("cpu", Fraction(0))),
-        memory_limit_bytes=quantities.whole(limits.get("memory", Fraction(0))),
+        memory_limit_bytes=memory,
+        memory_swap_limit_bytes=memory if node.swap_limits and node.cgroup_version == 1 else 0,
         oom_score_adj=oom_score_adj(pod, container, node),
-        unified={"memory.oom.group": "1"} if node.cgroup_version == 2 else {},
+        unified=_unified(node),
         hugepages=hugepages(limits, node),
     )
+
+
+def _unified(node: NodeFacts) -> dict[str, str]:
+    """Nothing of a pod is swapped: what it holds in memory, a Secret perhaps, reaches no disk.
+
+    On version 1 only what has a memory limit can be kept from it.
+    """
+    if node.cgroup_version == 1:
+        return {}
+    swap = {"memory.swap.max": "0"} if node.swap_limits else {}
+    return {"memory.oom.group": "1", **swap}
 
 
 def hugepages(limits: Amounts, node: NodeFacts) -> dict[str, int]:

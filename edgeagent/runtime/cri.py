@@ -38,6 +38,7 @@ from edgeagent.runtime.cri_errors import (
 from edgeagent.runtime.cri_events import CriEvents
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.flushing import flush_filesystem
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.masking import masked_paths
 from edgeagent.runtime.port import (
     Container,
@@ -47,7 +48,6 @@ from edgeagent.runtime.port import (
     FilesystemUsage,
     Image,
     ImageAuth,
-    Resources,
     RuntimeAway,
     Sandbox,
     SandboxConfig,

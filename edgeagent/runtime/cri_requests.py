@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from edgeagent.runtime.cri_messages import cri
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import (
     ContainerConfig,
     Device,
@@ -20,7 +21,6 @@ from edgeagent.runtime.port import (
     ImageAuth,
     Mount,
     PortMapping,
-    Resources,
     SandboxConfig,
     SandboxSecurity,
     SeccompProfile,
@@ -94,6 +94,7 @@ def resources(limits: Resources) -> Any:
         cpu_quota=limits.cpu_quota,
         cpu_shares=limits.cpu_shares,
         memory_limit_in_bytes=limits.memory_limit_bytes,
+        memory_swap_limit_in_bytes=limits.memory_swap_limit_bytes,
         oom_score_adj=limits.oom_score_adj,
         unified=dict(limits.unified),
         hugepage_limits=[

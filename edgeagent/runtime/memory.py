@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from edgeagent.runtime.abilities import Handler, RuntimeInfo
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.memory_device import SIGKILLED, Call, MemoryDevice, Pod, Process
 from edgeagent.runtime.port import (
     LABEL_CONTAINER_NAME,
@@ -27,7 +28,6 @@ from edgeagent.runtime.port import (
     ImagePullError,
     InvalidImageName,
     RegistryUnreachable,
-    Resources,
     RuntimeAway,
     Sandbox,
     SandboxConfig,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import (
     Container,
     ContainerConfig,
@@ -23,7 +24,6 @@ from edgeagent.runtime.port import (
     ExecResult,
     Image,
     ImageAuth,
-    Resources,
     Sandbox,
     SandboxConfig,
     SandboxState,

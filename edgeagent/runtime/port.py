@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgeagent.runtime.abilities import RuntimeInfo
+from edgeagent.runtime.limits import UNLIMITED, Resources
 from shared.errors import PermanentError, TemporaryError
 
 LABEL_POD_NAME = "io.kubernetes.pod.name"
@@ -152,19 +153,6 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
-    """In the runtime's own units; 0 = not set, but of huge pages (bytes by their size): none."""
-
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpu_shares: int = 0
-    memory_limit_bytes: int = 0
-    oom_score_adj: int = 0
-    unified: Mapping[str, str] = field(default_factory=dict)
-    hugepages: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class ContainerSecurity:
     privileged: bool = False
     run_as_user: int | None = None
@@ -207,7 +195,7 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
-    resources: Resources = Resources()
+    resources: Resources = UNLIMITED
     security: ContainerSecurity = ContainerSecurity()
     stop_signal: str = ""
     processes_of: str = ""  # Id of the container whose process namespace it joins.

@@ -30,6 +30,7 @@ import structlog
 
 from edgeagent.runtime import process_shim
 from edgeagent.runtime.abilities import RuntimeInfo
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.looking import Looks, differing, looks
 from edgeagent.runtime.port import (
     Container,
@@ -42,7 +43,6 @@ from edgeagent.runtime.port import (
     Image,
     ImageAuth,
     InvalidImageName,
-    Resources,
     Sandbox,
     SandboxConfig,
     SandboxState,

@@ -15,7 +15,7 @@ from edgeagent.pods.resources import (
     oom_score_adj,
     qos_class,
 )
-from edgeagent.runtime.port import Resources
+from edgeagent.runtime.limits import Resources
 from shared.objects import Json
 from tests.edge_materials.making import NODE, UID, container, pod
 
@@ -59,6 +59,21 @@ def test_a_container_gets_no_huge_pages_but_those_of_its_limit() -> None:
 def test_on_cgroup_v2_the_whole_container_is_killed_when_memory_is_out() -> None:
     assert given_to(container(), version=2).unified == {"memory.oom.group": "1"}
     assert given_to(container(), version=1).unified == {}
+
+
+def test_a_pod_does_not_swap_where_the_kernel_can_see_to_it() -> None:
+    limited, bare = asking(limits={"memory": "64Mi"}), container()
+
+    def swap(one: Json, version: int, *, counts: bool = True) -> tuple[int, str]:
+        node = replace(NODE, cgroup_version=version, swap_limits=counts)
+        found = container_resources(pod(one), one, node)
+        return found.memory_swap_limit_bytes, found.unified.get("memory.swap.max", "")
+
+    assert swap(limited, 2) == swap(bare, 2) == (0, "0")
+    assert swap(limited, 1) == (64 << 20, "")
+    assert swap(bare, 1) == (0, ""), "there is no limit to set it to"
+    for version in (1, 2):
+        assert swap(limited, version, counts=False) == (0, ""), "the runtime would refuse it"
 
 
 GUARANTEED = {"cpu": "1", "memory": "1Gi"}

@@ -13,16 +13,23 @@ from pathlib import Path
 
 import pytest
 
+from edgeagent.device import read_device
 from edgeagent.pods import cgroups, specs
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Device, a_device, a_pod, printed, seen_by
 from tests.parts.containerd import Containerd
+from tests.parts.missing import refuse
 from tests.runtime_contract.worlds import eventually
 
 TOP = Path("/sys/fs/cgroup")
 V2 = (TOP / "cgroup.controllers").exists()
 MIB = 1024**2
-HERE = replace(NODE, cgroup_version=2 if V2 else 1, allocatable={"cpu": Fraction(2)})
+HERE = replace(
+    NODE,
+    cgroup_version=2 if V2 else 1,
+    swap_limits=read_device(TOP).swap_limits,
+    allocatable={"cpu": Fraction(2)},
+)
 RUNS = "echo score=$(cat /proc/self/oom_score_adj); exec sleep 3600"
 
 QUARTER = {"cpu": "250m", "memory": "32Mi"}
@@ -102,6 +109,21 @@ async def test_requests_and_limits_of_a_burstable_pod_bind_its_containers_and_th
     path = await running(device, open_ended)
     assert shown(path.rpartition("/")[0]) == {"cpu": as_shares(102), "quota": "", "memory": ""}
     assert shown("/kubepods/burstable")["cpu"] == as_shares(204), "both pods together"
+
+
+async def test_a_container_does_not_swap(device: Device) -> None:
+    """Without a limit on memory only cgroup version 2 can see to that."""
+    if not HERE.swap_limits:
+        refuse("swap accounting", "this kernel does not count what is swapped")
+    asking: list[Json] = [GUARANTEED, {}] if V2 else [GUARANTEED]
+    for resources in asking:
+        whole = a_pod(RUNS, resources=resources)
+        path = (await running(device, whole)).lstrip("/")
+        if V2:
+            assert _text(TOP / path / "memory.swap.max") == "0"
+        else:
+            limit = _text(TOP / "memory" / path / "memory.memsw.limit_in_bytes")
+            assert limit == str(32 * MIB)
 
 
 async def test_a_guaranteed_pod_stands_beside_the_classes_with_what_it_asked_for(

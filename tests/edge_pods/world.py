@@ -21,6 +21,7 @@ from edgeagent.pods.userids import FIRST_ID, id_range
 from edgeagent.pods.view import Refusal
 from edgeagent.pods.workers import Pods
 from edgeagent.runtime.abilities import Handler
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import Behaviour, MemoryDevice, Process
 from edgeagent.runtime.port import (
@@ -30,7 +31,6 @@ from edgeagent.runtime.port import (
     ContainerState,
     ExecResult,
     Image,
-    Resources,
     SandboxConfig,
     SandboxSecurity,
 )

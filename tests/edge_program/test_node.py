@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cloudhub.node_status import accepted
 from edgeagent import VERSION, device
 from edgeagent.device import Device, Readings, read_device, read_now, read_room
@@ -148,6 +150,37 @@ def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch:
     assert found.disk > 0, "of the folder where the data directory will be made"
     assert met(rooms_of(now, None)) == (), "not knowing is no shortage"
     assert read_room(str(tmp_path / "gone")) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "version", "counts"),
+    [
+        ("memory/memory.memsw.limit_in_bytes", 1, True),
+        ("memory/memory.limit_in_bytes", 1, False),
+        ("system.slice/edgeagent.service/memory.swap.max", 2, True),
+        ("kubepods/memory.swap.max", 2, True),
+        ("memory.swap.max", 2, False),
+        ("system.slice/edgeagent.service/memory.max", 2, False),
+    ],
+)
+def test_whether_swap_is_counted_is_seen_by_the_files_of_cgroups(
+    tmp_path: Path, monkeypatch: Any, file: str, version: int, counts: bool
+) -> None:
+    """Of version 2 the agent's own cgroup or any other shows it; the topmost one never has it."""
+    monkeypatch.setattr(device, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(device, "SYS", tmp_path / "sys")
+    write(tmp_path / "sys/fs/cgroup" / file)
+    if version == 2:
+        write(tmp_path / "sys/fs/cgroup/cgroup.controllers", "memory")
+        write(tmp_path / "proc/self/mountinfo", "1 2 0:1 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw")
+        write(tmp_path / "proc/self/cgroup", "0::/system.slice/edgeagent.service\n")
+    found = read_device(tmp_path)
+    assert (found.cgroup_version, found.swap_limits) == (version, counts)
+
+
+def write(path: Path, text: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def test_named_addresses_beat_the_ones_that_are_found(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import (
     ContainerSecurity,
     ContainerState,
     DnsConfig,
     Mount,
     PortMapping,
-    Resources,
     SandboxSecurity,
     SeccompProfile,
 )

@@ -8,6 +8,7 @@ import pytest
 
 from edgeagent.runtime import cri_requests
 from edgeagent.runtime.cri_messages import cri
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import (
     ContainerConfig,
     ContainerSecurity,
@@ -16,7 +17,6 @@ from edgeagent.runtime.port import (
     ImageAuth,
     Mount,
     PortMapping,
-    Resources,
     SandboxConfig,
     SandboxSecurity,
     SeccompProfile,
@@ -179,10 +179,11 @@ def test_seccomp_profiles() -> None:
 
 
 def test_limits_and_stop_signals() -> None:
-    limits = Resources(1, 2, 3, 4, 5, {"memory.high": "6"}, {"2MB": 4194304, "1GB": 0})
+    limits = Resources(1, 2, 3, 4, 5, 6, {"memory.high": "6"}, {"2MB": 4194304, "1GB": 0})
     message = cri_requests.resources(limits)
     assert (message.cpu_period, message.cpu_quota, message.cpu_shares) == (1, 2, 3)
-    assert (message.memory_limit_in_bytes, message.oom_score_adj) == (4, 5)
+    assert (message.memory_limit_in_bytes, message.memory_swap_limit_in_bytes) == (4, 5)
+    assert message.oom_score_adj == 6
     assert dict(message.unified) == {"memory.high": "6"}
     huge = [(one.page_size, one.limit) for one in message.hugepage_limits]
     assert huge == [("2MB", 4194304), ("1GB", 0)]
