@@ -107,8 +107,9 @@ class Acting:
         match action:
             case PrepareVolumes():
                 pod.volumes_stale = False
-                await self._materials.prepare(pod.pod, pod.events.record)
+                is_newest = await self._materials.prepare(pod.pod, pod.events.record)
                 pod.volumes_ready = True
+                pod.volumes_stale |= not is_newest
             case RefreshVolumes():
                 await self._refresh(pod)
             case StartSandbox():

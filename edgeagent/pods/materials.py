@@ -115,8 +115,9 @@ class PodMaterials:
 
     # Volumes and logs
 
-    async def prepare(self, pod: Json, record: Record) -> None:
-        await self._volumes.prepare(pod, self._sources, self._node, record=record)
+    async def prepare(self, pod: Json, record: Record) -> bool:
+        made = await self._volumes.prepare(pod, self._sources, self._node, record=record)
+        return not any(volume.is_behind for volume in made.values())
 
     async def refresh(self, pod: Json) -> None:
         await self._volumes.refresh(pod, self._sources, self._node)

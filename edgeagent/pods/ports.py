@@ -91,8 +91,8 @@ class Materials(Protocol):
         """Why a pod that runs cannot have the resources that it asks for anew."""
         ...
 
-    async def prepare(self, pod: Json, record: Record) -> None:
-        """Make every volume; what is there stays."""
+    async def prepare(self, pod: Json, record: Record) -> bool:
+        """Make every volume; what is there stays. Whether the contents of all are up to date."""
         ...
 
     async def refresh(self, pod: Json) -> None:

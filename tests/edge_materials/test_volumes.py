@@ -320,6 +320,24 @@ async def test_what_the_disk_did_not_take_is_told_before_what_objects_lack(
     assert (type(raised.value), str(raised.value)) == (MountError, words)
 
 
+async def test_a_pod_begins_with_older_files_where_the_disk_takes_no_new_ones(
+    device: Device, small_disk: SmallDisk
+) -> None:
+    """After a restart of the agent; which is told, so that they follow when there is room."""
+    device.objects.put(config_map("d", a="1"))
+    whole = pod(volumes=[STAYS])
+    device.volumes = Volumes(PodPaths(small_disk.folder, small_disk.folder), SteppedClock())
+    made = await device.volumes.prepare(whole, device.objects, NODE)
+    assert not made["stays"].is_behind
+    device.objects.put(config_map("d", a="2" * 10_000))
+    small_disk.fill()
+    made = await device.volumes.prepare(whole, device.objects, NODE)
+    assert (text_of(f"{made['stays'].path}/a"), made["stays"].is_behind) == ("1", True)
+    small_disk.free()
+    made = await device.volumes.prepare(whole, device.objects, NODE)
+    assert not made["stays"].is_behind
+
+
 @ROOT_ONLY
 async def test_a_secret_never_touches_the_disk(device: Device) -> None:
     device.objects.put(secret("s", key="hidden"))

@@ -274,6 +274,22 @@ async def test_a_refresh_that_the_disk_refused_is_tried_again_without_hurry() ->
 
 
 @virtual
+async def test_a_pod_whose_volumes_are_behind_after_a_restart_runs_and_gets_a_refresh() -> None:
+    async with World() as world:
+        world.materials.behind = True
+        world.materials.failures["refresh"] = MountError("v", "No space left on device")
+        world.apply(a_pod(volumes=[{"name": "v", "configMap": {"name": "settings"}}]))
+        await world.passes(30)
+        assert len(world.running()) == 1
+        assert world.materials.calls.count("refresh") > 1
+        del world.materials.failures["refresh"]
+        await world.passes(10)
+        tried = world.materials.calls.count("refresh")
+        await world.passes(30)
+        assert world.materials.calls.count("refresh") == tried
+
+
+@virtual
 async def test_a_refresh_waits_for_the_object_that_it_lacks() -> None:
     async with World() as world:
         world.apply(a_pod(volumes=[{"name": "v", "configMap": {"name": "settings"}}]))

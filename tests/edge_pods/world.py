@@ -135,6 +135,7 @@ class PlainMaterials:
         self.calls: list[str] = []
         self.pull_seconds = 0.0
         self.services_awaited = False
+        self.behind = False
 
     def refusal(self, pod: Json) -> Refusal | None:
         return self.refused
@@ -145,8 +146,9 @@ class PlainMaterials:
     def resize_refusal(self, allocated: Json, asked: Json) -> Refusal | None:
         return self.resize_refused
 
-    async def prepare(self, pod: Json, record: Record) -> None:
+    async def prepare(self, pod: Json, record: Record) -> bool:
         self._called("prepare", pod)
+        return not self.behind
 
     async def refresh(self, pod: Json) -> None:
         self._called("refresh", pod)

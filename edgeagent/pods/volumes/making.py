@@ -65,6 +65,8 @@ class Volume:
     is_block: bool = False
     group: int | None = None
     """That processes of the pod need beside their own, so that they may use it."""
+    is_behind: bool = False
+    """The disk did not take its newest files: the pod has older ones."""
 
 
 class Volumes:
@@ -195,13 +197,15 @@ class Volumes:
         if kind not in WRITTEN:
             raise ValueError(f"volumes of kind {kind} are not supported on this node")
         _written_dir(folder, in_memory=kind in _IN_MEMORY, group=_group(origin.pod))
+        is_behind = False
         try:
             self._write(folder, kind, volume, origin=origin)
-        except MountError:
+        except MountError as error:
             # A pod that ran with its files does not lose them because an object is gone.
             if not atomic.is_written(folder):
                 raise
-        return Volume(name, kind, str(folder), readonly=True)
+            is_behind = not isinstance(error, ContentsError)
+        return Volume(name, kind, str(folder), readonly=True, is_behind=is_behind)
 
     def _claim(self, volume: Json, link: Path, origin: Origin) -> Volume:
         name, readonly = volume["name"], bool(volume[kind_of(volume)].get("readOnly"))
