@@ -81,7 +81,7 @@ class Starting:
             # It may be the image that is gone since: look for it again.
             pod.images.pop(action.name, None)
             raise
-        pod.events.record(normal("Created", f"Created container: {action.name}", field_path=path))
+        pod.events.record(normal("Created", "Container created", field_path=path))
         # A restart goes by the pull policy again.
         pod.images.pop(action.name, None)
         try:
@@ -93,7 +93,7 @@ class Starting:
             raise PodTrouble("RunContainerError", str(error)) from error
         finally:
             await self._observer.see_container(pod, action.sandbox_id, container_id)
-        pod.events.record(normal("Started", f"Started container {action.name}", field_path=path))
+        pod.events.record(normal("Started", "Container started", field_path=path))
         await self._materials.link_log(
             pod.pod, action.name, attempt=action.attempt, container_id=container_id
         )

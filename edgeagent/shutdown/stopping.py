@@ -129,7 +129,7 @@ class NodeShutdown:
             self._stopping = None
 
     def _record(self, words: str) -> None:
-        self._parts.events.record(normal("NodeShutdown", words))
+        self._parts.events.record(normal("Shutdown", words))
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -114,7 +114,7 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
         subresource="status",
         patch_type="strategic",
     )
-    text = await described(kubectl, WHOLE, "Ready +True", "Started container main")
+    text = await described(kubectl, WHOLE, "Ready +True", r"\{main\}: Container started")
     top = fields(text)
     node = await system.kube.get(PODS, "default", WHOLE)
     assert node is not None
@@ -155,11 +155,11 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
     )
     assert events(text) == [
         ("Normal", "Pulled", f"spec.initContainers{{first}}: {here}"),
-        ("Normal", "Created", "spec.initContainers{first}: Created container: first"),
-        ("Normal", "Started", "spec.initContainers{first}: Started container first"),
+        ("Normal", "Created", "spec.initContainers{first}: Container created"),
+        ("Normal", "Started", "spec.initContainers{first}: Container started"),
         ("Normal", "Pulled", f"spec.containers{{main}}: {here}"),
-        ("Normal", "Created", "spec.containers{main}: Created container: main"),
-        ("Normal", "Started", "spec.containers{main}: Started container main"),
+        ("Normal", "Created", "spec.containers{main}: Container created"),
+        ("Normal", "Started", "spec.containers{main}: Container started"),
     ]
     await _events_say_where_they_come_from(system, kubectl)
 
@@ -192,7 +192,7 @@ async def test_pods_that_ended(system: System, kubectl: Kubectl) -> None:
         ("done", "Succeeded", "Completed", "0", "Completed"),
         ("failed", "Failed", "Error", "2", "Error"),
     ):
-        text = await described(kubectl, name, f"^Status: +{phase}", "Started container")
+        text = await described(kubectl, name, f"^Status: +{phase}", "Container started")
         main = section(section(text, "Containers"), "main", indent=2)
         ended = fields(main)
         assert (ended["State"], ended["Reason"]) == ("Terminated", reason)
@@ -228,7 +228,7 @@ async def test_pods_in_trouble(system: System, kubectl: Kubectl) -> None:
 
 async def _crash_loop(kubectl: Kubectl) -> None:
     text = await described(
-        kubectl, "crashing", "CrashLoopBackOff", r"\(x\d+ over.*Started(.|\n)*BackOff "
+        kubectl, "crashing", "CrashLoopBackOff", r"\(x\d+ over.*Container started(.|\n)*BackOff "
     )
     assert fields(text)["Status"] == "Running"
     main = section(section(text, "Containers"), "main", indent=2)
@@ -278,7 +278,7 @@ async def _failed_pull(kubectl: Kubectl) -> None:
 
 async def _failing_probes(kubectl: Kubectl) -> None:
     text = await described(
-        kubectl, "ill", "Restart Count: +[1-9]", "Killing", r"\(x\d+ over.*Started"
+        kubectl, "ill", "Restart Count: +[1-9]", "Killing", r"\(x\d+ over.*Container started"
     )
     main = section(section(text, "Containers"), "main", indent=2)
     shown = fields(main)

@@ -23,6 +23,22 @@ async def test_a_pod_runs_as_soon_as_it_is_wanted() -> None:
 
 
 @virtual
+async def test_each_container_has_its_own_event_of_its_making_and_its_start() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", a_container("one"), a_container("two")))
+        await world.passes(0.1)
+        assert [
+            (one.reason, one.message, one.field_path, one.count)
+            for one in world.reports.by_uid[uid].events
+        ] == [
+            ("Created", "Container created", "spec.containers{one}", 1),
+            ("Started", "Container started", "spec.containers{one}", 1),
+            ("Created", "Container created", "spec.containers{two}", 1),
+            ("Started", "Container started", "spec.containers{two}", 1),
+        ]
+
+
+@virtual
 async def test_containers_start_in_the_order_of_the_spec() -> None:
     async with World() as world:
         world.apply(a_pod("web", a_container("one"), a_container("two"), a_container("three")))

@@ -52,7 +52,7 @@ class Cloud:
         self.shutdown: NodeShutdown | None = None
 
     def record(self, event: PodEvent) -> None:
-        assert event.reason == "NodeShutdown"
+        assert event.reason == "Shutdown"
         self.words.append(event.message)
 
     async def run(self) -> None:

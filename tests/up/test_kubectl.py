@@ -140,7 +140,7 @@ def test_a_pod_is_applied_awaited_shown_described_and_deleted(kubectl: Kubectl) 
     _, row = kubectl.lines("get", "pods", "web", "-o", "wide")
     assert row[:4] == ["web", "1/1", "Running", "0"]
     assert row[6] == "edge-1"
-    described = _described(kubectl, "web", until="Started container")
+    described = _described(kubectl, "web", until="Container started")
     assert re.search(r"State: +Running\n +Started: +\w{3}, ", described)
     assert re.search(r"Container ID: +\S+://\S+", described)
     assert re.search(r"Ready +True", block(described, "Conditions"))
