@@ -89,6 +89,30 @@ async def test_mounts_come_to_a_container_and_go_from_it_as_its_propagation_says
     assert await said(device, uid, "ls /v/bidirectional", "none") == ""
 
 
+async def test_what_is_mounted_below_a_sub_path_is_seen_and_outlives_restart_and_pod(
+    device: Device, shared: Path
+) -> None:
+    """A stick that is plugged in below a folder that a container has by subPath."""
+    stick = shared / "used/stick"
+    stick.mkdir(parents=True)
+    uid = device.apply(
+        mounts(shared, "main", subPath="used", mountPropagation="HostToContainer"),
+        **volumes(shared),
+    )
+    await running(device, uid, "main")
+    tmpfs(stick)
+    (stick / "file").write_text("x")
+    assert await said(device, uid, "ls /v/stick", "main") == "file"
+    first = device.container(uid, "main")["containerID"]
+    await device.runtime.stop_container(first.split("//")[1], 0)
+    await device.until(lambda: device.container(uid, "main").get("containerID") != first)
+    await running(device, uid, "main")
+    assert (stick / "file").exists()
+    device.drop(uid)
+    await device.until(lambda: not device.paths.pod(uid).exists())
+    assert (stick / "file").exists()
+
+
 TRIES = "touch /v/x 2>/dev/null && echo here; touch /v/below/x 2>/dev/null && echo below"
 
 
