@@ -18,7 +18,7 @@ import structlog
 from edgeagent import VERSION, snapshot
 from edgeagent.commanding import Answers
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Device, Readings, Room
+from edgeagent.device import Device, Disk, Readings
 from edgeagent.housekeeping.keeping import Household, Housekeeping
 from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.node import NodeReporter
@@ -94,7 +94,7 @@ class Ports:
     """How the device is just now."""
     materials: MakeMaterials
     """Files, images and configurations of pods."""
-    room: Callable[[str], Room | None] = lambda path: None
+    disk: Callable[[str], Disk] = lambda path: Disk()
     """Of the file system that a path is on; None = it cannot be known."""
     offload: Offload | None = None
     """Runs what blocks on files away from the loop; None = no files to keep house for."""
@@ -308,7 +308,7 @@ class Agent:
                 reports=self.reports,
                 clock=self.ports.clock,
                 look=self.ports.look,
-                room=self.ports.room,
+                disk=self.ports.disk,
                 paths=PodPaths(self.settings.data_dir, self.settings.log_dir),
                 offload=self.ports.offload,
             )

@@ -69,6 +69,15 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """Of one file system; None = it cannot be read, or has no such limit."""
+
+    space: Room | None = None
+    """Bytes."""
+    inodes: Room | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """What changes. None = it cannot be read, or means nothing on this device."""
 
@@ -124,26 +133,28 @@ _SWAP = "memory.swap.max"
 
 
 def read_now(data_dir: Path, *, node_ips: tuple[str, ...] = ()) -> Readings:
-    found = _filesystem(data_dir)
+    disk = read_disk(str(data_dir))
     memory = Room(_meminfo("MemTotal"), _meminfo("MemAvailable"))
     return Readings(
         addresses=node_ips or own_addresses(),
         memory=memory if memory.available else None,
-        disk=_disk(found),
-        inodes=Room(found.f_files, found.f_favail) if found and found.f_files else None,
+        disk=disk.space,
+        inodes=disk.inodes,
         pids=_pids(),
     )
 
 
-def read_room(path: str) -> Room | None:
-    """Bytes of the file system that ``path`` is on."""
-    return _disk(_filesystem(Path(path)))
-
-
-def _disk(found: os.statvfs_result | None) -> Room | None:
-    if found is None or not found.f_blocks:
-        return None
-    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+def read_disk(path: str) -> Disk:
+    """The file system that ``path`` is on."""
+    found = _filesystem(Path(path))
+    if found is None:
+        return Disk()
+    return Disk(
+        Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+        if found.f_blocks
+        else None,
+        Room(found.f_files, found.f_favail) if found.f_files else None,
+    )
 
 
 def read_boot_id() -> str:

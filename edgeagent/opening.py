@@ -11,7 +11,7 @@ from dataclasses import replace
 from edgeagent.app import Ports
 from edgeagent.commanding import commands
 from edgeagent.desired import DesiredSet
-from edgeagent.device import read_device, read_now, read_room
+from edgeagent.device import read_device, read_disk, read_now
 from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
@@ -67,7 +67,7 @@ async def open_ports(
             device=replace(read_device(settings.data_dir), first_ids=first_ids),
             look=lambda: read_now(settings.data_dir, node_ips=settings.node_ips),
             materials=materials,
-            room=read_room,
+            disk=read_disk,
             offload=asyncio.to_thread,
             ready=ready,
             commands=lambda answers: commands(settings.data_dir, answers),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from edgeagent.device import Room
+from edgeagent.device import Disk
 from edgeagent.housekeeping.images import ImageUse, chosen, noted, to_free, used_by
 from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.pods import specs
@@ -38,22 +38,22 @@ class ImageCollector:
         bodies: Callable[[], list[Json]],
         clock: Clock,
         events: NodeEvents,
-        room: Callable[[str], Room | None],
+        disk: Callable[[str], Disk],
     ) -> None:
-        """``bodies`` are the pods that should be here; ``room`` looks at a path's file system."""
+        """``bodies`` are the pods that should be here; ``disk`` looks at a path's file system."""
         self._runtime = runtime
         self._pods = pods
         self._bodies = bodies
         self._clock = clock
         self._events = events
-        self._room_at = room
+        self._disk_at = disk
         self._mountpoint = ""
         self._uses: dict[str, ImageUse] = {}
         self._turn = asyncio.Lock()
 
-    def room(self) -> Room | None:
-        """Of the disk that images are on; None until the runtime has told which."""
-        return self._room_at(self._mountpoint) if self._mountpoint else None
+    def disk(self) -> Disk:
+        """That images are on; nothing is known of it until the runtime has told which."""
+        return self._disk_at(self._mountpoint) if self._mountpoint else Disk()
 
     async def run(self) -> None:
         while True:
@@ -67,7 +67,7 @@ class ImageCollector:
         """Note what is used; make room if the disk is too full."""
         filesystem = await self._runtime.image_filesystem()
         self._mountpoint = filesystem.mountpoint if filesystem else ""
-        room = self.room()
+        room = self.disk().space
         amount = to_free(room) if room else 0
         async with self._turn:
             freed = await self._collect(amount)

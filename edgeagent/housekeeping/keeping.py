@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Readings, Room
+from edgeagent.device import Disk, Readings
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.linking import LogLinks
@@ -51,8 +51,8 @@ class Household:
     clock: Clock
     paths: PodPaths
     look: Callable[[], Readings]
-    room: Callable[[str], Room | None]
-    """Of the file system that a path is on."""
+    disk: Callable[[str], Disk]
+    """The file system that a path is on."""
     offload: Offload | None
     """Runs what blocks on files away from the loop; None = there are no files."""
 
@@ -69,14 +69,14 @@ class Housekeeping:
             bodies=lambda: [one.pod for one in house.desired.pods().values()],
             clock=house.clock,
             events=self._events,
-            room=house.room,
+            disk=house.disk,
         )
         self._evictor = Evictor(
             house.runtime,
             pods=house.pods,
             measuring=Measuring(house.runtime, house.paths, house.offload),
             images=self._images,
-            rooms=lambda: rooms_of(house.look(), self._images.room()),
+            rooms=lambda: rooms_of(house.look(), self._images.disk()),
             remove_files=self._remove_files,
             events=self._events,
             clock=house.clock,
@@ -89,7 +89,7 @@ class Housekeeping:
 
     def judge(self, readings: Readings) -> dict[str, bool]:
         """Which pressures the device is under; if it is short of something, acting begins."""
-        shortages = met(rooms_of(readings, self._images.room()))
+        shortages = met(rooms_of(readings, self._images.disk()))
         self._evictor.noticed(shortages)
         under = self._pressures.judge(shortages)
         for kind, now in under.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeagent.device import Readings, Room
+from edgeagent.device import Disk, Readings, Room
 from shared.clock import Clock
 
 EVICTION_MEMORY = 100 * 1024 * 1024
@@ -40,6 +40,7 @@ THRESHOLDS = (
     Threshold("nodefs.available", "DiskPressure", "ephemeral-storage", percent=DISK_PERCENT),
     Threshold("imagefs.available", "DiskPressure", "ephemeral-storage", percent=IMAGES_PERCENT),
     Threshold("nodefs.inodesFree", "DiskPressure", "inodes", percent=INODES_PERCENT),
+    Threshold("imagefs.inodesFree", "DiskPressure", "inodes", percent=INODES_PERCENT),
     Threshold("pid.available", "PIDPressure", "pids", percent=PIDS_PERCENT),
 )
 """Most urgent first: memory is lost at once, a disk fills slowly."""
@@ -54,12 +55,13 @@ class Shortage:
     available: int
 
 
-def rooms_of(readings: Readings, images: Room | None) -> Rooms:
+def rooms_of(readings: Readings, images: Disk) -> Rooms:
     return {
         "memory.available": readings.memory,
         "nodefs.available": readings.disk,
-        "imagefs.available": images,
+        "imagefs.available": images.space,
         "nodefs.inodesFree": readings.inodes,
+        "imagefs.inodesFree": images.inodes,
         "pid.available": readings.pids,
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Readings, Room
+from edgeagent.device import Disk, Readings, Room
 from edgeagent.housekeeping import evicting
 from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.keeping import Household, Housekeeping
@@ -55,7 +55,7 @@ class House:
         self.world = world
         self.runtime = Measured(world)
         self.readings = Readings(memory=PLENTY, disk=PLENTY, inodes=PLENTY, pids=PLENTY)
-        self.images_room = PLENTY
+        self.images_disk = Disk(PLENTY, PLENTY)
         self.keeping = Housekeeping(
             Household(
                 node="edge-1",
@@ -66,7 +66,7 @@ class House:
                 clock=world.clock,
                 paths=PodPaths(Path("/nowhere")),
                 look=lambda: self.readings,
-                room=lambda path: self.images_room,
+                disk=lambda path: self.images_disk,
                 offload=None,
             )
         )
@@ -176,6 +176,28 @@ async def test_a_full_disk_gives_back_images_and_dead_containers_first() -> None
         assert "app:1" in world.device.images
         assert world.processes(uid) == []
         assert world.phase(uid) == "Failed"
+        assert house.evicted() == set(), "that was enough"
+
+
+@virtual
+async def test_no_inodes_for_images_are_a_pressure_of_the_disk_and_cost_unused_images() -> None:
+    async with World() as world:
+        world.apply(a_pod("web"))
+        await world.passes(5)
+        world.device.add_image("unused:1")
+        house = House(world)
+        await house.passes(LEAST_AGE + 10)
+        house.images_disk = Disk(PLENTY, Room(1000, 49))
+        assert house.keeping.judge(house.readings)["DiskPressure"]
+        remove_image = house.runtime.remove_image
+
+        async def remove(image: str) -> None:
+            await remove_image(image)
+            house.images_disk = Disk(PLENTY, Room(1000, 50))
+
+        house.runtime.remove_image = remove  # type: ignore[method-assign]
+        await house.passes(30)
+        assert "unused:1" not in world.device.images
         assert house.evicted() == set(), "that was enough"
 
 

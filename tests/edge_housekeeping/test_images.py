@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.device import Room
+from edgeagent.device import Disk, Room
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.images import LEAST_AGE, ImageUse, chosen, noted, to_free, used_by
 from edgeagent.pods.held import HeldPod
@@ -96,7 +96,7 @@ class Node:
             bodies=lambda: self.desired,
             clock=self.clock,
             events=self.told,  # type: ignore[arg-type]
-            room=lambda path: self.disk,
+            disk=lambda path: Disk(self.disk),
         )
 
     def names(self) -> set[str]:

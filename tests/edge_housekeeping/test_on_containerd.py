@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.containerd import Containerd
-from edgeagent.device import Room, read_room
+from edgeagent.device import Disk, Room, read_disk
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.images import LEAST_AGE
@@ -41,7 +41,7 @@ class House:
             bodies=lambda: [one.pod for one in device.desired.pods().values()],
             clock=self.clock,
             events=self.told,  # type: ignore[arg-type]
-            room=lambda path: self.room or read_room(path),
+            disk=lambda path: Disk(self.room) if self.room else read_disk(path),
         )
         self.evictor = Evictor(
             device.runtime,
@@ -174,7 +174,7 @@ async def test_images_go_but_for_those_that_pods_and_sandboxes_need(
         uid = device.apply({**a_script(OBEYS), "image": images.APP_V1})
         await device.until(lambda: device.runs(uid))
         await house.images.look()
-        assert house.images.room() is not None, "the runtime tells where images are"
+        assert house.images.disk().space is not None, "the runtime tells where images are"
         before = await _tags(device)
         assert {images.APP_V1, images.APP_V2, images.PAUSE} <= before
         await house.images.free_all()

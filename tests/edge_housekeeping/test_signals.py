@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeagent.device import Readings, Room
+from edgeagent.device import Disk, Readings, Room
 from edgeagent.housekeeping.signals import (
     CONDITIONS,
     EVICTION_MEMORY,
@@ -26,6 +26,7 @@ CALM = dict.fromkeys(CONDITIONS, False)
         ("nodefs.available", Room(1000, 99), "DiskPressure"),
         ("imagefs.available", Room(1000, 149), "DiskPressure"),
         ("nodefs.inodesFree", Room(1000, 49), "DiskPressure"),
+        ("imagefs.inodesFree", Room(1000, 49), "DiskPressure"),
         ("pid.available", Room(1000, 49), "PIDPressure"),
     ],
 )
@@ -36,11 +37,22 @@ def test_each_threshold_is_its_own(signal: str, room: Room, condition: str) -> N
 
 def test_memory_comes_first_and_what_is_not_known_is_not_short() -> None:
     empty = Room(1000, 0)
-    short = met(rooms_of(Readings(memory=empty, disk=empty, inodes=empty, pids=empty), empty))
+    readings = Readings(memory=empty, disk=empty, inodes=empty, pids=empty)
+    short = met(rooms_of(readings, Disk(empty, empty)))
     assert [one.threshold.resource for one in short] == [
-        *("memory", "ephemeral-storage", "ephemeral-storage", "inodes", "pids")
+        *("memory", "ephemeral-storage", "ephemeral-storage", "inodes", "inodes", "pids")
     ]
-    assert met(rooms_of(Readings(), None)) == ()
+    assert met(rooms_of(Readings(), Disk())) == ()
+
+
+def test_the_disk_of_images_is_judged_by_its_own_bytes_and_inodes() -> None:
+    readings = Readings(disk=WELL, inodes=WELL, pids=WELL)
+    for disk, signal in (
+        (Disk(Room(1000, 100), WELL), "imagefs.available"),
+        (Disk(WELL, Room(1000, 40)), "imagefs.inodesFree"),
+    ):
+        (short,) = met(rooms_of(readings, disk))
+        assert short.threshold.signal == signal
 
 
 def test_a_pressure_comes_at_once_and_goes_slowly() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from cloudhub.node_status import accepted
 from edgeagent import VERSION, device
-from edgeagent.device import Device, Readings, read_device, read_now, read_room
+from edgeagent.device import Device, Disk, Readings, read_device, read_disk, read_now
 from edgeagent.housekeeping.signals import met, rooms_of
 from edgeagent.node import node_status
 from edgeagent.nodefacts import node_facts, parse_resolv_conf
@@ -135,7 +135,8 @@ def test_this_machine_can_be_read(tmp_path: Path) -> None:
     assert found.kernel
     assert found.boot_id
     assert found.architecture in ("amd64", "arm64", "arm", "386", "riscv64")
-    for room in (now.memory, now.disk, now.inodes, now.pids, read_room(str(tmp_path))):
+    disk = read_disk(str(tmp_path))
+    for room in (now.memory, now.disk, now.inodes, now.pids, disk.space, disk.inodes):
         assert room is not None
         assert 0 < room.available <= room.capacity
     assert now.memory is not None
@@ -148,8 +149,8 @@ def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch:
     found, now = read_device(tmp_path / "gone"), read_now(tmp_path / "gone")
     assert (found.memory, found.boot_id) == (0, "")
     assert found.disk > 0, "of the folder where the data directory will be made"
-    assert met(rooms_of(now, None)) == (), "not knowing is no shortage"
-    assert read_room(str(tmp_path / "gone")) is None
+    assert met(rooms_of(now, Disk())) == (), "not knowing is no shortage"
+    assert read_disk(str(tmp_path / "gone")) == Disk()
 
 
 @pytest.mark.parametrize(
