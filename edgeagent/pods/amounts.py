@@ -75,16 +75,26 @@ def of_pod(pod: Json, kind: str) -> dict[str, Fraction]:
 
 def pod_requests(pod: Json) -> dict[str, Fraction]:
     """What the pod needs at its hungriest moment, unless it says so itself; with its overhead."""
-    total = {**containers_requests(pod), **of_pod(pod, "requests")}
-    _add(total, _overhead(pod))
+    total = requested_inside(pod)
+    _add(total, overhead(pod))
     return total
+
+
+def requested_inside(pod: Json) -> dict[str, Fraction]:
+    """The same without the overhead: what its containers can have of it."""
+    return {**containers_requests(pod), **of_pod(pod, "requests")}
 
 
 def pod_limits(pod: Json) -> dict[str, Fraction]:
     """The limits that there are, of a pod as a whole; overhead counts where there is one."""
-    total = {**_of_containers(pod, lambda one: of(one, "limits")), **of_pod(pod, "limits")}
-    _add(total, {name: one for name, one in _overhead(pod).items() if total.get(name)})
+    total = limits_inside(pod)
+    _add(total, {name: one for name, one in overhead(pod).items() if total.get(name)})
     return total
+
+
+def limits_inside(pod: Json) -> dict[str, Fraction]:
+    """The same without the overhead."""
+    return {**_of_containers(pod, lambda one: of(one, "limits")), **of_pod(pod, "limits")}
 
 
 def whole_limit(pod: Json, name: str) -> Fraction:
@@ -123,9 +133,10 @@ def _of_containers(pod: Json, of_one: Callable[[Json], Amounts]) -> dict[str, Fr
     return _largest(peak, running)
 
 
-def _overhead(pod: Json) -> dict[str, Fraction]:
-    overhead = pod["spec"].get("overhead") or {}
-    return {name: quantities.parse(value) for name, value in overhead.items()}
+def overhead(pod: Json) -> dict[str, Fraction]:
+    """What running the pod takes beside its containers, by its RuntimeClass."""
+    written = pod["spec"].get("overhead") or {}
+    return {name: quantities.parse(value) for name, value in written.items()}
 
 
 def _add(total: dict[str, Fraction], more: Amounts) -> None:

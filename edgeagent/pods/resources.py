@@ -11,7 +11,7 @@ from fractions import Fraction
 from edgeagent.pods import amounts, quantities, specs
 from edgeagent.pods.amounts import HUGEPAGES, Amounts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.runtime.limits import Resources
+from edgeagent.runtime.limits import UNLIMITED, Resources
 from shared.objects import Json
 
 PERIOD = 100_000
@@ -37,6 +37,26 @@ def container_resources(pod: Json, container: Json, node: NodeFacts) -> Resource
         oom_score_adj=oom_score_adj(pod, container, node),
         unified=_unified(node),
         hugepages=hugepages(limits, node),
+    )
+
+
+def sandbox_resources(pod: Json) -> Resources:
+    """Of all containers together: a runtime that makes a machine for each pod goes by it."""
+    return _together(amounts.requested_inside(pod), amounts.limits_inside(pod))
+
+
+def sandbox_overhead(pod: Json) -> Resources:
+    """What such a machine takes beside them."""
+    overhead = amounts.overhead(pod)
+    return _together(overhead, overhead) if overhead else UNLIMITED
+
+
+def _together(requests: Amounts, limits: Amounts) -> Resources:
+    return Resources(
+        cpu_period=PERIOD,
+        cpu_quota=quota(limits.get("cpu", Fraction(0))),
+        cpu_shares=shares(requests.get("cpu", Fraction(0))),
+        memory_limit_bytes=quantities.whole(limits.get("memory", Fraction(0))),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from edgeagent.pods import cgroups, naming, specs, userids
+from edgeagent.pods import cgroups, naming, resources, specs, userids
 from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
@@ -62,6 +62,8 @@ def sandbox_config(
         sysctls=_sysctls(pod),
         security=_security(pod, ids),
         runtime_handler=_handler(pod, node),
+        resources=resources.sandbox_resources(pod),
+        overhead=resources.sandbox_overhead(pod),
     )
     return config, events
 

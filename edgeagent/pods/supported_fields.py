@@ -86,7 +86,7 @@ TABLE: dict[str, dict[str, Field]] = {
         "runtimeClassName": yes("text", "the runtime's handler of the same name"),
         "enableServiceLinks": yes("flag"),
         "preemptionPolicy": idle("text", _SCHEDULER),
-        "overhead": yes("amounts", "counts at admission"),
+        "overhead": yes("amounts", "counts at admission, and for the size of a virtual machine"),
         "topologySpreadConstraints": idle("any", _SCHEDULER),
         "setHostnameAsFQDN": yes("flag"),
         "os": yes("OS"),

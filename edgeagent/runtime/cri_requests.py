@@ -54,6 +54,8 @@ def sandbox_config(config: SandboxConfig) -> Any:
             cgroup_parent=config.cgroup_parent,
             sysctls=dict(config.sysctls),
             security_context=_sandbox_security(config.security),
+            resources=resources(config.resources),
+            overhead=resources(config.overhead),
         ),
     )
     if config.dns is not None:

@@ -129,6 +129,9 @@ class SandboxConfig:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     security: SandboxSecurity = SandboxSecurity()
     runtime_handler: str = ""
+    resources: Resources = UNLIMITED
+    """Of all containers together, and ``overhead`` beside them: the size of a virtual machine."""
+    overhead: Resources = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

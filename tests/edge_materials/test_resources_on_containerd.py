@@ -6,6 +6,7 @@ versions are written down; a machine shows those of the version that it has.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from fractions import Fraction
@@ -109,6 +110,19 @@ async def test_requests_and_limits_of_a_burstable_pod_bind_its_containers_and_th
     path = await running(device, open_ended)
     assert shown(path.rpartition("/")[0]) == {"cpu": as_shares(102), "quota": "", "memory": ""}
     assert shown("/kubepods/burstable")["cpu"] == as_shares(204), "both pods together"
+
+
+async def test_the_runtime_learns_how_large_a_virtual_machine_has_to_be(
+    device: Device, containerd: Containerd
+) -> None:
+    """containerd hands it on to runtimes such as Kata by annotations of the sandbox."""
+    container_id = await device.start(a_pod(RUNS, resources=BURSTABLE))
+    seen = await seen_by(device.runtime, container_id)
+    info = json.loads(containerd.ctr("containers", "info", seen.sandbox_id))
+    begins = "io.kubernetes.cri.sandbox-"
+    told = {name.removeprefix(begins): one for name, one in info["Spec"]["annotations"].items()}
+    assert told["memory"] == str(2048 * MIB)
+    assert (told["cpu-shares"], told["cpu-quota"]) == ("102", "50000")
 
 
 async def test_a_container_does_not_swap(device: Device) -> None:

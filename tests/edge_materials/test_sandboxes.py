@@ -12,6 +12,7 @@ from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.sandboxes import sandbox_config
 from edgeagent.runtime.abilities import Handler
+from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import PortMapping, SandboxConfig
 from tests.edge_materials.making import NODE, UID, container, pod
 
@@ -48,6 +49,24 @@ def test_annotations_are_the_pods_and_where_it_came_from() -> None:
         "kubernetes.io/config.source": "api",
         "kubernetes.io/config.seen": "2023-11-14T22:13:20.500000Z",
     }
+
+
+def test_a_virtual_machine_is_as_large_as_its_containers_together_and_has_its_overhead() -> None:
+    limits = {"cpu": "500m", "memory": "64Mi"}
+    asks, free = {"limits": limits, "requests": {"cpu": "250m"}}, {"requests": {"cpu": "1"}}
+    containers = container(resources=asks), container("free", resources=free)
+    whole = made(*containers, overhead={"cpu": "100m", "memory": "32Mi"})
+    period = {"cpu_period": 100_000}
+    assert whole.resources == Resources(
+        **period, cpu_quota=50_000, cpu_shares=1280, memory_limit_bytes=64 << 20
+    )
+    assert whole.overhead == Resources(
+        **period, cpu_quota=10_000, cpu_shares=102, memory_limit_bytes=32 << 20
+    )
+    bare = made()
+    assert (bare.resources, bare.overhead) == (Resources(**period, cpu_shares=2), Resources())
+    as_a_whole = made(container(resources=asks), resources={"limits": {"memory": "1Gi"}})
+    assert as_a_whole.resources.memory_limit_bytes == 1 << 30
 
 
 def test_host_ports_are_mapped_with_protocol_and_address() -> None:

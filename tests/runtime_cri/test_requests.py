@@ -53,6 +53,14 @@ def test_a_sandbox_keeps_its_names_and_labels() -> None:
     assert not message.HasField("dns_config")
 
 
+def test_a_sandbox_has_the_size_of_its_machine_and_its_overhead() -> None:
+    size, beside = Resources(1, 2, 3, 4), Resources(5, 6, 7, 8)
+    message = cri_requests.sandbox_config(sandbox(resources=size, overhead=beside))
+    assert message.linux.resources == cri_requests.resources(size)
+    assert message.linux.overhead == cri_requests.resources(beside)
+    assert message.linux.resources.memory_limit_in_bytes == 4
+
+
 def test_the_host_network_has_no_host_name_of_its_own() -> None:
     message = cri_requests.sandbox_config(sandbox(security=SandboxSecurity(host_network=True)))
     assert message.hostname == ""
