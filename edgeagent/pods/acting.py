@@ -15,7 +15,7 @@ import structlog
 
 from edgeagent.pods import amounts, quantities, resizing, specs
 from edgeagent.pods.acting_start import Starting
-from edgeagent.pods.acting_stop import StoppingContainers
+from edgeagent.pods.acting_stop import StoppingContainers, not_killed
 from edgeagent.pods.actions import (
     Action,
     EnsureImage,
@@ -248,6 +248,8 @@ class Acting:
             pod.events.record(resizing.failed(pod.pod, str(error)))
         elif isinstance(action, StartContainer):
             pod.events.record(warning("Failed", f"Error: {error}", field_path=path))
+        elif isinstance(action, (StopContainer, StopSandbox)) and pod.facts.stopping is not None:
+            pod.events.record(not_killed(pod, action, error))
 
 
 def _reason(action: Action, error: KubetideError) -> str:

@@ -1,4 +1,5 @@
-"""Stopping containers: the preStop hook, the time that is left, and the Event that says why.
+"""Stopping containers: the preStop hook, the time that is left, and the Events that say why, or
+that it failed.
 
 Called by ``acting.py``, which turns every failure into a trouble of the action's slot.
 """
@@ -6,18 +7,20 @@ Called by ``acting.py``, which turns every failure into a trouble of the action'
 from __future__ import annotations
 
 import asyncio
+import json
 
 import structlog
 
 from edgeagent.pods import restarting, specs
-from edgeagent.pods.actions import RunPreStop, StopContainer
+from edgeagent.pods.actions import RunPreStop, StopContainer, StopSandbox
 from edgeagent.pods.draft import MINIMUM_GRACE
 from edgeagent.pods.hooks import HookFailed, PodHooks
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.observing import Observer
-from edgeagent.pods.podevents import normal, warning
+from edgeagent.pods.podevents import PodEvent, normal, warning
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
+from shared.errors import KubetideError
 
 log = structlog.get_logger()
 
@@ -68,6 +71,16 @@ class StoppingContainers:
                 pod.wake()
 
 
+def not_killed(pod: LivePod, action: StopContainer | StopSandbox, error: KubetideError) -> PodEvent:
+    """Of a pod that ends: a step of its killing has failed."""
+    step, target = "KillPodSandbox", pod.uid
+    if isinstance(action, StopContainer):
+        step, target = "KillContainer", action.name
+    why = json.dumps(str(error), ensure_ascii=False)
+    words = f'error killing pod: failed to "{step}" for "{target}" with {step}Error: {why}'
+    return warning("FailedKillPod", words)
+
+
 def _why(pod: LivePod, action: StopContainer) -> str:
     """In the words of the Event ``Killing``."""
     name, container = action.name, pod.spec_of(action.name)
@@ -77,6 +90,8 @@ def _why(pod: LivePod, action: StopContainer) -> str:
         return "FailedPostStartHook"
     if action.cause == "resize":
         return f"Container {name} resize requires restart, will be restarted"
+    if action.cause == restarting.ALL:
+        return "killing"
     if action.cause in restarting.REPLACED:
         return f"{subject} definition changed{'' if init else ', will be restarted'}"
     if action.cause in restarting.KILLED_BY_PROBE:

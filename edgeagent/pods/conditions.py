@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from edgeagent.pods import holding, resizing, restarting_all, specs, stamps
 from edgeagent.pods.facts import Condition, PodFacts
+from edgeagent.pods.phases import has_begun
 from edgeagent.pods.resizing import IN_PROGRESS, PENDING
 from edgeagent.pods.view import Moment, PodView
 from shared.objects import Json
@@ -129,7 +130,7 @@ def _initialized(pod: Json, statuses: Mapping[str, Json], phase: str) -> Verdict
         for one in specs.inits(pod)
         if not statuses[one["name"]]["started" if specs.is_sidecar(one) else "ready"]
     ]
-    if not incomplete or any(_began(statuses[one["name"]]) for one in specs.mains(pod)):
+    if not incomplete or any(has_begun(statuses[one["name"]]) for one in specs.mains(pod)):
         return True, "", ""
     message = f"containers with incomplete status: {_list(incomplete)}"
     return False, "ContainersNotInitialized", message
@@ -143,10 +144,6 @@ def _containers_ready(pod: Json, statuses: Mapping[str, Json], phase: str) -> Ve
     if not unready:
         return True, "", ""
     return False, "ContainersNotReady", f"containers with unready status: {_list(unready)}"
-
-
-def _began(status: Json) -> bool:
-    return "waiting" not in status["state"] or bool(status["lastState"])
 
 
 def _list(names: list[str]) -> str:

@@ -18,7 +18,7 @@ def phase_of(pod: Json, statuses: dict[str, Json], *, terminal: bool) -> str:
         succeeded = "failed" not in inits and all(one == "succeeded" for one in mains)
         return "Succeeded" if succeeded else "Failed"
     sidecars = [_sidecar(statuses[one["name"]]) for one in specs.sidecars(pod)]
-    began = any(_began(statuses[one["name"]]) for one in specs.mains(pod))
+    began = any(has_begun(statuses[one["name"]]) for one in specs.mains(pod))
     initializing = "pending" in inits or ("pending" in sidecars and not began)
     return "Pending" if initializing or "waiting" in mains else "Running"
 
@@ -34,7 +34,7 @@ def _init(status: Json) -> str:
 def _sidecar(status: Json) -> str:
     if "running" in status["state"]:
         return "running" if status["started"] else "pending"
-    return "ended" if _began(status) else "pending"
+    return "ended" if has_begun(status) else "pending"
 
 
 def _main(status: Json) -> str:
@@ -47,5 +47,6 @@ def _main(status: Json) -> str:
     return "failed" if ended["exitCode"] else "succeeded"
 
 
-def _began(status: Json) -> bool:
+def has_begun(status: Json) -> bool:
+    """Whether a container of that name was ever started, by its status."""
     return "waiting" not in status["state"] or bool(status["lastState"])

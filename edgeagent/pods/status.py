@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import amounts, specs, stamps
+from edgeagent.pods import amounts, never_started, specs, stamps
 from edgeagent.pods.conditions import as_json, tracked, verdicts
 from edgeagent.pods.container_states import container_statuses
 from edgeagent.pods.facts import Condition, Stopping
@@ -34,7 +34,8 @@ def final_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
 
 def refused_status(view: PodView, now: Moment, stopping: Stopping) -> Json:
     """Of a pod that was never admitted: it has no containers and no conditions."""
-    return {**_head(view, now, stopping, terminal=True), "phase": "Failed"}
+    message = f"Pod was rejected: {stopping.message}"
+    return {**_head(view, now, stopping, terminal=True), "phase": "Failed", "message": message}
 
 
 def waiting_status(view: PodView) -> Json:
@@ -60,6 +61,8 @@ def _status(
     )
     found = verdicts(view, by_name, phase)
     times = tracked(view.facts.conditions, found, now)
+    if terminal:
+        inits, mains = never_started.settled(view, inits, mains)
     status = {
         **_head(view, now, stopping, terminal=terminal),
         "phase": phase,

@@ -24,10 +24,9 @@ def decisions(pod: Json, before: PodFacts, after: PodFacts) -> Iterator[PodEvent
         yield kind(stopping.reason, stopping.message)
     if before.resizing and not after.resizing and stopping is None:
         yield resizing.completed(pod)
-    if after.final is not None and before.final is None and not after.admitted:
-        reason, message = after.final.get("reason", ""), after.final.get("message", "")
-        if reason:
-            yield warning(reason, message)
+    refused = after.final is not None and before.final is None and not after.admitted
+    if refused and stopping and stopping.reason:
+        yield warning(stopping.reason, stopping.message)
 
 
 def back_offs(pod: Json, status: Json) -> Iterator[tuple[str, PodEvent]]:

@@ -66,7 +66,7 @@ async def test_a_sub_path_is_a_folder_of_the_image(able: Device) -> None:
     if words := cannot(able, folder=True):
         await able.until(lambda: able.status(uid).get("phase") == "Failed")
         where = "container main, subPath etc of volume data"
-        assert able.status(uid)["message"] == f"{where}: {words}"
+        assert able.status(uid)["message"] == f"Pod was rejected: {where}: {words}"
         return
     await able.until(lambda: able.log(uid).split() == ["group", "passwd"])
     absent = able.apply(mounting("ls /data", subPath="no/such"), **volume(images.APP_V1))
@@ -100,7 +100,7 @@ async def test_where_the_runtime_is_too_old_the_pod_is_refused_with_the_way_out(
     await device.until(lambda: device.status(uid).get("phase") == "Failed")
     assert device.status(uid)["reason"] == "UnsupportedPodField"
     assert device.status(uid)["message"] == (
-        f"volume data: containerd {version} cannot mount an image as a volume;"
+        f"Pod was rejected: volume data: containerd {version} cannot mount an image as a volume;"
         " containerd 2.1 and cri-o 1.31 and newer can"
     )
     assert await device.sandboxes() == []

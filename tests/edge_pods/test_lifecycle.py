@@ -183,7 +183,53 @@ async def test_a_pod_that_is_not_admitted_fails_and_starts_nothing() -> None:
         await world.passes(10)
         assert world.phase(uid) == "Failed"
         assert world.status(uid)["reason"] == "OutOfcpu"
+        words = "Node didn't have enough resource: cpu"
+        assert world.status(uid)["message"] == f"Pod was rejected: {words}"
+        assert world.messages(uid, "OutOfcpu") == [words], "the Event says why, and no more"
         assert world.device.pods == {}
+
+
+@virtual
+async def test_what_is_stopped_so_that_all_may_begin_anew_is_killed_and_no_more_is_said() -> None:
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    async with World() as world:
+        source = a_container("source", restartPolicy="Never", restartPolicyRules=[rule])
+        uid = world.apply(a_pod("web", source, a_container("other")))
+        await world.passes(1)
+        world.crash(uid, "source", exit_code=42)
+        await world.passes(30)
+        assert sorted(world.running(uid)) == ["other", "source"]
+        assert world.messages(uid, "Killing") == ["killing"]
+
+
+@virtual
+async def test_a_pod_that_cannot_be_killed_says_so() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(1)
+        world.device.failures["stop_container"] = [TemporaryError("it is stuck")]
+        world.device.failures["stop_sandbox"] = [TemporaryError("no network")]
+        world.delete(uid)
+        await world.passes(60)
+        assert world.messages(uid, "FailedKillPod") == [
+            'error killing pod: failed to "KillContainer" for "main" with KillContainerError:'
+            ' "it is stuck"',
+            f'error killing pod: failed to "KillPodSandbox" for "{uid}" with KillPodSandboxError:'
+            ' "no network"',
+        ]
+        assert world.running(uid) == []
+
+
+@virtual
+async def test_that_one_container_cannot_be_stopped_is_no_trouble_of_killing_its_pod() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", a_container()))
+        await world.passes(1)
+        world.device.failures["stop_container"] = [TemporaryError("it is stuck")]
+        world.apply(a_pod("web", a_container(image="app:2")))
+        await world.passes(60)
+        assert world.container(uid)["restartCount"] == 1
+        assert "FailedKillPod" not in world.reasons(uid)
 
 
 @virtual

@@ -281,6 +281,7 @@ async def test_a_rule_makes_all_containers_begin_anew_on_the_same_volumes(device
     await device.until(lambda: device.runs(uid) and device.runs(uid, "proxy"))
     await device.until(lambda: bool(device.ended(uid, "ends")))
     assert {device.container(uid, one)["restartCount"] for one in every} == {1}
+    assert set(device.messages(uid, "Killing")) == {"killing"}
     assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 42
     assert [one.id for one in await device.sandboxes()] == [sandbox.id]
     assert device.status(uid)["phase"] == "Running"

@@ -182,6 +182,18 @@ async def test_a_pod_past_its_deadline_is_failed_and_says_so(device: Device) -> 
     assert conditions(device, uid)["Ready"] == ("False", "PodFailed", "")
 
 
+async def test_a_container_that_was_never_started_is_terminated_with_its_pod(
+    device: Device,
+) -> None:
+    absent = a_script(OBEYS, "absent", image="nowhere:1", imagePullPolicy="Never")
+    uid = device.apply(a_script(OBEYS), absent, activeDeadlineSeconds=3)
+    await device.until(lambda: device.waits_for(uid, "absent") == "ErrImageNeverPull")
+    await phase(device, uid, "Failed")
+    ended = device.ended(uid, "absent")
+    assert (ended["exitCode"], ended["reason"]) == (137, "ContainerStatusUnknown")
+    assert ended["message"] == "The container could not be located when the pod was terminated"
+
+
 async def test_a_container_that_was_lost_has_an_unknown_status(device: Device) -> None:
     """Somebody took it away while no agent looked."""
     uid = device.apply(a_script(OBEYS), restartPolicy="Never")
