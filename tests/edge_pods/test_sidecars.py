@@ -61,14 +61,14 @@ async def test_a_pod_is_complete_without_its_sidecars_which_are_then_stopped() -
 @virtual
 async def test_sidecars_stop_after_the_containers_in_reverse_order() -> None:
     async with World() as world:
-        world.behaviours["main"] = Behaviour(ignores_stop=True)
+        world.device.latency["stop_container"] = 6.0
         sidecars = [a_sidecar("first"), a_sidecar("second")]
-        uid = world.apply(a_pod(initContainers=sidecars, terminationGracePeriodSeconds=10))
+        uid = world.apply(a_pod(initContainers=sidecars))
         await world.passes(1)
-        world.delete(uid, grace=10)
+        world.delete(uid, grace=30)
         await world.passes(5)
         assert world.running(uid) == ["first", "second", "main"]
-        await world.passes(10)
+        await world.passes(20)
         stops = [call.rsplit("/", 1)[1] for call in world.device.calls("stop_container")]
         assert stops == ["main", "second", "first"]
         assert world.reports.by_uid[uid].finished
