@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgeagent.device import read_device
 from edgeagent.pods import specs
 from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.images import Images
@@ -79,7 +80,10 @@ class Device:
         self.reports = RecordedReports()
         self.paths = PodPaths(folder / "data", folder / "logs")
         self.node = NodeFacts(
-            f"node-{secrets.token_hex(4)}", ips=("192.0.2.7",), cgroup_version=2 if V2 else 1
+            f"node-{secrets.token_hex(4)}",
+            ips=("192.0.2.7",),
+            cgroup_version=2 if V2 else 1,
+            swap_limits=read_device(folder).swap_limits,
         )
         self._clock = SystemClock()
         self._images = Images(self.runtime, self._clock)

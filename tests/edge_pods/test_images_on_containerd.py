@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -178,6 +179,26 @@ async def test_a_closed_registry_opens_when_the_pull_secret_comes(
     await device.until(lambda: waiting(device, stranger).get("reason") == "ErrImagePull")
     words = waiting(device, stranger)["message"]
     assert re.search("401 Unauthorized|pull access denied", words), "though the image is here"
+    await device.runtime.remove_image(name)
+
+
+async def test_a_login_of_the_runtime_serves_every_pod(
+    device: Device, containerd: Containerd, new_registry: NewRegistry
+) -> None:
+    """As docs/deployment.md says it: in the ``hosts.toml`` of the registry."""
+    registry = new_registry("me", "right")
+    name = registry.push("team/app", "1", ImageSpec("app"))
+    hosts = containerd.root / "certs.d" / registry.host / "hosts.toml"
+    hosts.parent.mkdir(parents=True)
+    server = f"http://{registry.host}"
+    login = base64.b64encode(b"me:right").decode()
+    hosts.write_text(
+        f'server = "{server}"\n\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n'
+        f'  [host."{server}".header]\n    authorization = "Basic {login}"\n'
+    )
+    uid = device.apply(of_image(name))
+    await device.until(lambda: device.runs(uid))
+    assert login not in str(told(device, uid))
     await device.runtime.remove_image(name)
 
 
