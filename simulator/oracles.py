@@ -137,7 +137,7 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
             return
         phases.add(_fate(runs[-1], policy))
         status_of = told.get(container["name"], {})
-        yield from _container(status_of, runs, forgetful=forgetful, returned=returned)
+        yield from _container(status_of, runs, forgetful=forgetful)
     expected = next(phase for phase in ("Running", "Failed", "Succeeded") if phase in phases)
     again = forgetful and expected != "Running" and status.get("phase") in FINISHED
     if status.get("phase") != expected and not again:
@@ -150,7 +150,7 @@ def _fate(run: Run, policy: str) -> str:
     return "Failed" if run.exit_code else "Succeeded"
 
 
-def _container(told: Json, runs: list[Run], *, forgetful: bool, returned: bool) -> Iterator[str]:
+def _container(told: Json, runs: list[Run], *, forgetful: bool) -> Iterator[str]:
     run, state = runs[-1], told.get("state") or {}
     if run.ended is None:
         if "running" not in state:
@@ -161,7 +161,7 @@ def _container(told: Json, runs: list[Run], *, forgetful: bool, returned: bool) 
         code = state["terminated"].get("exitCode")
         if code != run.exit_code and not forgetful:
             yield f"{run.name} ended with {run.exit_code}, told {code}"
-    elif not (returned and "waiting" in state):
+    else:
         yield f"{run.name} has ended, told {state or 'nothing'}"
     if not forgetful and told.get("restartCount") != len(runs) - 1:
         yield f"{run.name} was restarted {len(runs) - 1} times, told {told.get('restartCount')}"
