@@ -14,6 +14,7 @@ from edgeagent.pods.origins import HASH, made_with
 from edgeagent.pods.restarting import next_backoff
 from edgeagent.pods.view import Live, PodView
 from edgeagent.runtime.port import Container, ContainerState
+from edgeagent.runtime.users import ContainerUser
 from shared.objects import Json
 
 LOST_CODE = 137
@@ -51,11 +52,18 @@ def _seen(
     if known is None or observed.attempt > known.attempt:
         known = _begun(known, observed, pod=pod, spec=spec)
     known = replace(known, image=observed.image, image_id=observed.image_ref or known.image_id)
+    if observed.user is not None:
+        known = replace(known, user=_user(observed.user))
     if observed.started_at:
         known = replace(known, started_at=observed.started_at)
     if observed.state is ContainerState.EXITED:
         return _with_end(known, termination(observed))
     return known
+
+
+def _user(found: ContainerUser) -> Json:
+    user: Json = {"uid": found.uid, "gid": found.gid}
+    return {**user, "supplementalGroups": list(found.groups)} if found.groups else user
 
 
 def _begun(

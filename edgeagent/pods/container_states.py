@@ -40,6 +40,8 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
         status["volumeMounts"] = mounts
     if known is not None:
         status["containerID"] = f"{view.node.runtime_name}://{known.id}"
+        if known.user:
+            status["user"] = {"linux": known.user}
         given = known.resources if "running" in state else container.get("resources") or {}
         status.update(_resources(view.pod, container, given))
     return status

@@ -51,6 +51,8 @@ class ContainerFacts:
     ready: bool = False
     resources: Json = field(default_factory=dict)
     """As it was started or last resized with (``amounts.given``)."""
+    user: Json = field(default_factory=dict)
+    """Whom its first process began as, in the API's words; empty = the runtime does not say."""
     identity: str = ""
     """Of the spec that it was started with (``specs.identity``); empty = not known."""
 

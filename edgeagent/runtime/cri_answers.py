@@ -25,6 +25,7 @@ from edgeagent.runtime.port import (
     Sandbox,
     SandboxState,
 )
+from edgeagent.runtime.users import ContainerUser
 
 _CONTAINER_STATE = {
     cri.CONTAINER_CREATED: ContainerState.CREATED,
@@ -67,9 +68,18 @@ def container(status: Any, sandbox_id: str) -> Container:
         reason=status.reason,
         message=status.message,
         log_path=status.log_path,
+        user=_user(status),
         labels=dict(status.labels),
         annotations=dict(status.annotations),
     )
+
+
+def _user(status: Any) -> ContainerUser | None:
+    """containerd before 2.0 and CRI-O before 1.31 do not say it."""
+    if not (status.HasField("user") and status.user.HasField("linux")):
+        return None
+    found = status.user.linux
+    return ContainerUser(found.uid, found.gid, tuple(found.supplemental_groups))
 
 
 def image(message: Any) -> Image:

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.limits import UNLIMITED, Resources
+from edgeagent.runtime.users import ContainerUser
 from shared.errors import PermanentError, TemporaryError
 
 LABEL_POD_NAME = "io.kubernetes.pod.name"
@@ -225,6 +226,8 @@ class Container:
     message: str = ""
     log_path: str = ""
     """Absolute."""
+    user: ContainerUser | None = None
+    """None where the runtime does not say it, and when not looked up."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 

@@ -12,6 +12,7 @@ from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.view import Moment, PodView, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
+from edgeagent.runtime.users import ContainerUser
 from shared.objects import Json
 from tests.edge_pods.world import a_container, a_pod
 
@@ -65,6 +66,26 @@ def test_containers_are_listed_by_name_and_init_containers_in_the_order_they_run
         ("ephemeralContainerStatuses", ["debug", "look"]),
     ):
         assert [one["name"] for one in said[kind]] == names
+
+
+def test_the_user_that_a_container_began_as_is_said_as_long_as_it_is_known() -> None:
+    """A list of the runtime does not name it, and an old runtime never does."""
+    pod = a_pod(
+        "web", *(a_container(name) for name in ("app", "log", "old")), restartPolicy="Never"
+    )
+    known = {"log": ContainerFacts(0, "id-log", SANDBOX, user={"uid": 0, "gid": 0})}
+    said = told(
+        pod,
+        ran("app", user=ContainerUser(1000, 100, (100, 4000))),
+        ended("log"),
+        ran("old"),
+        known=known,
+    )
+    assert [one.get("user") for one in said["containerStatuses"]] == [
+        {"linux": {"uid": 1000, "gid": 100, "supplementalGroups": [100, 4000]}},
+        {"linux": {"uid": 0, "gid": 0}},
+        None,
+    ]
 
 
 def messages(said: Json) -> list[str]:

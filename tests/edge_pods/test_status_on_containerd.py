@@ -60,6 +60,10 @@ async def test_a_running_container_says_since_when_and_what_it_has(device: Devic
     assert re.fullmatch("containerd://[0-9a-f]{64}", status["containerID"])
     assert status["resources"] == asked
     assert status["allocatedResources"] == asked["requests"]
+    if (await device.runtime.info()).strict_groups is None:
+        assert "user" not in status, "a runtime that old does not say it"
+    else:
+        assert (status["user"]["linux"]["uid"], status["user"]["linux"]["gid"]) == (0, 0)
 
 
 async def test_before_their_turn_containers_wait_for_the_pod_or_for_init_containers(

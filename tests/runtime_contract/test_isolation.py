@@ -122,6 +122,22 @@ async def test_a_user_by_name(isolating_world: World) -> None:
     assert await pod.output(script("id -un"), security=security) == "app"
 
 
+async def test_a_runtime_that_knows_it_says_whom_a_container_began_as(
+    isolating_world: World,
+) -> None:
+    """With the groups that the image makes its user a member of."""
+    pod = await isolating_world.pod()
+    security = ContainerSecurity(run_as_user=1234, run_as_group=2000, supplemental_groups=(4000,))
+    container_id = await pod.run(RUNS, image=images.NAMED_USER, security=security)
+    found = (await seen(isolating_world, container_id)).user
+    if (await isolating_world.runtime.info()).strict_groups is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.uid, found.gid) == (1234, 2000)
+        assert sorted(found.groups) == [2000, 4000, 5678]
+
+
 async def test_capabilities_are_added_and_dropped(isolating_world: World) -> None:
     pod = await isolating_world.pod()
     security = ContainerSecurity(

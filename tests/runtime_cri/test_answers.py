@@ -12,6 +12,7 @@ from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.looking import differing, looks
 from edgeagent.runtime.port import ContainerState, SandboxState
+from edgeagent.runtime.users import ContainerUser
 
 LABELS = {"io.kubernetes.pod.uid": "u-1", "io.kubernetes.container.name": "main"}
 
@@ -55,6 +56,16 @@ def test_an_inspected_sandbox_has_all_its_addresses() -> None:
     status = cri.PodSandboxStatus(id="s1", network=network)
     assert cri_answers.inspected(status, []).ips == ("10.0.0.1", "fd00::1")
     assert cri_answers.inspected(cri.PodSandboxStatus(id="s1"), []).ips == ()
+
+
+def test_a_container_says_whom_it_runs_as_where_the_runtime_knows() -> None:
+    who = cri.LinuxContainerUser(uid=1000, gid=0, supplemental_groups=[0, 4000])
+    told = cri.ContainerStatus(id="c", user=cri.ContainerUser(linux=who))
+    assert cri_answers.container(told, "s1").user == ContainerUser(1000, 0, (0, 4000))
+    root = cri.ContainerStatus(id="c", user=cri.ContainerUser(linux=cri.LinuxContainerUser()))
+    assert cri_answers.container(root, "s1").user == ContainerUser(0, 0)
+    for silent in (cri.ContainerStatus(id="c"), cri.ContainerStatus(user=cri.ContainerUser())):
+        assert cri_answers.container(silent, "s1").user is None
 
 
 def test_an_exited_container_says_why() -> None:
