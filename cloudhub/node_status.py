@@ -282,8 +282,14 @@ def _amounts_of(current: Json, report: Json) -> Json:
 def _changed(before: Json, after: Json, meaning: Callable[[Any], Any]) -> Json:
     """What a merge must set; what is gone becomes None."""
     gone = dict.fromkeys(key for key in before if key not in after)
-    put = {k: v for k, v in after.items() if k not in before or meaning(before[k]) != meaning(v)}
+    put = {k: v for k, v in after.items() if k not in before or _differ(before[k], v, meaning)}
     return {**put, **gone}
+
+
+def _differ(one: Any, other: Any, meaning: Callable[[Any], Any]) -> bool:
+    """What means nothing here (a quantity such as 1e3) is compared as it is written."""
+    meant = meaning(one)
+    return bool(one != other and (meant is None or meant != meaning(other)))
 
 
 def _changed_conditions(current: Json, report: Json, ready: Ready | None, now: str) -> list[Json]:

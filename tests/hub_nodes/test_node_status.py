@@ -106,6 +106,10 @@ def test_an_extended_resource_that_somebody_advertises_becomes_allocatable() -> 
     status = written(status, patch)
     assert status_patch(status, accepted(REPORT), READY, now=LATER) is None
     assert status_patch(status, {}, None, now=LATER) is None
+    for amount in ("2", "1e3", "2e3"):
+        status["capacity"]["example.com/dongle"] = amount
+        status = written(status, status_patch(status, accepted(REPORT), READY, now=LATER))
+        assert status["allocatable"]["example.com/dongle"] == amount, "however it is written"
     del status["capacity"]["example.com/dongle"]
     patch = status_patch(status, accepted(REPORT), READY, now=LATER)
     assert patch == {"status": {"allocatable": {"example.com/dongle": None}}}
