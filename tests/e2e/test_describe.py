@@ -202,7 +202,7 @@ async def test_pods_that_ended(system: System, kubectl: Kubectl) -> None:
         assert kubectl.lines("get", "pod", name)[1][1:3] == ["0/1", column]
     text = await described(kubectl, "refused", "^Status: +Failed", "Warning +OutOfcpu")
     top = fields(text)
-    words = "Node didn't have enough resource: cpu, requested: 640000"
+    words = "Pod was rejected: Node didn't have enough resource: cpu, requested: 640000"
     assert top["Reason"] == "OutOfcpu"
     assert top["Message"].startswith(words)
     assert [(kind, reason) for kind, reason, _ in events(text)] == [("Warning", "OutOfcpu")]
