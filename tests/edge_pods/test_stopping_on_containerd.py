@@ -285,6 +285,25 @@ async def test_a_pod_whose_sandbox_died_without_an_agent_goes_by_its_restart_pol
         assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 137
 
 
+@pytest.mark.parametrize(("policy", "phase"), [("Never", "Succeeded"), ("OnFailure", "Running")])
+async def test_what_is_stopped_because_its_sandbox_died_has_not_finished_if_it_may_restart(
+    device: Device, containerd: Containerd, policy: str, phase: str
+) -> None:
+    """Though it ends with 0; its sandbox is lost with its pause process."""
+    uid = await running(
+        device, a_script("trap 'exit 0' TERM; sleep 3600 & wait"), restartPolicy=policy
+    )
+    (sandbox,) = await device.sandboxes()
+    containerd.ctr("tasks", "kill", "--signal", "SIGKILL", sandbox.id)
+    if policy == "Never":
+        await device.until(lambda: device.status(uid)["phase"] == phase)
+        return
+    await device.until(lambda: device.container(uid)["restartCount"] == 1 and device.runs(uid))
+    assert device.status(uid)["phase"] == phase
+    history = [one["phase"] for one in device.reports.by_uid[uid].history]
+    assert {"Succeeded", "Failed"}.isdisjoint(history)
+
+
 async def test_a_pod_that_was_being_stopped_when_the_agent_died_is_stopped_by_the_next(
     device: Device,
 ) -> None:
