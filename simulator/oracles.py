@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 FINISHED = ("Succeeded", "Failed")
+TERMINATED = "Terminated"
+"""The reason of a pod that a shutdown of its device has failed."""
 """How a pod has finished is not taken back; who lost its memory may have begun it once more."""
 
 
@@ -138,6 +140,8 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
         phases.add(_fate(runs[-1], policy))
         status_of = told.get(container["name"], {})
         yield from _container(status_of, runs, forgetful=forgetful)
+        if status.get("reason") == TERMINATED and device.judge.shutdowns.ended_meanwhile(runs[-1]):
+            phases.add("Failed")
     expected = next(phase for phase in ("Running", "Failed", "Succeeded") if phase in phases)
     again = forgetful and expected != "Running" and status.get("phase") in FINISHED
     if status.get("phase") != expected and not again:

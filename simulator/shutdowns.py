@@ -30,10 +30,11 @@ class Shutdowns:
         self._priority = priority
         self._began: float | None = None
         self._ended: float | None = None
+        self._last: float | None = None
         self._part = 1.0
 
     def announced(self, allowed: float) -> None:
-        self._began = self._now()
+        self._began = self._last = self._now()
         self._part = min(1.0, allowed / (REGULAR + CRITICAL))
 
     def over(self) -> None:
@@ -46,6 +47,13 @@ class Shutdowns:
         if self._began is not None or self._was_under_way(run):
             return True
         return for_good and self._ended is not None and run.started <= self._ended
+
+    def ended_meanwhile(self, run: Run) -> bool:
+        """Whether it came to its end in a shutdown: its pod may have been failed by then, as on a
+        kubelet, above all when the runtime did not answer."""
+        if run.ended is None or self._last is None or run.ended < self._last:
+            return False
+        return self._began is not None or self._ended is None or run.ended <= self._ended
 
     def _was_under_way(self, run: Run) -> bool:
         ended = self._ended
