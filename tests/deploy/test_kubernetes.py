@@ -215,6 +215,8 @@ async def a_pod_gets_what_it_names(system: System, kubectl: Kubectl) -> None:
 
 
 async def a_restarted_container_is_one_event_more(system: System, kubectl: Kubectl) -> None:
+    # Else both starts may come in one report, as one Event that nobody has to change.
+    await until_event(kubectl, "rights-1", lambda one: one["reason"] == "Started")
     system.kill_container(container_of(system.view.pods["rights-1"])["containerID"])
     await system.view.until(
         "restarted by the device", lambda: restarts_of(system.view.pods["rights-1"]) == 1
