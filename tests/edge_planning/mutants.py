@@ -203,7 +203,7 @@ def all_begin_anew_twice(stack: ExitStack) -> None:
     patch(stack, restarting_all, "_killed", forgetful)
 
 
-@mutant(ANEW)
+@mutant(ANEW, "a_container_succeeds", by=a_wanted_pod_comes_to_rest_with_all_running_that_should)
 def what_had_ended_for_good_does_not_begin_anew(stack: ExitStack) -> None:
     killed = restarting_all._killed
 
