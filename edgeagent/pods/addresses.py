@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 _FAMILIES = (4, 6)
 
@@ -40,8 +41,12 @@ def _parsed(found: Iterable[str]) -> list[_Address]:
     return [one for one in map(_address, found) if one is not None]
 
 
+@lru_cache(maxsize=256)
 def _address(text: str) -> _Address | None:
-    """The API knows no zones, and takes an IPv4 address in the clothes of IPv6 for what it is."""
+    """The API knows no zones, and takes an IPv4 address in the clothes of IPv6 for what it is.
+
+    Remembered: every plan asks for the same few.
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
