@@ -50,6 +50,11 @@ class Floor:
         await self._runtime.remove_sandbox(sandbox)
         return took
 
+    async def until_empty(self) -> None:
+        """What the API does not know any more is still being taken apart on the device."""
+        while await self._runtime.list_sandboxes():
+            await asyncio.sleep(0.2)
+
     async def close(self) -> None:
         await self._runtime.close()
 
