@@ -66,6 +66,16 @@ async def mirrored(system: System, *, other_than: str = "") -> Json:
     return found
 
 
+async def described_with(kubectl: Kubectl, name: str, reason: str) -> str:
+    """Events are written a moment later than statuses."""
+    async with asyncio.timeout(60):
+        while True:
+            described = await asyncio.to_thread(kubectl, "describe", "pod", name)
+            if reason in described.partition("Events:")[2]:
+                return described
+            await asyncio.sleep(0.2)
+
+
 async def test_a_file_is_a_pod_that_kubectl_shows_and_cannot_stop(
     system: System, manifests: Path, kubectl: Kubectl
 ) -> None:
@@ -80,9 +90,8 @@ async def test_a_file_is_a_pod_that_kubectl_shows_and_cannot_stop(
     second = await mirrored(system, other_than=first["metadata"]["uid"])
     assert container_of(second)["containerID"] == container_of(first)["containerID"]
     assert system.running_ids() == containers
-    described = kubectl("describe", "pod", f"web-{system.node}")
+    described = await described_with(kubectl, f"web-{system.node}", "Started")
     assert f"Controlled By:  Node/{system.node}" in described
-    assert "Started" in described.partition("Events:")[2]
 
     (manifests / "web.yaml").unlink()
     await system.gone(f"web-{system.node}")
