@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -67,6 +67,9 @@ class _Waiting:
     since: float
     """Monotonic."""
     events: tuple[ReportedEvent, ...]
+
+
+_NONE = _Waiting(0.0, ())
 
 
 class Events:
@@ -126,20 +129,19 @@ class Events:
         await self._read.wait()
         if wait := self._until_quiet(involved):
             return wait
-        waiting = self._waiting.pop(involved, None)
-        events = waiting.events if waiting else ()
-        for done, event in enumerate(events):
+        waiting = self._waiting.pop(involved, _NONE)
+        for done, event in enumerate(waiting.events):
             if self._is_written(involved, event) or is_too_old(event, self._clock.now()):
                 continue
             wait = self._bucket(involved.node).wait(self._clock.monotonic())
             if wait:
-                self._put_off(involved, events[done:])
+                self._put_off(involved, waiting, done)
                 return wait
             try:
                 async with self._room:
                     await self._write(involved, event)
             except KubeError:
-                self._put_off(involved, events[done:])
+                self._put_off(involved, waiting, done)
                 raise
         return None
 
@@ -151,9 +153,9 @@ class Events:
         quiet = self._bucket(involved.node).spoke_at + QUIET_SECONDS
         return max(0.0, min(quiet, waiting.since + LONGEST_WAIT) - self._clock.monotonic())
 
-    def _put_off(self, involved: Involved, events: tuple[ReportedEvent, ...]) -> None:
+    def _put_off(self, involved: Involved, waiting: _Waiting, done: int) -> None:
         """A newer report has all of them, and replaces them."""
-        self._waiting.setdefault(involved, _Waiting(self._clock.monotonic(), events))
+        self._waiting.setdefault(involved, replace(waiting, events=waiting.events[done:]))
 
     async def _write(self, involved: Involved, event: ReportedEvent) -> None:
         name = (involved.namespace, event_name(involved, event))

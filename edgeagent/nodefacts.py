@@ -28,6 +28,7 @@ def node_facts(
     return NodeFacts(
         name=settings.node,
         ips=addresses.of_node(readings.addresses),
+        named_ips=settings.node_ips,
         labels={
             "kubernetes.io/hostname": settings.node,
             "kubernetes.io/os": "linux",

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 FINISHED = ("Succeeded", "Failed")
+"""How a pod has finished is not taken back; who lost its memory may have begun it once more."""
 TERMINATED = "Terminated"
 """The reason of a pod that a shutdown of its device has failed."""
-"""How a pod has finished is not taken back; who lost its memory may have begun it once more."""
 
 
 async def differences(world: World) -> list[str]:

@@ -8,6 +8,9 @@ Called by ``keeping.py``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import structlog
 
 from edgeagent.pods import loglinks
@@ -31,6 +34,7 @@ class LogLinks:
         self._clock = clock
         self._paths = paths
         self._offload = offload
+        self._trouble = ""
 
     async def run(self) -> None:
         while True:
@@ -39,19 +43,28 @@ class LogLinks:
 
     async def look(self) -> None:
         held = list(self._pods.held())
-        try:
-            await self._offload(lambda: self._mend(held))
-        except (OSError, KubetideError) as error:
-            log.warning("links to logs not made", folder=str(self._paths.links), error=str(error))
+        trouble = await self._offload(lambda: self._mend(held))
+        if trouble != self._trouble and trouble:
+            log.warning("links to logs not made", folder=str(self._paths.links), error=trouble)
+        self._trouble = trouble
 
-    def _mend(self, held: list[HeldPod]) -> None:
-        for pod in held:
-            begun = (
-                *pod.containers(ContainerState.RUNNING),
-                *pod.containers(ContainerState.EXITED),
+    def _mend(self, held: list[HeldPod]) -> str:
+        """What went wrong last; one link that cannot be made keeps no other one away."""
+        trouble = ""
+        steps: list[Callable[[], None]] = [partial(self._link, pod) for pod in held]
+        for step in (*steps, self._remove_dead):
+            try:
+                step()
+            except (OSError, KubetideError) as error:
+                trouble = str(error)
+        return trouble
+
+    def _link(self, pod: HeldPod) -> None:
+        begun = (*pod.containers(ContainerState.RUNNING), *pod.containers(ContainerState.EXITED))
+        for one in begun:
+            loglinks.make(
+                *(self._paths, pod.pod, one.name), attempt=one.attempt, container_id=one.id
             )
-            for one in begun:
-                loglinks.make(
-                    *(self._paths, pod.pod, one.name), attempt=one.attempt, container_id=one.id
-                )
+
+    def _remove_dead(self) -> None:
         loglinks.remove_dead(self._paths)

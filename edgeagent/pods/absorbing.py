@@ -40,7 +40,7 @@ def absorb(view: PodView) -> PodFacts:
     return replace(
         facts,
         sandbox_attempt=max([facts.sandbox_attempt, *attempts]),
-        ips=addresses.of_pod(sandbox.ips, view.node.ips) if sandbox else facts.ips,
+        ips=addresses.of_pod(sandbox.ips, view.node.named_ips) if sandbox else facts.ips,
     )
 
 

@@ -17,7 +17,8 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def of_pod(found: Iterable[str], node: Sequence[str]) -> tuple[str, ...]:
-    """The first of each family; that of the node's first address is the primary one."""
+    """The first of each family; that of the first address that the settings name for the node is
+    the primary one, else IPv4: what a pod is called must not change with the device's uplink."""
     return _first_of_each(_parsed(found), primary=_primary(_parsed(node)))
 
 

@@ -60,6 +60,8 @@ NODE_HOSTS = Path("/etc/hosts")
 _HOSTS = "/etc/hosts"
 _LONGEST_MESSAGE = 4096
 """Bytes of a termination message that a status carries, as on a kubelet."""
+_LINK_SECONDS = 1.0
+"""How long the start of a container waits for the link to its log."""
 
 
 class PodMaterials:
@@ -134,11 +136,15 @@ class PodMaterials:
             await self._offload(lambda: files.apply(left))
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
+        """A start waits no longer for it than a moment: housekeeping makes what is missing."""
         paths = self._paths
+        making = self._offload(
+            lambda: loglinks.make(paths, pod, name, attempt=attempt, container_id=container_id)
+        )
         try:
-            await self._offload(
-                lambda: loglinks.make(paths, pod, name, attempt=attempt, container_id=container_id)
-            )
+            await asyncio.wait_for(making, _LINK_SECONDS)
+        except TimeoutError:
+            log.info("link to a log not made in time", container_id=container_id)
         except OSError as error:
             log.warning("link to a log not made", folder=str(paths.links), error=str(error))
 
@@ -252,7 +258,7 @@ class _Making:
         """On the host's network the node's addresses are the pod's."""
         if specs.on_host_network(self.pod):
             return self.node.ips
-        return addresses.of_pod(self.sandbox_ips, self.node.ips)
+        return addresses.of_pod(self.sandbox_ips, self.node.named_ips)
 
     def env_file(self, name: str, path: str) -> dict[str, str]:
         volume = self.volumes.get(name)

@@ -22,7 +22,9 @@ highest have among them the one that stands for "no user", and no kernel maps th
 class NodeFacts:
     name: str
     ips: tuple[str, ...] = ()
-    """Primary first; one of each family."""
+    """Primary first; one of each family. They come and go with the device's networks."""
+    named_ips: tuple[str, ...] = ()
+    """Those that its settings name: they say which family is a pod's primary one, for good."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Those known here; the Node may have more in the API, so one that is missing says nothing."""
     allocatable: Mapping[str, Fraction] = field(default_factory=dict)

@@ -79,13 +79,9 @@ class Observer:
 
     async def _compare(self, uid: str) -> None:
         listed = {one.id: one for one in await self._list() if one.uid == uid}
-        known = self._seen.get(uid, {})
-        await asyncio.gather(
-            *(
-                self._update(uid, sandbox_id, listed.get(sandbox_id), known.get(sandbox_id))
-                for sandbox_id in sorted(listed.keys() | known.keys())
-            )
-        )
+        known = dict(self._seen.get(uid, {}))
+        for sandbox_id in sorted(listed.keys() | known.keys()):
+            await self._update(uid, sandbox_id, listed.get(sandbox_id), known.get(sandbox_id))
 
     async def _update(
         self, uid: str, sandbox_id: str, listed: Sandbox | None, known: Sandbox | None
@@ -100,6 +96,7 @@ class Observer:
             await self._inspect_containers(uid, sandbox_id, {name for name, _ in differing})
 
     async def _inspect(self, uid: str, sandbox_id: str, *, new: bool = False) -> None:
+        new = new and sandbox_id not in self._seen[uid]  # Else somebody has looked already.
         found = await self._runtime.inspect_sandbox(sandbox_id, new=new)
         if found is not None:
             self._seen[uid][sandbox_id] = found
@@ -112,9 +109,7 @@ class Observer:
         if known is None:
             await self._inspect(uid, sandbox_id)
             return
-        looked_up = await asyncio.gather(
-            *(self._runtime.inspect_container(one, sandbox_id) for one in sorted(ids))
-        )
+        looked_up = [await self._runtime.inspect_container(one, sandbox_id) for one in sorted(ids)]
         others = [one for one in known.containers if one.id not in ids]
         containers = newest_first([*others, *(one for one in looked_up if one)])
         self._seen[uid][sandbox_id] = replace(known, containers=containers)

@@ -41,7 +41,8 @@ def _begins(status: Json) -> bool:
         *status.get("containerStatuses", ()),
     ]
     waiting = [(one["state"].get("waiting") or {}).get("reason") for one in containers]
-    return status.get("phase") == "Pending" and all(reason in _BEGINS for reason in waiting)
+    undisturbed = status.get("phase") == "Pending" and "reason" not in status
+    return undisturbed and bool(waiting) and all(reason in _BEGINS for reason in waiting)
 
 
 def _gist(status: Json | None) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,20 @@ async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device
 def test_links_are_beside_the_logs() -> None:
     assert PodPaths(Path("/data")).links == Path("/var/log/containers")
     assert PodPaths(Path("/data"), Path("/disk/logs")).links == Path("/disk/containers")
+
+
+async def test_a_link_that_cannot_be_made_keeps_no_other_step_away(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk.make()
+    shutil.rmtree(disk.logs)
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loglinks, "make", full)
+    await disk.mend(disk.container)
+    assert disk.links() == []
 
 
 def test_a_link_is_named_as_a_kubelet_names_it_and_leads_to_the_log(disk: Disk) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+
+import pytest
 
 from edgeagent.pods.observing import Observer
 from edgeagent.runtime.memory import MemoryRuntime
-from edgeagent.runtime.port import ContainerState
+from edgeagent.runtime.port import ContainerState, Sandbox, SandboxConfig
+from shared.errors import TemporaryError
 from tests.edge_pods.world import NODE, World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
@@ -54,6 +58,48 @@ async def test_a_slow_answer_never_covers_a_newer_one() -> None:
         await slow
         for [sandbox] in (newer, await observer.look(uid)):
             assert [one.state for one in sandbox.containers] == [ContainerState.EXITED]
+
+
+@virtual
+async def test_nothing_of_a_look_that_failed_goes_on_behind_it() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(1)
+        await world.kill_agent()
+        runtime = Uneven(world.device)
+        await runtime.start_sandbox(replace(await config_of(runtime), attempt=1))
+        with pytest.raises(TemporaryError):
+            await Observer(runtime, node=NODE.name).look(uid)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Uneven(MemoryRuntime):
+    """Of two sandboxes one is not answered for, and the other late."""
+
+    async def inspect_sandbox(self, sandbox_id: str, *, new: bool = False) -> Sandbox | None:
+        if sandbox_id == min(self.device.pods):
+            raise TemporaryError("no answer")
+        await asyncio.sleep(1)
+        return await super().inspect_sandbox(sandbox_id, new=new)
+
+
+@virtual
+async def test_a_new_sandbox_that_was_looked_at_already_keeps_its_containers() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(1)
+        assert world.pods is not None
+        pod = world.pods._pods[uid]
+        observer = Observer(MemoryRuntime(world.device), node=NODE.name)
+        [seen] = await observer.look(uid)
+        await observer.see(pod, seen.id, new=True)
+        assert await observer.look(uid) == (seen,)
+
+
+async def config_of(runtime: MemoryRuntime) -> SandboxConfig:
+    """Of the one sandbox that is there."""
+    (pod,) = runtime.device.pods.values()
+    return pod.config
 
 
 @virtual

@@ -33,7 +33,11 @@ def test_that_a_pod_runs_goes_at_once() -> None:
 def test_that_a_pod_is_being_created_waits_until_most_pods_run() -> None:
     assert pace(BEGINS) == BEGINNING
     assert pace(a_status("Pending", waiting("PodInitializing"))) == BEGINNING
-    assert pace({"phase": "Pending"}) == BEGINNING
+
+
+def test_a_pod_that_waits_for_the_next_boot_says_so_soon() -> None:
+    assert pace({"phase": "Pending"}) == SOON
+    assert pace({**BEGINS, "reason": "Waiting"}) == SOON
 
 
 def test_what_is_wrong_does_not_wait_as_long() -> None:

@@ -17,6 +17,7 @@ from shared.objects import Json
 from tests.edge_pods.world import a_container, a_pod
 
 SANDBOX = "sandbox"
+NODE = NodeFacts("edge-1")
 
 
 def ran(name: str, **how: Any) -> Container:
@@ -34,13 +35,14 @@ def told(
     *containers: Container,
     ips: tuple[str, ...] = (),
     known: Mapping[str, ContainerFacts] | None = None,
+    node: NodeFacts = NODE,
 ) -> Json:
     """The pod's status after one look at the runtime."""
     names = {"name": "web", "namespace": "default", "uid": pod["metadata"]["uid"], "attempt": 0}
     ready = SandboxState.READY
     sandbox = Sandbox(SANDBOX, **names, state=ready, created_at=1, ips=ips, containers=containers)
     facts = PodFacts(pod, started_at=1.0, admitted=True, containers=known or {})
-    view = PodView(pod, Wanted.RUN, facts, (sandbox,), node=NodeFacts("edge-1"))
+    view = PodView(pod, Wanted.RUN, facts, (sandbox,), node=node)
     now = Moment(wall=3.0, monotonic=3.0)
     return status.current(replace(view, facts=absorb(view)), now)[0]
 
@@ -51,6 +53,13 @@ def test_of_many_addresses_one_of_each_family_is_said() -> None:
     said = told(a_pod(), ran("main"), ips=many)
     assert said["podIP"] == "10.0.0.5"
     assert said["podIPs"] == [{"ip": "10.0.0.5"}, {"ip": "fd00::5"}]
+
+
+def test_the_primary_address_goes_by_the_settings_and_not_by_the_uplink_of_the_moment() -> None:
+    both, on_lte = ("10.0.0.5", "fd00::5"), replace(NODE, ips=("2001:db8::7",))
+    named = replace(NODE, named_ips=("2001:db8::7",))
+    told_by = [told(a_pod(), ran("main"), ips=both, node=one) for one in (NODE, on_lte, named)]
+    assert [one["podIP"] for one in told_by] == ["10.0.0.5", "10.0.0.5", "fd00::5"]
 
 
 def test_containers_are_listed_by_name_and_init_containers_in_the_order_they_run() -> None:

@@ -48,13 +48,20 @@ def make(folder: Path, wanted: list[str], *, group: int | None) -> None:
 def _below(container: Json, volume: str) -> Iterator[tuple[str, bool]]:
     """Of what is mounted below the volume, all that is not below another such mount already."""
     mounts = [(_clean(one), one) for one in container.get("volumeMounts") or ()]
-    mounts.sort(key=lambda one: one[0])
-    for top in [path for path, one in mounts if one["name"] == volume and not _sub_path(one)]:
-        nearest: list[str] = []
-        for path, one in mounts:
-            if _is_below(path, top) and not any(_is_below(path, other) for other in nearest):
-                nearest.append(path)
-                yield posixpath.relpath(path, top), _sub_path(one)
+    mounts.sort(key=lambda one: one[0].split("/"))  # What is below a path follows it at once.
+    for place, (top, mount) in enumerate(mounts):
+        if mount["name"] != volume or _sub_path(mount):
+            continue
+        nearest = top
+        for at in range(place + 1, len(mounts)):
+            path, other = mounts[at]
+            if path == top:
+                continue
+            if not _is_below(path, top):
+                break
+            if nearest == top or not _is_below(path, nearest):
+                nearest = path
+                yield posixpath.relpath(path, top), _sub_path(other)
 
 
 def _make(folder: Path, parts: list[str], group: int | None) -> None:
