@@ -69,9 +69,6 @@ class _Waiting:
     events: tuple[ReportedEvent, ...]
 
 
-_NONE = _Waiting(0.0, ())
-
-
 class Events:
     def __init__(self, kube: Kube, *, clock: Clock) -> None:
         self._kube = kube
@@ -127,9 +124,12 @@ class Events:
 
     async def _write_all(self, involved: Involved) -> float | None:
         await self._read.wait()
-        if wait := self._until_quiet(involved):
+        waiting = self._waiting.get(involved)
+        if waiting is None:
+            return None
+        if wait := self._until_quiet(involved.node, waiting):
             return wait
-        waiting = self._waiting.pop(involved, _NONE)
+        del self._waiting[involved]
         for done, event in enumerate(waiting.events):
             if self._is_written(involved, event) or is_too_old(event, self._clock.now()):
                 continue
@@ -145,12 +145,9 @@ class Events:
                 raise
         return None
 
-    def _until_quiet(self, involved: Involved) -> float:
-        """Seconds until the Events of this object may be written."""
-        waiting = self._waiting.get(involved)
-        if waiting is None:
-            return 0.0
-        quiet = self._bucket(involved.node).spoke_at + QUIET_SECONDS
+    def _until_quiet(self, node: str, waiting: _Waiting) -> float:
+        """Seconds until these may be written."""
+        quiet = self._bucket(node).spoke_at + QUIET_SECONDS
         return max(0.0, min(quiet, waiting.since + LONGEST_WAIT) - self._clock.monotonic())
 
     def _put_off(self, involved: Involved, waiting: _Waiting, done: int) -> None:

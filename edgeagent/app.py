@@ -95,7 +95,7 @@ class Ports:
     materials: MakeMaterials
     """Files, images and configurations of pods."""
     disk: Callable[[str], Disk] = lambda path: Disk()
-    """Of the file system that a path is on; None = it cannot be known."""
+    """The file system that a path is on."""
     offload: Offload | None = None
     """Runs what blocks on files away from the loop; None = no files to keep house for."""
     ready: Callable[[], None] = lambda: None

@@ -51,8 +51,11 @@ class LogLinks:
     def _mend(self, held: list[HeldPod]) -> str:
         """What went wrong last; one link that cannot be made keeps no other one away."""
         trouble = ""
-        steps: list[Callable[[], None]] = [partial(self._link, pod) for pod in held]
-        for step in (*steps, self._remove_dead):
+        steps: list[Callable[[], None]] = [
+            *(partial(self._link, pod) for pod in held),
+            partial(loglinks.remove_dead, self._paths),
+        ]
+        for step in steps:
             try:
                 step()
             except (OSError, KubetideError) as error:
@@ -65,6 +68,3 @@ class LogLinks:
             loglinks.make(
                 *(self._paths, pod.pod, one.name), attempt=one.attempt, container_id=one.id
             )
-
-    def _remove_dead(self) -> None:
-        loglinks.remove_dead(self._paths)

@@ -89,10 +89,10 @@ class Observer:
         if listed is None or known is None or listed.state != known.state:
             await self._inspect(uid, sandbox_id)
             return
-        created = _new_ones(listed, known)
-        before = replace(known, containers=newest_first([*known.containers, *created]))
-        self._seen[uid][sandbox_id] = before
-        if differing := _states(listed).items() ^ _states(before).items():
+        if created := _new_ones(listed, known):
+            known = replace(known, containers=newest_first([*known.containers, *created]))
+            self._seen[uid][sandbox_id] = known
+        if differing := _states(listed).items() ^ _states(known).items():
             await self._inspect_containers(uid, sandbox_id, {name for name, _ in differing})
 
     async def _inspect(self, uid: str, sandbox_id: str, *, new: bool = False) -> None:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeagent.runtime.looking import newest_first
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from edgeagent.runtime.process_shim import start_time, write_record
 
@@ -92,11 +93,10 @@ class ProcessFiles:
         record["state"] = SandboxState(record["state"])
         found = (path.parent for path in (self._root / sandbox_id).glob("*/container.json"))
         containers = [one for one in (self._container(folder) for folder in found) if one]
-        containers.sort(key=lambda one: (one.created_at, one.attempt), reverse=True)
         sandbox = Sandbox(**{**record, "ips": tuple(record["ips"]), "containers": ()})
         if stopped:
             sandbox = replace(sandbox, state=SandboxState.NOT_READY)
-        return replace(sandbox, containers=tuple(containers))
+        return replace(sandbox, containers=newest_first(containers))
 
     def container(self, container_id: str) -> Container | None:
         folder = self.folder(container_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ class Measured(MemoryRuntime):
     def __init__(self, world: World) -> None:
         super().__init__(world.device)
         self.memory: dict[str, int] = {}
+        self.image_removed: Callable[[], Awaitable[None]] | None = None
+
+    async def remove_image(self, image: str) -> None:
+        await super().remove_image(image)
+        if self.image_removed is not None:
+            await self.image_removed()
 
     async def stats(self) -> list[ContainerStats]:
         found = await super().stats()
@@ -153,6 +160,14 @@ async def test_the_next_pod_waits_until_the_one_before_is_gone() -> None:
         assert {one.uid for one in world.pods.held() if one.leaving} == {"uid-one", "uid-two"}
 
 
+async def with_an_unused_image(world: World) -> House:
+    """Which is old enough to go."""
+    world.device.add_image("unused:1")
+    house = House(world)
+    await house.passes(LEAST_AGE + 10)
+    return house
+
+
 @virtual
 async def test_a_full_disk_gives_back_images_and_dead_containers_first() -> None:
     async with World() as world:
@@ -160,17 +175,13 @@ async def test_a_full_disk_gives_back_images_and_dead_containers_first() -> None
         uid = world.apply(a_pod("done", restartPolicy="Never"))
         await world.passes(5)
         world.crash(uid)
-        world.device.add_image("unused:1")
-        house = House(world)
-        await house.passes(LEAST_AGE + 10)
+        house = await with_an_unused_image(world)
         house.readings = Readings(disk=LITTLE)
-        remove_image = house.runtime.remove_image
 
-        async def remove(image: str) -> None:
-            await remove_image(image)
+        async def relieved() -> None:
             house.readings = Readings(disk=PLENTY)
 
-        house.runtime.remove_image = remove  # type: ignore[method-assign]
+        house.runtime.image_removed = relieved
         await house.passes(30)
         assert "unused:1" not in world.device.images
         assert "app:1" in world.device.images
@@ -184,18 +195,14 @@ async def test_no_inodes_for_images_are_a_pressure_of_the_disk_and_cost_unused_i
     async with World() as world:
         world.apply(a_pod("web"))
         await world.passes(5)
-        world.device.add_image("unused:1")
-        house = House(world)
-        await house.passes(LEAST_AGE + 10)
+        house = await with_an_unused_image(world)
         house.images_disk = Disk(PLENTY, Room(1000, 49))
         assert house.keeping.judge(house.readings)["DiskPressure"]
-        remove_image = house.runtime.remove_image
 
-        async def remove(image: str) -> None:
-            await remove_image(image)
+        async def relieved() -> None:
             house.images_disk = Disk(PLENTY, Room(1000, 50))
 
-        house.runtime.remove_image = remove  # type: ignore[method-assign]
+        house.runtime.image_removed = relieved
         await house.passes(30)
         assert "unused:1" not in world.device.images
         assert house.evicted() == set(), "that was enough"
@@ -206,19 +213,15 @@ async def test_a_shortage_that_ends_while_it_is_relieved_ends_nothing_else() -> 
     async with World() as world:
         world.apply(a_pod("web"))
         await world.passes(5)
-        world.device.add_image("unused:1")
-        house = House(world)
-        await house.passes(LEAST_AGE + 10)
+        house = await with_an_unused_image(world)
         house.readings = Readings(disk=LITTLE)
-        remove_image = house.runtime.remove_image
 
-        async def remove_slowly(image: str) -> None:
+        async def relieved_slowly() -> None:
             await world.clock.sleep(12)
             house.readings = Readings(disk=PLENTY)
             await world.clock.sleep(12)
-            await remove_image(image)
 
-        house.runtime.remove_image = remove_slowly  # type: ignore[method-assign]
+        house.runtime.image_removed = relieved_slowly
         await house.passes(60)
         assert "unused:1" not in world.device.images
         assert house.evicted() == set()

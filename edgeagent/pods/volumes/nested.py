@@ -47,16 +47,17 @@ def make(folder: Path, wanted: list[str], *, group: int | None) -> None:
 
 def _below(container: Json, volume: str) -> Iterator[tuple[str, bool]]:
     """Of what is mounted below the volume, all that is not below another such mount already."""
-    mounts = [(_clean(one), one) for one in container.get("volumeMounts") or ()]
-    mounts.sort(key=lambda one: one[0].split("/"))  # What is below a path follows it at once.
+    by_path: dict[str, Json] = {}
+    for one in container.get("volumeMounts") or ():
+        by_path.setdefault(_clean(one), one)
+    # What is below a path follows it at once.
+    mounts = sorted(by_path.items(), key=lambda item: item[0].split("/"))
     for place, (top, mount) in enumerate(mounts):
         if mount["name"] != volume or _sub_path(mount):
             continue
         nearest = top
         for at in range(place + 1, len(mounts)):
             path, other = mounts[at]
-            if path == top:
-                continue
             if not _is_below(path, top):
                 break
             if nearest == top or not _is_below(path, nearest):
