@@ -2,6 +2,7 @@
 
 Owns the agent's picture of its sandboxes. The cheap list tells what differs; only that is looked
 up in full. A list is never evidence that something is gone: that takes a look at the thing itself.
+The list that told of a change serves for the look that follows it.
 Looks at one pod come one after the other: an answer that was overtaken would show its past.
 Sandboxes without our mark were made by somebody else, and are not seen at all.
 """
@@ -10,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from edgeagent.pods import userids
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.sandboxes import LABEL_NODE
 from edgeagent.runtime.looking import newest_first
-from edgeagent.runtime.port import Container, ContainerState, Runtime, Sandbox
+from edgeagent.runtime.port import Change, Container, ContainerState, Runtime, Sandbox, SandboxState
 from shared.tasks import stop
 
 
@@ -28,6 +29,7 @@ class Observer:
         self._runtime = runtime
         self._node = node
         self._seen: dict[str, dict[str, Sandbox]] = defaultdict(dict)
+        self._shown: dict[str, list[Sandbox]] = {}
         self._fresh: set[str] = set()
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.first_ids: dict[str, set[int]] = {}
@@ -38,13 +40,26 @@ class Observer:
     def changed(self, uid: str) -> None:
         """The next look at this pod asks the runtime."""
         self._fresh.discard(uid)
+        self._shown.pop(uid, None)
 
     def changed_all(self) -> None:
         self._fresh.clear()
+        self._shown.clear()
+
+    def shows_news(self, change: Change) -> bool:
+        """Whether the pod must be looked at: what it shows is not what is known."""
+        known = self._seen.get(change.uid, {})
+        listed = [_as_begun(one, known.get(one.id)) for one in self._ours(change.sandboxes)]
+        if _all_states(listed) == _all_states(known.values()):
+            return False
+        self._fresh.discard(change.uid)
+        self._shown[change.uid] = listed
+        return True
 
     def forget(self, uid: str) -> None:
         self._fresh.discard(uid)
         self._seen.pop(uid, None)
+        self._shown.pop(uid, None)
         self._turns.pop(uid, None)
 
     async def uids(self) -> set[str]:
@@ -78,7 +93,9 @@ class Observer:
             pod.sandboxes = await self.look(pod.uid)
 
     async def _compare(self, uid: str) -> None:
-        listed = {one.id: one for one in await self._list() if one.uid == uid}
+        shown = self._shown.pop(uid, None)
+        found = await self._list() if shown is None else shown
+        listed = {one.id: one for one in found if one.uid == uid}
         known = dict(self._seen.get(uid, {}))
         for sandbox_id in sorted(listed.keys() | known.keys()):
             await self._update(uid, sandbox_id, listed.get(sandbox_id), known.get(sandbox_id))
@@ -126,10 +143,21 @@ class Observer:
         self._listing, self._next = self._next, None
         found = await self._runtime.list_sandboxes()
         self.first_ids = userids.written(found)
-        return [one for one in found if one.labels.get(LABEL_NODE) == self._node]
+        return self._ours(found)
+
+    def _ours(self, sandboxes: Iterable[Sandbox]) -> list[Sandbox]:
+        return [one for one in sandboxes if one.labels.get(LABEL_NODE) == self._node]
 
     async def close(self) -> None:
         await stop(*(task for task in (self._listing, self._next) if task is not None))
+
+
+def _as_begun(listed: Sandbox, known: Sandbox | None) -> Sandbox:
+    """Without containers that were merely made: who made them says what becomes of them, and an
+    older list may still show one that is gone."""
+    if known is None or not (made := _new_ones(listed, known)):
+        return listed
+    return replace(listed, containers=tuple(one for one in listed.containers if one not in made))
 
 
 def _new_ones(listed: Sandbox, known: Sandbox) -> list[Container]:
@@ -144,3 +172,9 @@ def _new_ones(listed: Sandbox, known: Sandbox) -> list[Container]:
 
 def _states(sandbox: Sandbox) -> dict[str, ContainerState]:
     return {one.id: one.state for one in sandbox.containers}
+
+
+def _all_states(
+    sandboxes: Iterable[Sandbox],
+) -> dict[str, tuple[SandboxState, Mapping[str, ContainerState]]]:
+    return {one.id: (one.state, _states(one)) for one in sandboxes}

@@ -234,10 +234,10 @@ class Pods:
                 self._met = True
                 self._observer.changed_all()
                 self._wake_all()
-                async for uid in self._runtime.events():
+                async for change in self._runtime.events():
                     backoff.reset()
-                    self._observer.changed(uid)
-                    self._wake(uid)
+                    if self._observer.shows_news(change):
+                        self._wake(change.uid)
             except KubetideError as error:
                 delay = backoff.next()
                 log.warning("runtime events broke", error=str(error), retry_in=round(delay, 1))

@@ -41,6 +41,7 @@ from edgeagent.runtime.flushing import flush_filesystem
 from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.masking import masked_paths
 from edgeagent.runtime.port import (
+    Change,
     Container,
     ContainerConfig,
     ContainerStats,
@@ -234,7 +235,7 @@ class CriRuntime:
         answer = await self._query(self._runtime.ListContainerStats, request)
         return [cri_answers.stats(one) for one in answer.stats]
 
-    def events(self) -> AsyncIterator[str]:
+    def events(self) -> AsyncIterator[Change]:
         return self._events.follow()
 
     async def streaming_url(

@@ -1,7 +1,8 @@
 """Which pods changed: push where the runtime has it, a cheap look at the lists always.
 
 Owns the pace of looking. What a pod looks like is the set of (id, state) pairs of its sandboxes
-and containers from the two list calls; whatever differs between two looks is yielded. A push only
+and containers from the two list calls; whatever differs between two looks is yielded, with what
+the list shows of it. A push only
 says "look now", so a lost, early or unknown one costs time and never a change:
 
 * ``GetContainerEvents`` (containerd 1.7 and newer, CRI-O when enabled), else
@@ -22,8 +23,8 @@ from typing import Any
 from edgeagent.runtime.cri_channel import CriChannel
 from edgeagent.runtime.cri_errors import translated
 from edgeagent.runtime.cri_messages import cri
-from edgeagent.runtime.looking import Looks, differing, looks
-from edgeagent.runtime.port import RuntimeAway, Sandbox
+from edgeagent.runtime.looking import Looks, changes, looks
+from edgeagent.runtime.port import Change, RuntimeAway, Sandbox
 from shared.errors import KubetideError
 
 _POLLED = ((0.25, 0.25, 0.25, 0.25), 1.0)
@@ -54,7 +55,7 @@ class CriEvents:
         self._woken = asyncio.Event()
         self.pushed = False
 
-    async def follow(self) -> AsyncIterator[str]:
+    async def follow(self) -> AsyncIterator[Change]:
         listener = asyncio.create_task(self._listen(), name="runtime events")
         listener.add_done_callback(lambda _: self._woken.set())
         seen: Looks = {}
@@ -62,11 +63,11 @@ class CriEvents:
         try:
             while True:
                 looked = asyncio.get_running_loop().time()
-                now = looks(await self._list())
-                changed = differing(seen, now)
-                seen = now
-                for uid in changed:
-                    yield uid
+                listed = await self._list()
+                changed = changes(seen, listed)
+                seen = looks(listed)
+                for change in changed:
+                    yield change
                 if changed:
                     pauses = self._pauses()
                 if await self._pause(next(pauses), listener, not_before=looked + _APART):

@@ -6,9 +6,9 @@ Pure; called by runtimes that must be polled, and by who remembers what it saw (
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
+from edgeagent.runtime.port import Change, Container, ContainerState, Sandbox, SandboxState
 
 Looks = dict[str, frozenset[tuple[str, SandboxState | ContainerState]]]
 """By pod uid: the id and state of every sandbox and container that the list shows."""
@@ -26,5 +26,7 @@ def looks(sandboxes: Iterable[Sandbox]) -> Looks:
     return {uid: frozenset(parts) for uid, parts in found.items()}
 
 
-def differing(before: Looks, after: Looks) -> list[str]:
-    return sorted(uid for uid in before.keys() | after.keys() if before.get(uid) != after.get(uid))
+def changes(before: Looks, listed: Sequence[Sandbox]) -> list[Change]:
+    after = looks(listed)
+    uids = sorted(uid for uid in before.keys() | after.keys() if before.get(uid) != after.get(uid))
+    return [Change(uid, tuple(one for one in listed if one.uid == uid)) for uid in uids]

@@ -17,6 +17,7 @@ from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.memory_device import SIGKILLED, Call, MemoryDevice, Pod, Process
 from edgeagent.runtime.port import (
     LABEL_CONTAINER_NAME,
+    Change,
     Container,
     ContainerConfig,
     ContainerState,
@@ -240,14 +241,14 @@ class MemoryRuntime:
         used = sum(image.size_bytes for image in self.device.images.values())
         return FilesystemUsage("/", used)
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self) -> AsyncIterator[Change]:
         queue: asyncio.Queue[str | None] = asyncio.Queue()
         for uid in sorted({pod.seen.uid for pod in self.device.pods.values()}):
             queue.put_nowait(uid)
         self.device.followers[queue] = None
         try:
             while not self.device.away and (uid_or_end := await queue.get()) is not None:
-                yield uid_or_end
+                yield self.device.change(uid_or_end)
             raise RuntimeAway("the runtime is away")
         finally:
             self.device.followers.pop(queue, None)

@@ -18,6 +18,7 @@ from itertools import count
 
 from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import (
+    Change,
     Container,
     ContainerConfig,
     ContainerState,
@@ -232,6 +233,10 @@ class MemoryDevice:
     def changed(self, pod: Pod) -> None:
         for follower in self.followers:
             follower.put_nowait(pod.seen.uid)
+
+    def change(self, uid: str) -> Change:
+        pods = [one for one in self.pods.values() if one.seen.uid == uid]
+        return Change(uid, tuple(self.inspected(one) for one in pods))
 
     def inspected(self, pod: Pod) -> Sandbox:
         newest_first = [one.seen for one in reversed(pod.containers.values())]

@@ -252,6 +252,14 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A pod that may have changed, and what the list showed of it: not more than a hint."""
+
+    uid: str
+    sandboxes: tuple[Sandbox, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     id: str
     tags: tuple[str, ...] = ()
@@ -371,8 +379,8 @@ class Runtime(Protocol):
 
     async def stats(self) -> list[ContainerStats]: ...
 
-    def events(self) -> AsyncIterator[str]:
-        """Pod uids whose containers may have changed; ends with TemporaryError when it breaks.
+    def events(self) -> AsyncIterator[Change]:
+        """Pods whose containers may have changed; ends with TemporaryError when it breaks.
 
         Begins with every pod that is there, so that nothing is lost between two calls. A runtime
         without events polls its own cheap list (at most a few times per second).

@@ -31,8 +31,9 @@ import structlog
 from edgeagent.runtime import process_shim
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.limits import Resources
-from edgeagent.runtime.looking import Looks, differing, looks
+from edgeagent.runtime.looking import Looks, changes, looks
 from edgeagent.runtime.port import (
+    Change,
     Container,
     ContainerConfig,
     ContainerSecurity,
@@ -227,13 +228,13 @@ class ProcessRuntime:
         running = [(one, self._files.running(one.id)) for one in containers]
         return container_stats([(one, process.pid) for one, process in running if process])
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self) -> AsyncIterator[Change]:
         seen: Looks = {}
         while True:
-            now = looks(self._files.sandboxes())
-            for uid in differing(seen, now):
-                yield uid
-            seen = now
+            listed = list(self._files.sandboxes())
+            for change in changes(seen, listed):
+                yield change
+            seen = looks(listed)
             await self._clock.sleep(_LOOK_SECONDS)
 
     async def streaming_url(

@@ -9,7 +9,7 @@ import pytest
 
 from edgeagent.pods.observing import Observer
 from edgeagent.runtime.memory import MemoryRuntime
-from edgeagent.runtime.port import ContainerState, Sandbox, SandboxConfig
+from edgeagent.runtime.port import Change, ContainerState, Sandbox, SandboxConfig
 from shared.errors import TemporaryError
 from tests.edge_pods.world import NODE, World, a_container, a_pod
 from tests.parts.virtual_time import virtual
@@ -111,3 +111,47 @@ async def test_sandboxes_of_another_agent_are_not_seen() -> None:
         [ours] = await Observer(runtime, node=NODE.name).look(uid)
         assert [one.state for one in ours.containers] == [ContainerState.RUNNING]
         assert await Observer(runtime, node="another").look(uid) == ()
+
+
+@virtual
+async def test_the_list_that_told_of_a_change_serves_for_the_look_that_follows() -> None:
+    async with World() as world:
+        pod = a_pod("web", a_container("one"), a_container("two"), restartPolicy="Never")
+        uid = world.apply(pod)
+        await world.passes(5)
+        world.device.history.clear()
+        world.crash(uid, "one")
+        await world.passes(5)
+        assert asked(world) == ["inspect_container"]
+        assert world.device.calls("list_sandboxes") == []
+
+
+@virtual
+async def test_a_change_that_shows_what_is_known_is_no_news() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(1)
+        observer = Observer(MemoryRuntime(world.device), node=NODE.name)
+        running = world.device.change(uid)
+        assert observer.shows_news(running)
+        await observer.look(uid)
+        assert not observer.shows_news(running)
+        world.crash(uid)
+        assert observer.shows_news(world.device.change(uid))
+        assert observer.shows_news(Change(uid, ()))
+        assert not Observer(MemoryRuntime(world.device), node="another").shows_news(running)
+
+
+@virtual
+async def test_an_old_list_brings_no_container_back_and_takes_none_away() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(1)
+        observer = Observer(MemoryRuntime(world.device), node=NODE.name)
+        [before] = await observer.look(uid)
+        [runs] = before.containers
+        made = replace(runs, id="gone-since", state=ContainerState.CREATED)
+        assert not observer.shows_news(Change(uid, (replace(before, containers=(made, runs)),)))
+        for old in ((replace(before, containers=(made,)),), ()):
+            assert observer.shows_news(Change(uid, old))
+            assert await observer.look(uid) == (before,)

@@ -203,8 +203,8 @@ async def listening(runtime: Runtime) -> AsyncIterator[Heard]:
 
     async def follow() -> None:
         try:
-            async for uid in runtime.events():
-                heard.uids.append((time.monotonic(), uid))
+            async for change in runtime.events():
+                heard.uids.append((time.monotonic(), change.uid))
         except TemporaryError as error:
             heard.error = error
 

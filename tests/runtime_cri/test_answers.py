@@ -10,8 +10,8 @@ import pytest
 from edgeagent.runtime import cri_answers
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.cri_messages import cri
-from edgeagent.runtime.looking import differing, looks
-from edgeagent.runtime.port import ContainerState, SandboxState
+from edgeagent.runtime.looking import changes, looks
+from edgeagent.runtime.port import Change, ContainerState, SandboxState
 from edgeagent.runtime.users import ContainerUser
 
 LABELS = {"io.kubernetes.pod.uid": "u-1", "io.kubernetes.container.name": "main"}
@@ -159,9 +159,10 @@ def test_stats_survive_what_a_runtime_leaves_out() -> None:
 
 def test_only_pods_that_look_different_differ() -> None:
     before = looks(cri_answers.listed([pod("s1")], [container("c", "s1")]))
-    same = looks(cri_answers.listed([pod("s1")], [container("c", "s1")]))
-    runs = looks(cri_answers.listed([pod("s1")], [container("c", "s1", state=1)]))
-    restarted = looks(cri_answers.listed([pod("s1")], [container("d", "s1", state=1)]))
-    assert differing(before, same) == []
-    assert differing(before, runs) == differing(runs, restarted) == ["u-1"]
-    assert differing(runs, {}) == differing({}, runs) == ["u-1"]
+    same = cri_answers.listed([pod("s1")], [container("c", "s1")])
+    runs = cri_answers.listed([pod("s1")], [container("c", "s1", state=1)])
+    restarted = cri_answers.listed([pod("s1")], [container("d", "s1", state=1)])
+    assert changes(before, same) == []
+    assert changes(before, runs) == changes({}, runs) == [Change("u-1", tuple(runs))]
+    assert changes(looks(runs), restarted) == [Change("u-1", tuple(restarted))]
+    assert changes(looks(runs), []) == [Change("u-1", ())]

@@ -20,6 +20,7 @@ from grpclib.server import Server
 from edgeagent.runtime import cri_events
 from edgeagent.runtime.cri import CriRuntime
 from edgeagent.runtime.cri_messages import cri
+from edgeagent.runtime.port import Change
 
 Serve = Callable[[Any], Awaitable[None]]
 
@@ -91,10 +92,10 @@ async def serving(played: PlayedRuntime, folder: Path) -> AsyncIterator[CriRunti
         await server.wait_closed()
 
 
-async def next_uid(events: AsyncIterator[str], *, within: float) -> float:
+async def next_uid(events: AsyncIterator[Change], *, within: float) -> float:
     started = time.monotonic()
     async with asyncio.timeout(within):
-        assert await anext(events) == "u-1"
+        assert (await anext(events)).uid == "u-1"
     return time.monotonic() - started
 
 
