@@ -4,7 +4,7 @@ Owns pulling: what is being pulled, which pulls failed and when they are tried a
 registries do not answer. One pull per image and login at a time, however many pods want it. A
 device must run without its registry: an image that is here is used when its registry cannot be
 reached, under every policy, and an Event says so; while a registry is known to be away, nobody
-waits for it again.
+waits for it again. Pods that start together share a look at their image.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -31,6 +32,7 @@ from edgeagent.runtime.port import (
 )
 from shared.clock import Clock
 from shared.errors import KubetideError
+from shared.joining import Joint
 from shared.objects import Json
 from shared.tasks import stop
 
@@ -94,6 +96,7 @@ class Images:
         self._runtime = runtime
         self._clock = clock
         self._turn = asyncio.Semaphore(parallel)
+        self._looks: dict[str, Joint[Image | None]] = {}
         self._pulls: dict[tuple[str, ImageAuth | None], asyncio.Task[_Outcome]] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}
         self._away: dict[str, float] = {}
@@ -129,10 +132,12 @@ class Images:
 
     async def close(self) -> None:
         await stop(*self._pulls.values())
+        for look in self._looks.values():
+            await look.close()
 
     async def _look(self, request: _Request) -> Image | None:
         try:
-            return await self._runtime.image_status(request.name)
+            return await self._shared_look(request.name)
         except RuntimeAway:
             raise
         except KubetideError as error:
@@ -140,6 +145,16 @@ class Images:
             request.warn("InspectFailed", words)
             reason = "InvalidImageName" if isinstance(error, InvalidImageName) else ""
             raise _trouble(request, reason or "ImageInspectError", words) from error
+
+    async def _shared_look(self, name: str) -> Image | None:
+        if name not in self._looks:
+            put = partial(self._runtime.image_status, name)
+            self._looks[name] = Joint(put, name=f"look at {name}")
+        try:
+            return await self._looks[name].ask()
+        finally:
+            if name in self._looks and self._looks[name].is_idle:
+                del self._looks[name]
 
     async def _pulled(self, request: _Request, present: Image | None) -> Image:
         request.tell("Pulling", f'Pulling image "{request.written}"')

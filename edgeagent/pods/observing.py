@@ -19,7 +19,7 @@ from edgeagent.pods.live import LivePod
 from edgeagent.pods.sandboxes import LABEL_NODE
 from edgeagent.runtime.looking import newest_first
 from edgeagent.runtime.port import Change, Container, ContainerState, Runtime, Sandbox, SandboxState
-from shared.tasks import stop
+from shared.joining import Joint
 
 
 class Observer:
@@ -34,8 +34,7 @@ class Observer:
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.first_ids: dict[str, set[int]] = {}
         """Which users are taken, by uid of the pod and by the last list; of other agents too."""
-        self._listing: asyncio.Task[list[Sandbox]] | None = None
-        self._next: asyncio.Task[list[Sandbox]] | None = None
+        self._lists = Joint(self._list, name="list runtime")
 
     def changed(self, uid: str) -> None:
         """The next look at this pod asks the runtime."""
@@ -63,7 +62,7 @@ class Observer:
         self._turns.pop(uid, None)
 
     async def uids(self) -> set[str]:
-        return {one.uid for one in await self._list()}
+        return {one.uid for one in await self._lists.ask()}
 
     async def look(self, uid: str) -> tuple[Sandbox, ...]:
         """The pod's sandboxes as they are now, newest attempt first."""
@@ -94,7 +93,7 @@ class Observer:
 
     async def _compare(self, uid: str) -> None:
         shown = self._shown.pop(uid, None)
-        found = await self._list() if shown is None else shown
+        found = await self._lists.ask() if shown is None else shown
         listed = {one.id: one for one in found if one.uid == uid}
         known = dict(self._seen.get(uid, {}))
         for sandbox_id in sorted(listed.keys() | known.keys()):
@@ -132,15 +131,6 @@ class Observer:
         self._seen[uid][sandbox_id] = replace(known, containers=containers)
 
     async def _list(self) -> list[Sandbox]:
-        """One list serves everybody who asked before it began."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._list_after(self._listing), name="list runtime")
-        return await asyncio.shield(self._next)
-
-    async def _list_after(self, before: asyncio.Task[list[Sandbox]] | None) -> list[Sandbox]:
-        if before is not None:
-            await asyncio.wait({before})
-        self._listing, self._next = self._next, None
         found = await self._runtime.list_sandboxes()
         self.first_ids = userids.written(found)
         return self._ours(found)
@@ -149,7 +139,7 @@ class Observer:
         return [one for one in sandboxes if one.labels.get(LABEL_NODE) == self._node]
 
     async def close(self) -> None:
-        await stop(*(task for task in (self._listing, self._next) if task is not None))
+        await self._lists.close()
 
 
 def _as_begun(listed: Sandbox, known: Sandbox | None) -> Sandbox:

@@ -44,15 +44,14 @@ from edgeagent.runtime.port import (
     Change,
     Container,
     ContainerConfig,
-    ContainerStats,
     ExecResult,
-    FilesystemUsage,
     Image,
     ImageAuth,
     RuntimeAway,
     Sandbox,
     SandboxConfig,
 )
+from edgeagent.runtime.usage import ContainerStats, FilesystemUsage
 from shared.errors import KubetideError, PermanentError, TemporaryError
 
 log = structlog.get_logger()

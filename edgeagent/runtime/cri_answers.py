@@ -19,12 +19,11 @@ from edgeagent.runtime.port import (
     LABEL_POD_UID,
     Container,
     ContainerState,
-    ContainerStats,
-    FilesystemUsage,
     Image,
     Sandbox,
     SandboxState,
 )
+from edgeagent.runtime.usage import ContainerStats, FilesystemUsage
 from edgeagent.runtime.users import ContainerUser
 
 _CONTAINER_STATE = {

@@ -21,9 +21,7 @@ from edgeagent.runtime.port import (
     Container,
     ContainerConfig,
     ContainerState,
-    ContainerStats,
     ExecResult,
-    FilesystemUsage,
     Image,
     ImageAuth,
     ImagePullError,
@@ -34,6 +32,7 @@ from edgeagent.runtime.port import (
     SandboxConfig,
     SandboxState,
 )
+from edgeagent.runtime.usage import ContainerStats, FilesystemUsage
 from shared.errors import PermanentError, TemporaryError
 
 

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.limits import UNLIMITED, Resources
+from edgeagent.runtime.usage import ContainerStats, FilesystemUsage
 from edgeagent.runtime.users import ContainerUser
 from shared.errors import PermanentError, TemporaryError
 
@@ -281,29 +282,10 @@ class ImageAuth:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesystemUsage:
-    mountpoint: str
-    used_bytes: int
-    inodes_used: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ExecResult:
     exit_code: int
     stdout: bytes
     stderr: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerStats:
-    container_id: str
-    name: str
-    pod_uid: str
-    cpu_usage_ns: int
-    memory_working_set_bytes: int
-    memory_usage_bytes: int = 0
-    rootfs_used_bytes: int = 0
-    rootfs_inodes_used: int = 0
 
 
 class Runtime(Protocol):
@@ -382,8 +364,7 @@ class Runtime(Protocol):
     def events(self) -> AsyncIterator[Change]:
         """Pods whose containers may have changed; ends with TemporaryError when it breaks.
 
-        Begins with every pod that is there, so that nothing is lost between two calls. A runtime
-        without events polls its own cheap list (at most a few times per second).
+        Begins with every pod that is there. A runtime without events polls its own cheap list.
         """
         ...
 

@@ -38,9 +38,7 @@ from edgeagent.runtime.port import (
     ContainerConfig,
     ContainerSecurity,
     ContainerState,
-    ContainerStats,
     ExecResult,
-    FilesystemUsage,
     Image,
     ImageAuth,
     InvalidImageName,
@@ -50,6 +48,7 @@ from edgeagent.runtime.port import (
 )
 from edgeagent.runtime.process_state import ProcessFiles, make_id
 from edgeagent.runtime.process_stats import container_stats
+from edgeagent.runtime.usage import ContainerStats, FilesystemUsage
 from shared.clock import Clock
 from shared.errors import PermanentError, TemporaryError
 

@@ -19,7 +19,7 @@ from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.resources import CRITICAL_PRIORITY
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
-from edgeagent.runtime.port import ContainerStats
+from edgeagent.runtime.usage import ContainerStats
 from shared.objects import Json
 from tests.edge_housekeeping.household import a_pod as a_bare_pod
 from tests.edge_pods.world import World, a_pod

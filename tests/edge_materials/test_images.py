@@ -322,3 +322,11 @@ async def test_a_pull_secret_that_is_missing_is_told_and_the_pull_is_tried(pulle
         "Warning FailedToRetrieveImagePullSecret: Unable to retrieve some image pull secrets"
         " (a, b); attempting to pull the image may not succeed."
     )
+
+
+async def test_pods_that_start_together_share_a_look_at_their_image(puller: Puller) -> None:
+    image = puller.device.add_image(NAME)
+    assert await asyncio.gather(*(puller.ensure(uid=str(i)) for i in range(20))) == [image] * 20
+    assert puller.device.calls("image_status") == [f"image_status {NAME}"]
+    await puller.ensure()
+    assert len(puller.device.calls("image_status")) == 2
