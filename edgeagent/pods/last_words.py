@@ -17,6 +17,8 @@ from shared.objects import Json
 
 _MOST_BYTES = 2048
 _MOST_LINES = 80
+_READ_BYTES = 48 * 1024
+"""Room for the longest line that a runtime writes as one (16 KiB), and for what is looked for."""
 
 
 async def last_words(pod: Json, container: Container, materials: Materials) -> str:
@@ -35,11 +37,13 @@ def _end_of_log(path: str) -> str:
     try:
         with open(path, "rb") as log:
             size = log.seek(0, os.SEEK_END)
-            log.seek(max(size - 4 * _MOST_BYTES, 0))
-            lines = log.read().decode(errors="replace").splitlines(keepends=True)
+            start = log.seek(max(size - _READ_BYTES, 0))
+            lines = [line.decode(errors="replace") for line in log.readlines()]
     except OSError:
         return ""
-    texts = [_text(line) for line in lines[-_MOST_LINES:]]
+    # Of the first line only its end was read: it serves where a runtime has no longest line.
+    whole = lines[1:] if start else lines
+    texts = [_text(line) for line in whole[-_MOST_LINES:]] or lines[-1:]
     return "".join(texts).encode()[-_MOST_BYTES:].decode(errors="replace")
 
 

@@ -259,6 +259,24 @@ async def test_the_log_serves_only_when_asked_only_after_an_error_and_only_its_e
     assert device.ended(said)["message"] == "so"
 
 
+@pytest.mark.parametrize("length", [12_000, 40_000])
+async def test_of_a_long_line_of_the_log_its_end_serves(device: Device, length: int) -> None:
+    """The runtime writes the longer one in parts."""
+    writes = f"head -c {length} /dev/zero | tr '\\0' x; echo; exit 1"
+    asked = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    uid = device.apply(a_script(writes, **asked), restartPolicy="Never")
+    await phase(device, uid, "Failed")
+    assert device.ended(uid)["message"] == "x" * 2047 + "\n"
+
+
+async def test_what_writes_over_its_line_is_one_line_of_the_log(device: Device) -> None:
+    writes = "printf 'at one of two files\\rat two of two files\\n'; exit 1"
+    asked = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    uid = device.apply(a_script(writes, **asked), restartPolicy="Never")
+    await phase(device, uid, "Failed")
+    assert device.ended(uid)["message"] == "at one of two files\rat two of two files\n"
+
+
 # Conditions
 
 
