@@ -101,13 +101,13 @@ def _tolerates(pod: Json, taint: str) -> bool:
 
 
 def _operating_system(pod: Json) -> Refusal | None:
-    spec = pod["spec"]
-    if (spec.get("os") or {}).get("name", "linux") != "linux":
-        words = "Failed to admit pod as the OS field doesn't match node OS"
-        return Refusal("PodOSNotSupported", words)
-    if (spec.get("nodeSelector") or {}).get("kubernetes.io/os", "linux") != "linux":
+    """A pod can have the label ``kubernetes.io/os`` as well as a node."""
+    if (pod["metadata"].get("labels") or {}).get("kubernetes.io/os", "linux") != "linux":
         words = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
         return Refusal("PodOSSelectorNodeLabelDoesNotMatch", words)
+    if (pod["spec"].get("os") or {}).get("name", "linux") != "linux":
+        words = "Failed to admit pod as the OS field doesn't match node OS"
+        return Refusal("PodOSNotSupported", words)
     return None
 
 

@@ -106,7 +106,8 @@ def test_two_pods_cannot_have_one_host_port(one: Json, other: Json, conflict: bo
 def test_the_operating_system_must_be_linux() -> None:
     found = refusal(pod(os={"name": "windows"}), [], NODE)
     assert found and found.reason == "PodOSNotSupported"
-    found = refusal(pod(nodeSelector={"kubernetes.io/os": "windows"}), [], NODE)
+    labelled = {"labels": {"kubernetes.io/os": "windows"}}
+    found = refusal(pod(metadata=labelled), [], NODE)
     assert found and found.reason == "PodOSSelectorNodeLabelDoesNotMatch"
 
 

@@ -145,9 +145,11 @@ class Device:
             await self._images.close()
             await self.runtime.close()
 
-    def apply(self, *containers: Json, grace: int | None = None, **spec: Any) -> str:
+    def apply(self, *containers: Json, labels: dict[str, str] | None = None, **spec: Any) -> str:
         uid = f"uid-{secrets.token_hex(6)}"
-        metadata = {"name": f"pod-{secrets.token_hex(3)}", "namespace": "default", "uid": uid}
+        metadata: Json = {"name": f"pod-{secrets.token_hex(3)}", "namespace": "default", "uid": uid}
+        if labels:
+            metadata["labels"] = labels
         self.put({"metadata": metadata, "spec": {"containers": list(containers), **spec}})
         return uid
 

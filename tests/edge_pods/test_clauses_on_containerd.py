@@ -217,8 +217,12 @@ async def test_a_pod_that_does_not_fit_is_failed_and_nothing_of_it_is_made(small
             "Failed to admit pod as the OS field doesn't match node OS"
         )),
         small.apply(a_script(OBEYS), nodeSelector={"kubernetes.io/os": "windows"}): (
-            "PodOSSelectorNodeLabelDoesNotMatch", ""
+            "NodeAffinity", ""
         ),
+        small.apply(a_script(OBEYS), labels={"kubernetes.io/os": "windows"}): (
+            "PodOSSelectorNodeLabelDoesNotMatch", (
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+        )),
         small.apply(a_script(OBEYS, ports=port)): ("NodePorts", ""),
         small.apply(a_script(OBEYS), securityContext=strict): (
             "SupplementalGroupsPolicyNotSupported",
