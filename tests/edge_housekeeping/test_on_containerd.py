@@ -17,6 +17,7 @@ from edgeagent.housekeeping.measuring import Measuring
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.signals import THRESHOLDS, Shortage
 from shared.clock import SystemClock
+from shared.objects import Json
 from tests.edge_housekeeping.household import Hands, Told
 from tests.edge_housekeeping.test_orphans import Listed
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script
@@ -31,7 +32,8 @@ async def device(containerd: Containerd, tmp_path: Path) -> AsyncIterator[Device
 
 
 class House:
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, **rooms: Room) -> None:
+        """``rooms``: what the device seems to have, by signal (``nodefs_available``)."""
         self.clock, self.told = Hands(), Told()
         self.room: Room | None = None
         self.measuring = Measuring(device.runtime, device.paths, asyncio.to_thread)
@@ -48,7 +50,7 @@ class House:
             pods=device.pods,
             measuring=self.measuring,
             images=self.images,
-            rooms=dict,
+            rooms=lambda: {name.replace("_", "."): room for name, room in rooms.items()},
             remove_files=device.materials.remove_files,
             events=self.told,  # type: ignore[arg-type]
             clock=SystemClock(),
@@ -131,6 +133,63 @@ async def test_under_memory_pressure_who_uses_more_than_requested_goes_first(
     assert device.runs(modest), "of a lower priority, but within what it requested"
     evicting.cancel()
     await asyncio.gather(evicting, return_exceptions=True)
+
+
+async def evicted_in_order(device: Device, house: House, signal: str, *uids: str) -> None:
+    """One for each time that the shortage is said; those after it go on."""
+    threshold = next(one for one in THRESHOLDS if one.signal == signal)
+    evicting = asyncio.create_task(house.evictor.run())
+    try:
+        for at, uid in enumerate(uids):
+            house.evictor.noticed((Shortage(threshold, 100, 7),))
+            await device.until(lambda uid=uid: device.status(uid)["phase"] == "Failed")  # type: ignore[misc]
+            status = device.status(uid)
+            assert status["reason"] == "Evicted"
+            words = f"The node was low on resource: {threshold.resource}. "
+            assert status["message"].startswith(f"{words}Threshold quantity: 100, available: 7. ")
+            assert device.condition(uid, "DisruptionTarget")["reason"] == "TerminationByKubelet"
+            assert all(device.runs(other) for other in uids[at + 1 :])
+    finally:
+        evicting.cancel()
+        await asyncio.gather(evicting, return_exceptions=True)
+
+
+async def test_under_disk_pressure_who_uses_more_than_requested_goes_first(
+    own_containerd: Containerd, tmp_path: Path
+) -> None:
+    """Then the lower priority, whoever uses more; the pressure is said, not made."""
+
+    def writes(kib: int, **requests: str) -> Json:
+        fill = f"dd if=/dev/zero of=/x/file bs=1024 count={kib} 2>/dev/null; echo on; {OBEYS}"
+        mounts = [{"name": "x", "mountPath": "/x"}]
+        return a_script(fill, volumeMounts=mounts, resources={"requests": requests})
+
+    async with a_device(own_containerd, tmp_path) as device:
+        house = House(device, nodefs_available=Room(1000, 7))
+        volumes = [{"name": "x", "emptyDir": {}}]
+        asked = {"ephemeral-storage": "64Mi"}
+        within = device.apply(writes(8192, **asked), volumes=volumes, priority=1)
+        lesser = device.apply(writes(1024), volumes=volumes, priority=5)
+        greater = device.apply(writes(8192), volumes=volumes, priority=9)
+        for uid in (within, lesser, greater):
+            await device.until(lambda uid=uid: device.log(uid) == "on" and device.runs(uid))  # type: ignore[misc]
+        await evicted_in_order(device, house, "nodefs.available", lesser, greater, within)
+
+
+async def test_when_processes_run_out_the_lower_priority_goes_then_who_has_more(
+    device: Device,
+) -> None:
+    def starts(count: int) -> Json:
+        some = f"i=0; while [ $i -lt {count} ]; do sleep 3600 & i=$((i+1)); done"
+        return a_script(f"{some}; echo on; {OBEYS}")
+
+    house = House(device)
+    few = device.apply(starts(1), priority=5)
+    many = device.apply(starts(20), priority=5)
+    lesser = device.apply(starts(5), priority=1)
+    for uid in (few, many, lesser):
+        await device.until(lambda uid=uid: device.log(uid) == "on" and device.runs(uid))  # type: ignore[misc]
+    await evicted_in_order(device, house, "pid.available", lesser, many, few)
 
 
 async def test_what_a_lost_database_left_behind_goes_and_what_runs_stays(device: Device) -> None:
