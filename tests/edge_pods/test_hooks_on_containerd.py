@@ -69,6 +69,26 @@ async def test_any_answer_is_success_for_an_http_hook(device: Device) -> None:
     assert device.ended(uid)["exitCode"] == 7
 
 
+async def test_an_http_hook_asks_the_host_that_it_names_with_its_headers(device: Device) -> None:
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        get: Json = {"host": "127.0.0.1", "port": server.sockets[0].getsockname()[1]}
+        get |= {"path": "/up?full=1", "httpHeaders": [{"name": "X-Tag", "value": "a"}]}
+        uid = device.apply(hooked("postStart", {"httpGet": get}))
+        await device.until(lambda: device.runs(uid))
+    (request,) = asked
+    line, *headers = request.decode().split("\r\n")
+    assert line == "GET /up?full=1 HTTP/1.1"
+    expected = {f"Host: 127.0.0.1:{get['port']}", "X-Tag: a", "User-Agent: kube-lifecycle/1.34"}
+    assert expected <= set(headers)
+
+
 async def test_an_http_hook_that_gets_no_answer_fails(device: Device) -> None:
     uid = device.apply(hooked("postStart", by_http()), **AT_ONCE)
     await device.until(lambda: device.status(uid).get("phase") == "Failed")
@@ -110,6 +130,19 @@ async def test_a_failed_post_start_hook_kills_the_container_and_is_told(device: 
         assert "s3cret" in waiting["message"]
         assert "exited with 3" in waiting["message"]
     await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
+
+
+async def test_a_deletion_does_not_wait_for_a_post_start_hook(device: Device) -> None:
+    """Nor is it one that failed: it was given up."""
+    text = "trap 'exit 7' TERM; echo on; sleep 3600 & wait"
+    uid = device.apply(hooked("postStart", by_exec("sleep 600"), text))
+    await device.until(lambda: device.log(uid) == "on" and "Started" in device.reasons(uid))
+    began = time.monotonic()
+    device.delete(uid, grace=60)
+    await device.until(lambda: device.finished(uid))
+    assert time.monotonic() - began < LATE
+    assert device.ended(uid)["exitCode"] == 7
+    assert "FailedPostStartHook" not in device.reasons(uid)
 
 
 @pytest.mark.parametrize(
