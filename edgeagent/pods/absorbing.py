@@ -54,6 +54,8 @@ def _seen(
     known = replace(known, image=observed.image, image_id=observed.image_ref or known.image_id)
     if observed.user is not None:
         known = replace(known, user=_user(observed.user))
+    if observed.stop_signal:
+        known = replace(known, stop_signal=observed.stop_signal)
     if observed.started_at:
         known = replace(known, started_at=observed.started_at)
     if observed.state is ContainerState.EXITED:

@@ -42,6 +42,8 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
         status["containerID"] = f"{view.node.runtime_name}://{known.id}"
         if known.user:
             status["user"] = {"linux": known.user}
+        if known.stop_signal and specs.stop_signal(container):
+            status["stopSignal"] = known.stop_signal
         given = known.resources if "running" in state else container.get("resources") or {}
         status.update(_resources(view.pod, container, given))
     return status

@@ -86,7 +86,7 @@ def container_config(
             image_user=prepared.image.user,
             volume_groups=prepared.groups,
         ),
-        stop_signal=(container.get("lifecycle") or {}).get("stopSignal") or "",
+        stop_signal=specs.stop_signal(container),
     )
 
 

@@ -53,6 +53,8 @@ class ContainerFacts:
     """As it was started or last resized with (``amounts.given``)."""
     user: Json = field(default_factory=dict)
     """Whom its first process began as, in the API's words; empty = the runtime does not say."""
+    stop_signal: str = ""
+    """By which the runtime stops it; empty likewise."""
     identity: str = ""
     """Of the spec that it was started with (``specs.identity``); empty = not known."""
 

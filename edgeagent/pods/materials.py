@@ -39,7 +39,7 @@ from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import Record, warning
 from edgeagent.pods.sandboxes import sandbox_config
 from edgeagent.pods.sources import Sources, find
-from edgeagent.pods.supported import unsupported
+from edgeagent.pods.supported import by_runtime, unsupported
 from edgeagent.pods.view import Refusal
 from edgeagent.pods.volumes import subpaths
 from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private
@@ -193,7 +193,7 @@ class PodMaterials:
         config, events = sandbox_config(
             pod, self._node, attempt=attempt, paths=self._paths, seen=seen, first_id=first_id
         )
-        for left_out in unsupported(pod):
+        for left_out in (*unsupported(pod), *by_runtime(pod, self._node)):
             record(warning("UnsupportedField", f"{left_out.field}: {left_out.message}"))
         for event in events:
             record(event)

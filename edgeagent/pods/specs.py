@@ -122,6 +122,18 @@ def on_host_network(pod: Json) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 
 
+def placed(pod: Json) -> Iterator[tuple[str, Json]]:
+    """The containers and init containers, each with its path from the pod's root."""
+    for field, containers in (("containers", mains(pod)), ("initContainers", inits(pod))):
+        for index, one in enumerate(containers):
+            yield f"spec.{field}[{index}]", one
+
+
+def stop_signal(container: Json) -> str:
+    """Empty when it is left to the image."""
+    return str((container.get("lifecycle") or {}).get("stopSignal") or "")
+
+
 def field_path(pod: Json, name: str) -> str:
     """Where an Event about a container points to."""
     for field, containers in (

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgeagent.pods import quantities
+from edgeagent.pods import quantities, specs
+from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.supported_fields import TABLE
 from edgeagent.pods.verdicts import Field, Verdict
-from shared.objects import is_name
+from edgeagent.runtime.abilities import no_stop_signal
+from shared.objects import Json, is_name
 
 _MEDIUM = re.compile(r"(Memory|HugePages(-[0-9]+[A-Za-z]+)?)?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -32,6 +34,16 @@ class Unsupported:
 
 def unsupported(pod: Any) -> list[Unsupported]:
     return list(_pod(pod))
+
+
+def by_runtime(pod: Json, node: NodeFacts) -> list[Unsupported]:
+    """What of a pod that is taken up this runtime would leave out without a word."""
+    words = no_stop_signal(node.runtime_name, node.runtime_version)
+    return [
+        Unsupported(f"{path}.lifecycle.stopSignal", words, fatal=False)
+        for path, one in (specs.placed(pod) if words else ())
+        if specs.stop_signal(one)
+    ]
 
 
 def shortcomings(kind: str, value: Any, path: str) -> list[Unsupported]:

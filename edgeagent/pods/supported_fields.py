@@ -194,7 +194,7 @@ TABLE: dict[str, dict[str, Field]] = {
     "Lifecycle": {
         "postStart": yes("Handler"),
         "preStop": yes("Handler"),
-        "stopSignal": yes("text"),
+        "stopSignal": yes("text", "where the runtime does not know it, an Event says so"),
     },
     "Handler": {
         **_HANDLERS,

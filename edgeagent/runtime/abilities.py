@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _MOUNTS_IMAGES = {"containerd": (2, 1), "cri-o": (1, 31)}
 _MOUNTS_THEIR_FOLDERS = {"containerd": (2, 2), "cri-o": (1, 33)}
 """The first versions that can. No runtime says so itself: older ones leave the wish out silently,
 and mount nothing, or the whole image instead of a folder of it."""
+_STOPS_BY_SIGNAL = {"containerd": (2, 3), "cri-o": (1, 33)}
+"""The first versions that stop a container by the signal that is asked for; likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,25 @@ def no_image_volume(name: str, version: str, *, folder: bool = False) -> str:
     What is not known yet is not denied.
     """
     first = _MOUNTS_THEIR_FOLDERS if folder else _MOUNTS_IMAGES
-    numbers = tuple(int(one) for one in re.findall(r"\d+", version)[:2])
-    if not version or (name in first and numbers >= first[name]):
+    if not version or (name in first and _numbers(version) >= first[name]):
         return ""
     what = "a folder of an image" if folder else "an image"
+    return f"{name} {version} cannot mount {what} as a volume; {_able(first)}"
+
+
+def no_stop_signal(name: str, version: str) -> str:
+    """Why this runtime stops containers by the signal of their image, whatever is asked for; empty
+    if it does not, or is not known."""
+    first = _STOPS_BY_SIGNAL.get(name)
+    if not version or first is None or _numbers(version) >= first:
+        return ""
+    return f"{name} {version} goes by the signal of the image; {_able(_STOPS_BY_SIGNAL)}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in re.findall(r"\d+", version)[:2])
+
+
+def _able(first: Mapping[str, tuple[int, int]]) -> str:
     able = " and ".join(f"{one} {'.'.join(map(str, since))}" for one, since in first.items())
-    return f"{name} {version} cannot mount {what} as a volume; {able} and newer can"
+    return f"{able} and newer can"

@@ -68,6 +68,7 @@ def container(status: Any, sandbox_id: str) -> Container:
         message=status.message,
         log_path=status.log_path,
         user=_user(status),
+        stop_signal=_stop_signal(status.stop_signal),
         labels=dict(status.labels),
         annotations=dict(status.annotations),
     )
@@ -79,6 +80,12 @@ def _user(status: Any) -> ContainerUser | None:
         return None
     found = status.user.linux
     return ContainerUser(found.uid, found.gid, tuple(found.supplemental_groups))
+
+
+def _stop_signal(number: int) -> str:
+    """Runtimes that stop containers by the signal of their image, whatever is asked, say none."""
+    name: str = cri.Signal.Name(number) if number in cri.Signal.values() else ""
+    return name.replace("PLUS", "+").replace("MINUS", "-") if number else ""
 
 
 def image(message: Any) -> Image:

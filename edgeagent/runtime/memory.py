@@ -139,6 +139,7 @@ class MemoryRuntime:
         if (config.name, config.attempt) in taken:
             raise TemporaryError(f"the container name {config.name}_{config.attempt} is taken")
         container = Container(
+            stop_signal=config.stop_signal,
             id=f"container-{self.device.next_id()}",
             sandbox_id=sandbox_id,
             name=config.name,

@@ -229,6 +229,8 @@ class Container:
     """Absolute."""
     user: ContainerUser | None = None
     """None where the runtime does not say it, and when not looked up."""
+    stop_signal: str = ""
+    """By which it will be stopped; empty like that."""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 

@@ -125,6 +125,7 @@ class ProcessRuntime:
             raise PermanentError(_NO_COMMAND)
         self._need_ready(sandbox_id)
         container = Container(
+            stop_signal=config.stop_signal,
             id=make_id(sandbox_id, config.name, config.attempt),
             sandbox_id=sandbox_id,
             name=config.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.sandboxes import sandbox_config
 from edgeagent.pods.sources import Missing
-from edgeagent.pods.supported import Unsupported, unsupported
+from edgeagent.pods.supported import Unsupported, by_runtime, unsupported
 from edgeagent.pods.supported_fields import TABLE
 from edgeagent.pods.verdicts import Verdict
 from edgeagent.pods.volumes.claims import place_of
@@ -140,6 +141,31 @@ def test_a_field_of_a_newer_api_is_told_and_the_pod_runs() -> None:
         "this version of the agent does not know the field",
         fatal=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("runtime", "version", "is_told"),
+    [
+        ("containerd", "1.6.20~ds1", True),
+        ("containerd", "v2.2.7", True),
+        ("containerd", "v2.3.0", False),
+        ("cri-o", "1.32.4", True),
+        ("cri-o", "1.33.0", False),
+        ("process", "1", False),
+        ("containerd", "", False),
+    ],
+)
+def test_a_stop_signal_that_the_runtime_does_not_know_is_told(
+    runtime: str, version: str, is_told: bool
+) -> None:
+    node = replace(NODE, runtime_name=runtime, runtime_version=version)
+    asks = {"lifecycle": {"stopSignal": "SIGUSR1"}}
+    inits = [container("first"), container("proxy", restartPolicy="Always", **asks)]
+    whole = pod(container(**asks), container("other"), initContainers=inits)
+    found = by_runtime(whole, node)
+    places = ["spec.containers[0]", "spec.initContainers[1]"] if is_told else []
+    assert [one.field for one in found] == [f"{one}.lifecycle.stopSignal" for one in places]
+    assert all(version in one.message and not one.fatal for one in found)
 
 
 def test_null_and_empty_mean_not_set() -> None:

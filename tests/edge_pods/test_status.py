@@ -97,6 +97,14 @@ def test_the_user_that_a_container_began_as_is_said_as_long_as_it_is_known() -> 
     ]
 
 
+def test_the_stop_signal_is_said_of_a_container_that_asks_for_one() -> None:
+    asks = {"lifecycle": {"stopSignal": "SIGUSR1"}}
+    pod = a_pod("web", a_container("app", **asks), a_container("log"), restartPolicy="Never")
+    seen = ran("app", stop_signal="SIGUSR1"), ran("log", stop_signal="SIGTERM")
+    said = told(pod, *seen)["containerStatuses"]
+    assert [one.get("stopSignal") for one in said] == ["SIGUSR1", None]
+
+
 def messages(said: Json) -> list[str]:
     every = [*said["initContainerStatuses"], *said["containerStatuses"]]
     return [

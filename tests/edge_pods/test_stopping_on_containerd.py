@@ -128,6 +128,29 @@ async def test_a_probe_has_a_grace_period_of_its_own(device: Device) -> None:
     assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 137
 
 
+@pytest.mark.parametrize("asked", ["SIGUSR1", ""])
+async def test_a_stop_signal_is_the_one_that_is_asked_for_or_an_event_says_that_it_is_not(
+    device: Device, asked: str
+) -> None:
+    """containerd 2.3 says of a container by which signal it is stopped, older ones do not know."""
+    await device.meet_runtime()
+    version = device.node.runtime_version
+    text = "trap 'exit 5' USR1; trap 'exit 7' TERM; echo on; sleep 3600 & wait"
+    lifecycle = {"lifecycle": {"stopSignal": asked}} if asked else {}
+    uid = device.apply(a_script(text, **lifecycle))
+    await device.until(lambda: device.runs(uid) and device.log(uid) == "on")
+    device.delete(uid, grace=30)
+    await device.until(lambda: device.finished(uid))
+    said = device.container(uid).get("stopSignal", "")
+    assert device.ended(uid)["exitCode"] == (5 if said else 7)
+    assert said in ("", asked)
+    words = (
+        f"spec.containers[0].lifecycle.stopSignal: containerd {version} goes by the signal of the"
+        " image; containerd 2.3 and cri-o 1.33 and newer can"
+    )
+    assert device.messages(uid, "UnsupportedField") == ([words] if asked and not said else [])
+
+
 # Sidecars
 
 

@@ -68,6 +68,21 @@ def test_a_container_says_whom_it_runs_as_where_the_runtime_knows() -> None:
         assert cri_answers.container(silent, "s1").user is None
 
 
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (cri.RUNTIME_DEFAULT, ""),
+        (cri.SIGUSR1, "SIGUSR1"),
+        (cri.SIGRTMINPLUS1, "SIGRTMIN+1"),
+        (cri.SIGRTMAXMINUS2, "SIGRTMAX-2"),
+        (9999, ""),
+    ],
+)
+def test_a_container_says_by_which_signal_it_is_stopped(number: int, name: str) -> None:
+    told = cri.ContainerStatus(id="c", stop_signal=number)
+    assert cri_answers.container(told, "s1").stop_signal == name
+
+
 def test_an_exited_container_says_why() -> None:
     status = cri.ContainerStatus(
         id="c",
