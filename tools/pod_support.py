@@ -32,29 +32,46 @@ Static pods may use nothing that only the API server has: [static pods](static-p
 _MATERIALS = "tests/edge_materials"
 _PODS = "tests/edge_pods"
 _HOUSE = "tests/edge_housekeeping"
+_WHOLE = "tests/e2e"
+_ENVIRONMENT = f"{_MATERIALS}/test_environment.py"
+_CLAIMS = f"{_MATERIALS}/test_claims.py"
 SHOWN_BY = {
-    "PodSpec": (f"{_MATERIALS}/test_sandboxes.py", f"{_MATERIALS}/test_names.py", _PODS),
-    "Container": (f"{_MATERIALS}/test_containers.py", f"{_MATERIALS}/test_on_containerd.py"),
-    "EphemeralContainer": (_PODS,),
+    "PodSpec": (_MATERIALS, _PODS, f"{_WHOLE}/test_readiness_gates.py"),
+    "Container": (
+        f"{_MATERIALS}/test_containers.py",
+        f"{_MATERIALS}/test_environment_on_containerd.py",
+        f"{_MATERIALS}/test_claims_on_containerd.py",
+        _PODS,
+    ),
+    "EphemeralContainer": (_PODS, f"{_MATERIALS}/test_containers.py", _ENVIRONMENT, _CLAIMS),
     "ContainerPort": (f"{_MATERIALS}/test_sandboxes.py", f"{_MATERIALS}/test_admission.py"),
-    "Env": (f"{_MATERIALS}/test_environment.py",),
+    "Env": (_ENVIRONMENT, f"{_MATERIALS}/test_environment_on_containerd.py"),
     "Resources": (f"{_MATERIALS}/test_resources.py", f"{_HOUSE}/test_deciding.py"),
     "ResizePolicy": (_PODS,),
     "RestartRule": (_PODS,),
     "ExitCodes": (_PODS,),
     "VolumeMount": (f"{_MATERIALS}/test_volumes.py", f"{_MATERIALS}/test_subpaths.py"),
-    "Probe": (_PODS,),
+    "Probe": (_PODS, f"{_MATERIALS}/test_supported.py"),
     "Lifecycle": (_PODS,),
-    "Security": (f"{_MATERIALS}/test_containers.py", f"{_MATERIALS}/test_on_containerd.py"),
+    "Security": (
+        f"{_MATERIALS}/test_containers.py",
+        f"{_MATERIALS}/test_security_on_containerd.py",
+        _CLAIMS,
+    ),
     "Names": (f"{_MATERIALS}/test_names.py",),
     "Place": (f"{_MATERIALS}/test_admission.py",),
-    "ReadinessGate": (_PODS,),
-    "Volume": (f"{_MATERIALS}/test_volumes.py", f"{_HOUSE}/test_on_containerd.py"),
+    "ReadinessGate": (f"{_WHOLE}/test_readiness_gates.py",),
+    "Volume": (
+        f"{_MATERIALS}/test_volumes.py",
+        f"{_MATERIALS}/test_volumes_on_containerd.py",
+        _CLAIMS,
+        f"{_HOUSE}/test_on_containerd.py",
+    ),
     "ImageVolume": (
         f"{_PODS}/test_image_volumes_on_containerd.py",
         f"{_MATERIALS}/test_admission.py",
     ),
-    "Claims": (f"{_MATERIALS}/test_claims.py", f"{_MATERIALS}/test_claims_on_containerd.py"),
+    "Claims": (_CLAIMS, f"{_MATERIALS}/test_claims_on_containerd.py"),
     "Files": (f"{_MATERIALS}/test_volume_contents.py",),
     "Images": (f"{_MATERIALS}/test_images.py", f"{_MATERIALS}/test_references.py"),
 }

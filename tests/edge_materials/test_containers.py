@@ -199,4 +199,5 @@ def test_apparmor_profiles() -> None:
 
 
 def test_selinux_options_are_passed_on() -> None:
-    assert secured({"seLinuxOptions": {"level": "s0:c1"}}).selinux == {"level": "s0:c1"}
+    whole = {"user": "system_u", "role": "system_r", "type": "spc_t", "level": "s0:c1"}
+    assert secured({"seLinuxOptions": whole}).selinux == whole

@@ -201,6 +201,32 @@ async def test_a_container_waits_for_what_its_environment_needs_and_starts_when_
     assert printed(await device.ended(a_new_one_of(whole))) == ["here"]
 
 
+async def test_a_container_waits_for_the_object_that_env_from_names(device: Device) -> None:
+    whole = a_pod("echo $LEVEL", envFrom=[{"configMapRef": {"name": "settings"}}])
+    with pytest.raises(ConfigError, match='configmap "settings" not found') as raised:
+        await device.start(whole)
+    assert raised.value.reason == "CreateContainerConfigError"
+    device.objects.put(config_map("settings", LEVEL="debug"))
+    assert printed(await device.ended(a_new_one_of(whole))) == ["debug"]
+
+
+async def test_a_container_begins_where_it_says_with_the_input_that_it_says(
+    device: Device,
+) -> None:
+    script = "pwd; readlink /proc/self/fd/0; [ -t 1 ] && echo on a terminal || echo in a log"
+
+    async def seen(**fields: object) -> list[str]:
+        return [line.rstrip("\r") for line in await device.output(script, **fields)]
+
+    assert await seen(workingDir="/made/here") == ["/made/here", "/dev/null", "in a log"]
+    _, stream, where = await seen(stdin=True)
+    assert stream != "/dev/null", "somebody may write into it"
+    assert where == "in a log"
+    _, stream, where = await seen(stdin=True, tty=True)
+    assert stream.startswith("/dev/pts/")
+    assert where == "on a terminal"
+
+
 async def test_an_optional_key_that_is_missing_leaves_its_variable_out(device: Device) -> None:
     device.objects.put(config_map("settings", level="debug"))
     env = variables(

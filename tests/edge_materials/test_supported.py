@@ -182,6 +182,11 @@ def test_a_value_that_is_not_supported_refuses_the_pod() -> None:
     assert fields(pod(restartPolicy="Sometimes")) == ["spec.restartPolicy"]
     assert fields(pod(restartPolicy="Never")) == []
     assert fields(pod(dnsPolicy="Psychic")) == ["spec.dnsPolicy"]
+    newer = {"httpGet": {"port": 80, "protocol": "HTTP3"}}, {"grpc": {"port": 80, "mode": "TLS"}}
+    assert [fields(pod(container(livenessProbe=one))) for one in newer] == [
+        [f"{CONTAINER}.livenessProbe.httpGet.protocol"],
+        [f"{CONTAINER}.livenessProbe.grpc.mode"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,42 @@ async def test_a_projected_volume_holds_all_its_sources(device: Device) -> None:
     ]
 
 
+async def test_of_a_projected_volume_what_is_optional_may_be_missing_and_the_group_reads_it(
+    device: Device,
+) -> None:
+    device.objects.put(config_map("settings", level="debug"))
+    optional: list[Json] = [
+        {"configMap": {"name": "absent", "optional": True}},
+        {"secret": {"name": "absent", "optional": True}},
+        {"configMap": {
+            "name": "settings", "optional": True, "items": [{"key": "none", "path": "none"}]
+        }},
+    ]  # fmt: skip
+    there: list[Json] = [
+        {"configMap": {"name": "settings"}},
+        {"downwardAPI": {"items": [
+            {"path": "kind", "fieldRef": {"fieldPath": "metadata.namespace"}, "mode": 0o400}
+        ]}},
+    ]  # fmt: skip
+    script = (
+        "cd /v/all; echo files=$(ls);"
+        " for one in level kind; do echo $one=$(stat -L -c '%a %u %g' $one) $(cat $one); done"
+    )
+
+    def spec(*sources: Json) -> Json:
+        projected = {"defaultMode": 0o640, "sources": list(sources)}
+        context = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 3000}
+        return {"volumes": [{"name": "all", "projected": projected}], "securityContext": context}
+
+    assert await device.answers(
+        script, volumeMounts=mounted("all"), spec=spec(*optional, *there)
+    ) == {"files": "kind level", "level": "640 0 3000 debug", "kind": "440 0 3000 default"}
+    needed = {"secret": {"name": "absent"}}
+    with pytest.raises(MountError, match='secret "absent" not found') as raised:
+        await device.start(a_pod("", spec=spec(*there, needed)))
+    assert raised.value.event == "FailedMount"
+
+
 async def test_a_token_is_readable_by_those_it_is_for_and_a_renewed_one_is_seen(
     device: Device,
 ) -> None:
