@@ -1,4 +1,4 @@
-"""What pods name, from the API server into the fleet: ConfigMaps, Secrets, claims, volumes.
+"""What pods name, from the API server to the fleet: ConfigMaps, Secrets, claims, volumes, classes.
 
 One watch per kind sees the metadata of all and keeps none of it; what is named is fetched when it
 is first named and when the watch tells that it changed. Level-triggered: whatever happened, the
@@ -16,6 +16,7 @@ from cloudhub.fleet.fleet import Effects, Fleet
 from cloudhub.kube.port import (
     CLAIMS,
     CONFIG_MAPS,
+    RUNTIME_CLASSES,
     SECRETS,
     VOLUMES,
     Change,
@@ -33,7 +34,9 @@ log = structlog.get_logger()
 
 AT_ONCE = 8
 """Fetches under way."""
-RESOURCES = {resource.kind: resource for resource in (CONFIG_MAPS, SECRETS, CLAIMS, VOLUMES)}
+RESOURCES = {
+    resource.kind: resource for resource in (CONFIG_MAPS, SECRETS, CLAIMS, VOLUMES, RUNTIME_CLASSES)
+}
 
 
 class ObjectFeed:
@@ -63,6 +66,7 @@ class ObjectFeed:
                 secrets=self._watch(SECRETS),
                 claims=self._watch(CLAIMS),
                 volumes=self._watch(VOLUMES),
+                runtime_classes=self._watch(RUNTIME_CLASSES),
             )
         finally:
             await self._workers.stop()

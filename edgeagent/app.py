@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -55,7 +55,7 @@ from shared.clock import Clock
 from shared.errors import StoreBusy
 from shared.link import Link
 from shared.messages import Session
-from shared.objects import Json
+from shared.objects import Json, ObjectKey
 from shared.tasks import run_together
 
 log = structlog.get_logger()
@@ -193,6 +193,7 @@ class Agent:
         pods = self._make_pods(lambda: node.meet())
         refusing = Refusing(self.desired, self.reports, clock=self.ports.clock)
         session = self._make_session()
+        self.desired.subscribe(lambda keys: self._classes_changed(keys, pods))
         for told in (self.tokens.changed, self.reports.changed, pods.changed, refusing.changed):
             self.desired.subscribe(told)
         housekeeping = self._make_housekeeping(pods)
@@ -242,7 +243,8 @@ class Agent:
 
     def _make_pods(self, meet: Callable[[], Awaitable[None]]) -> Pods:
         ports = self.ports
-        node = node_facts(self.settings, ports.device, ports.look(), RuntimeInfo("containerd", ""))
+        facts = node_facts(self.settings, ports.device, ports.look(), RuntimeInfo("containerd", ""))
+        node = self._facts = self._with_classes(facts)
         pods: Pods
         self._materials = ports.materials(
             node, desired=self.desired, tokens=self.tokens, others=lambda: pods.active()
@@ -266,8 +268,7 @@ class Agent:
         def changed(readings: Readings, info: RuntimeInfo, pressures: tuple[str, ...]) -> None:
             device = self.ports.device
             node = node_facts(self.settings, device, readings, info, pressures=pressures)
-            self._materials.node_changed(node)
-            pods.node_changed(node)
+            self._facts_changed(node, pods)
 
         return NodeReporter(
             self.settings.node,
@@ -280,6 +281,18 @@ class Agent:
             judge=housekeeping.judge,
             changed=changed,
         )
+
+    def _classes_changed(self, keys: frozenset[ObjectKey], pods: Pods) -> None:
+        if any(key.kind == "RuntimeClass" for key in keys):
+            self._facts_changed(self._facts, pods)
+
+    def _facts_changed(self, node: NodeFacts, pods: Pods) -> None:
+        self._facts = self._with_classes(node)
+        self._materials.node_changed(self._facts)
+        pods.node_changed(self._facts)
+
+    def _with_classes(self, node: NodeFacts) -> NodeFacts:
+        return replace(node, runtime_classes=self.desired.runtime_classes())
 
     def _make_shutdown(self, pods: Pods, node: NodeReporter) -> NodeShutdown:
         settings, clock = self.settings, self.ports.clock

@@ -20,7 +20,15 @@ from shared.objects import Json, ObjectKey
 from shared.static_pods import SOURCE, is_static, pod_key
 
 _USED = frozenset(
-    {"Pod", "ConfigMap", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Service"}
+    {
+        "Pod",
+        "ConfigMap",
+        "Secret",
+        "PersistentVolumeClaim",
+        "PersistentVolume",
+        "RuntimeClass",
+        "Service",
+    }
 )
 """Kinds that this agent does something with; of others, from a newer hub, it needs no body."""
 
@@ -138,6 +146,11 @@ class DesiredSet:
         for key in self.desired.inventory.entries:
             if key.kind == "Service" and key.namespace == namespace:
                 yield key
+
+    def runtime_classes(self) -> dict[str, str]:
+        """Handlers of the listed RuntimeClasses by name; empty for one that has not come yet."""
+        listed = [key for key in self.desired.inventory.entries if key.kind == "RuntimeClass"]
+        return {key.name: str((self.get(key) or {}).get("handler") or "") for key in listed}
 
     def expects(self, key: ObjectKey) -> bool:
         return key in self.desired.inventory.entries

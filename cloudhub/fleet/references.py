@@ -1,9 +1,9 @@
 """Which objects a pod names, and its claims in their turn: all that its node may see. Pure.
 
 ConfigMaps, Secrets and PersistentVolumeClaims of its own namespace, those among them that the
-cluster makes for its ephemeral volumes, and of a claim the one PersistentVolume that it is bound
-to. Optional ones count as well; names that no object can have are left out. What else a pod could
-name (service accounts, objects of storage drivers) does not travel.
+cluster makes for its ephemeral volumes, of a claim the one PersistentVolume that it is bound to,
+and its RuntimeClass. Optional ones count as well; names that no object can have are left out. What
+else a pod could name (service accounts, objects of storage drivers) does not travel.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 
 
 def references_of(pod: Json) -> frozenset[ObjectKey]:
-    namespace = pod["metadata"]["namespace"]
-    named = _named(pod["metadata"]["name"], pod.get("spec") or {})
-    return frozenset(ObjectKey(kind, namespace, str(name)) for kind, name in named if is_name(name))
+    namespace, spec = pod["metadata"]["namespace"], pod.get("spec") or {}
+    named = _named(pod["metadata"]["name"], spec)
+    found = {ObjectKey(kind, namespace, str(name)) for kind, name in named if is_name(name)}
+    runtime_class = spec.get("runtimeClassName")
+    if is_name(runtime_class):
+        found.add(ObjectKey("RuntimeClass", NO_NAMESPACE, str(runtime_class)))
+    return frozenset(found)
 
 
 def named_by(key: ObjectKey, obj: Json) -> frozenset[ObjectKey]:

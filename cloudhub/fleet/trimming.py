@@ -1,9 +1,9 @@
 """API object → body: what a device needs of it, packed so that equal objects are equal bytes.
 
 Without status, versions, the marks of a deletion and what only clients of the API use, a status
-patch or a deletion never changes a body. Of claims and their volumes only what a node looks at is
-kept. Map keys are sorted, and ``kind`` and ``apiVersion`` (which lists leave out) are dropped, so
-that two replicas always compute the same digest. Pure.
+patch or a deletion never changes a body. Of claims, their volumes and RuntimeClasses only what a
+node looks at is kept. Map keys are sorted, and ``kind`` and ``apiVersion`` (which lists leave out)
+are dropped, so that two replicas always compute the same digest. Pure.
 """
 
 from __future__ import annotations
@@ -87,6 +87,11 @@ def _volume(obj: Json) -> Json:
     return {"metadata": metadata, "spec": kept}
 
 
+def _runtime_class(obj: Json) -> Json:
+    """Overhead and scheduling are the API server's, which has written them into the pods."""
+    return {"metadata": _picked(obj["metadata"], "name"), **_picked(obj, "handler")}
+
+
 _NO_SOURCE = frozenset(
     {
         "capacity",
@@ -97,7 +102,11 @@ _NO_SOURCE = frozenset(
     }
 )
 """What a PersistentVolume says beside where its data is."""
-_REDUCED = {"PersistentVolumeClaim": _claim, "PersistentVolume": _volume}
+_REDUCED = {
+    "PersistentVolumeClaim": _claim,
+    "PersistentVolume": _volume,
+    "RuntimeClass": _runtime_class,
+}
 
 
 def _picked(part: Json, *names: str) -> Json:

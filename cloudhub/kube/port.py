@@ -38,6 +38,9 @@ SECRETS = Resource("api/v1", "secrets", "Secret")
 CLAIMS = Resource("api/v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 VOLUMES = Resource("api/v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 SERVICES = Resource("api/v1", "services", "Service")
+RUNTIME_CLASSES = Resource(
+    "apis/node.k8s.io/v1", "runtimeclasses", "RuntimeClass", namespaced=False
+)
 EVENTS = Resource("api/v1", "events", "Event")
 SERVICE_ACCOUNTS = Resource("api/v1", "serviceaccounts", "ServiceAccount")
 LEASES = Resource("apis/coordination.k8s.io/v1", "leases", "Lease")

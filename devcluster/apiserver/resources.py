@@ -122,6 +122,10 @@ LEASES = Resource(
     update_needs_version=True,
     create_on_update=True,
 )
+RUNTIME_CLASSES = Resource(
+    *("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", "V1RuntimeClass"),
+    namespaced=False,
+)
 EVENTS_VIEW = Resource(
     *("events.k8s.io", "v1", "events", "Event", "EventsV1Event"),
     short_names=("ev",),
@@ -131,7 +135,7 @@ EVENTS_VIEW = Resource(
 
 RESOURCES = (
     *(CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, CLAIMS, VOLUMES),
-    *(PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, LEASES, EVENTS_VIEW),
+    *(PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, LEASES, RUNTIME_CLASSES, EVENTS_VIEW),
 )
 
 

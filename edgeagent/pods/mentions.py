@@ -14,6 +14,9 @@ def mentions(pod: Json, namespace: str, keys: frozenset[ObjectKey]) -> bool:
 
     Which PersistentVolume a claim stands for is not in the pod; Services count only at a start.
     """
+    of_class = pod["spec"].get("runtimeClassName")
+    if any(key.kind == "RuntimeClass" and key.name == of_class for key in keys):
+        return True
     claims = set(specs.claims(pod).values())
     if claims and any(key.kind == "PersistentVolume" for key in keys):
         return True

@@ -37,6 +37,8 @@ class NodeFacts:
     """Empty while it is not known."""
     handlers: tuple[Handler, ...] = (Handler(),)
     """RuntimeClass handlers that the runtime has."""
+    runtime_classes: Mapping[str, str] = field(default_factory=dict)
+    """Handlers of the cluster's RuntimeClasses that pods here name; empty = not known yet."""
     cgroup_driver: str = "cgroupfs"
     cgroup_version: int = 1
     swap_limits: bool = False
@@ -56,5 +58,13 @@ class NodeFacts:
     pressures: tuple[str, ...] = ()
     """Node conditions that say the device is short of something."""
 
-    def handler(self, name: str) -> Handler | None:
+    def handler(self, runtime_class: str) -> Handler | None:
+        """None when the runtime has none of that class, or it is not known which one it is.
+
+        A class that the cluster does not tell of (to a static pod, or by an older hub) is the
+        handler of its name. Without a class a pod has the default handler.
+        """
+        name = self.runtime_classes.get(runtime_class, runtime_class)
+        if runtime_class and not name:
+            return None
         return next((one for one in self.handlers if one.name == name), None)

@@ -141,8 +141,11 @@ def _is_privileged(container: Json) -> bool:
 
 
 def _handler(pod: Json, node: NodeFacts) -> str:
-    """RuntimeClass objects stay in the cluster: the class is the handler of the same name."""
     name = pod["spec"].get("runtimeClassName") or ""
-    if node.handler(name) is None:
-        raise SandboxConfigError(f'failed to get sandbox runtime: RuntimeClass "{name}" not found')
-    return str(name)
+    found = node.handler(name)
+    if found is None:
+        words = f'RuntimeClass "{name}" not found'
+        if handler := node.runtime_classes.get(name):
+            words = f'no runtime for "{handler}" is configured'
+        raise SandboxConfigError(f"failed to get sandbox runtime: {words}")
+    return found.name

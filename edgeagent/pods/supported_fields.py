@@ -83,7 +83,7 @@ TABLE: dict[str, dict[str, Field]] = {
         ),
         "dnsConfig": yes("DNSConfig"),
         "readinessGates": yes("[ReadinessGate]", "judged by the hub"),
-        "runtimeClassName": yes("text", "the runtime's handler of the same name"),
+        "runtimeClassName": yes("text", "the handler that the RuntimeClass names"),
         "enableServiceLinks": yes("flag"),
         "preemptionPolicy": idle("text", _SCHEDULER),
         "overhead": yes("amounts", "counts at admission, and for the size of a virtual machine"),

@@ -70,7 +70,8 @@ def id_range(pod: Json, first: int, node: NodeFacts) -> IdRange | None:
     name = pod["spec"].get("runtimeClassName") or ""
     handler = node.handler(name)
     if handler is None or not handler.user_namespaces:
-        who = f'RuntimeClass handler "{name}"' if name else "runtime"
+        shown = node.runtime_classes.get(name) or name
+        who = f'RuntimeClass handler "{shown}"' if name else "runtime"
         raise SandboxConfigError(
             f"can't set `spec.hostUsers: false`, {who} does not support user namespaces"
         )

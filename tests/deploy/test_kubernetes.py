@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudhub.kube.port import CONFIG_MAPS, SECRETS
+from cloudhub.kube.port import CONFIG_MAPS, RUNTIME_CLASSES, SECRETS
 from devcluster.containerd import Containerd
 from devcluster.processes import Program
 from shared.objects import Json
@@ -183,8 +183,9 @@ async def a_static_pod_has_a_mirror(system: System, folder: Path) -> None:
 
 
 async def a_pod_gets_what_it_names(system: System, kubectl: Kubectl) -> None:
-    """A ConfigMap, a Secret, a token of its service account and a claim with its volume."""
+    """A ConfigMap, a Secret, a token of its service account, a claim with its volume, a class."""
     kubectl("create", "serviceaccount", "rights")
+    await system.create(RUNTIME_CLASSES, {"metadata": {"name": "rights"}, "handler": "runc"})
     await system.create(CONFIG_MAPS, {"metadata": {"name": "app"}, "data": {"mode": "open"}})
     secret = base64.b64encode(b"s3cret").decode()
     await system.create(SECRETS, {"metadata": {"name": "app"}, "data": {"word": secret}})
@@ -206,7 +207,11 @@ async def a_pod_gets_what_it_names(system: System, kubectl: Kubectl) -> None:
         {"name": "disk", "persistentVolumeClaim": {"claimName": "rights"}},
     ]
     await system.create_pod(
-        "rights-1", containers=[main], volumes=volumes, serviceAccountName="rights"
+        "rights-1",
+        containers=[main],
+        volumes=volumes,
+        serviceAccountName="rights",
+        runtimeClassName="rights",
     )
     await system.running("rights-1")
     async with asyncio.timeout(30):

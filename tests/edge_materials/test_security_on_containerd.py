@@ -16,7 +16,7 @@ from edgeagent.pods.errors import ConfigError, SandboxConfigError
 from edgeagent.runtime.abilities import Handler
 from shared.errors import KubetideError
 from shared.objects import Json
-from tests.edge_materials.device import NODE, Answers, Device, a_device, a_pod
+from tests.edge_materials.device import NODE, Answers, Device, a_device, a_pod, seen_by
 from tests.parts import images
 from tests.parts.containerd import OTHER, Containerd
 
@@ -255,9 +255,28 @@ async def test_namespaces_are_the_pods_own_unless_the_hosts_are_asked_for(device
     assert shared == own
 
 
-async def test_a_runtime_class_is_the_handler_of_its_name(device: Device) -> None:
-    device.materials.node_changed(replace(NODE, handlers=(Handler(), Handler("runc"))))
+HANDLERS = replace(NODE, handlers=(Handler(), Handler("runc")))
+
+
+async def test_a_pod_runs_by_the_handler_that_its_runtime_class_names(device: Device) -> None:
+    classes = {"sandboxed": "runc", "runc": "kata", "awaited": ""}
+    device.materials.node_changed(replace(HANDLERS, runtime_classes=classes))
+    container_id = await device.start(a_pod("echo ran", spec={"runtimeClassName": "sandboxed"}))
+    seen = await seen_by(device.runtime, container_id)
+    sandbox = await device.runtime.inspect_sandbox(seen.sandbox_id)
+    assert sandbox is not None and sandbox.runtime_handler == "runc"
+    for name, words in (
+        ("runc", 'no runtime for "kata" is configured'),
+        ("awaited", 'RuntimeClass "awaited" not found'),
+        ("none", 'RuntimeClass "none" not found'),
+    ):
+        with pytest.raises(SandboxConfigError, match=words) as raised:
+            await device.start(a_pod("", spec={"runtimeClassName": name}))
+        assert raised.value.event == "FailedCreatePodSandBox"
+
+
+async def test_a_class_that_nobody_tells_of_is_the_handler_of_its_name(device: Device) -> None:
+    device.materials.node_changed(HANDLERS)
     assert await device.output("echo ran", spec={"runtimeClassName": "runc"}) == ["ran"]
-    with pytest.raises(SandboxConfigError, match='RuntimeClass "kata" not found') as raised:
+    with pytest.raises(SandboxConfigError, match='RuntimeClass "kata" not found'):
         await device.start(a_pod("", spec={"runtimeClassName": "kata"}))
-    assert raised.value.event == "FailedCreatePodSandBox"

@@ -40,6 +40,9 @@ def test_a_runtime_class_must_have_user_namespaces_too() -> None:
     words = 'RuntimeClass handler "plain" does not support user namespaces'
     with pytest.raises(SandboxConfigError, match=words):
         userids.id_range(pod(hostUsers=False, runtimeClassName="plain"), 131072, ABLE)
+    named = replace(ABLE, runtime_classes={"simple": "plain"})
+    with pytest.raises(SandboxConfigError, match=words):
+        userids.id_range(pod(hostUsers=False, runtimeClassName="simple"), 131072, named)
 
 
 def test_the_lowest_users_are_the_devices_and_the_highest_are_nobodys() -> None:

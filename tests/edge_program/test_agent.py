@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Files(PlainMaterials):
         super().__init__(containers)
         self.node = NodeFacts("")
         self.begun_on: list[str] = []
+        self.begun_with: list[Mapping[str, str]] = []
+        """The RuntimeClasses that were known then."""
 
     def node_changed(self, node: NodeFacts) -> None:
         self.node = node
@@ -46,6 +48,7 @@ class Files(PlainMaterials):
         self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
     ) -> SandboxConfig:
         self.begun_on.append(self.node.runtime_version)
+        self.begun_with.append(self.node.runtime_classes)
         return super().sandbox(pod, attempt=attempt, seen=seen, first_id=first_id, record=record)
 
 
@@ -146,6 +149,27 @@ async def test_pods_are_begun_on_a_runtime_that_is_known(tmp_path: Path) -> None
         await hub.want("web")
         await until(lambda: machine.running() == {"web"})
     assert set(machine.files.begun_on) == {"1"}
+
+
+@virtual
+async def test_a_pod_begins_with_its_runtime_class_also_without_any_link(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    key = ObjectKey("RuntimeClass", NO_NAMESPACE, "sandboxed")
+    made = {"metadata": {"name": "sandboxed"}, "handler": "runsc"}
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("plain")
+        await until(lambda: machine.running() == {"plain"})
+        assert machine.files.begun_with[0] == {}
+        before = len(machine.files.begun_with)
+        await hub.want("plain", "web", objects={key: made})
+        await until(lambda: machine.running() == {"plain", "web"})
+        assert machine.files.begun_with[before] == {"sandboxed": "runsc"}
+    machine.containers.pods.clear()  # The device boots: the runtime has nothing.
+    model.broker.crash()
+    async with machine.agent():
+        await until(lambda: machine.running() == {"plain", "web"})
+        assert machine.files.begun_with[0] == {"sandboxed": "runsc"}
 
 
 @virtual

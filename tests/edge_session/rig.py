@@ -171,18 +171,19 @@ class Hub:
         self,
         *names: str,
         bodies: Mapping[str, Json] | None = None,
+        objects: Mapping[ObjectKey, Json] | None = None,
         ride: bool = True,
         silent: bool = False,
         withheld: bool = False,
     ) -> Inventory:
-        """Publish the list of these pods, in the order of the protocol.
+        """Publish the list of these pods and other objects, in the order of the protocol.
 
         ``silent``: no change message; ``withheld``: no bodies either.
         """
         old = self.inventory
         self.packed = {
             pod_key(name): codec.pack((bodies or {}).get(name) or pod(name)) for name in names
-        }
+        } | {key: codec.pack(one) for key, one in (objects or {}).items()}
         entries = {key: Entry(codec.digest(one)) for key, one in self.packed.items()}
         self.inventory = Inventory(old.revision + 1, entries)
         if not withheld:

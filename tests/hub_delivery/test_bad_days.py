@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from cloudhub.kube.memory import MemoryKube
-from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, Resource, WatchEvent
+from cloudhub.kube.port import (
+    CONFIG_MAPS,
+    PODS,
+    RUNTIME_CLASSES,
+    SECRETS,
+    Resource,
+    WatchEvent,
+)
 from cloudhub.presence import Standing
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Inventory, Report, Session
@@ -232,6 +239,28 @@ def test_a_secret_that_may_not_be_read_is_not_taken_from_the_device() -> None:
         await world.pod("second")
         await world.quiet(60)
         assert device.applied.entries.keys() == {pod_key("web"), pod_key("second"), secret}
+
+    in_world(story)
+
+
+def test_with_an_older_role_pods_go_without_their_runtime_class() -> None:
+    """The device takes it for the handler of its name then; and nothing else waits for it."""
+
+    async def story(world: World) -> None:
+        def forbid(verb: str, resource: Resource, name: str) -> None:
+            if resource == RUNTIME_CLASSES:
+                raise KubeRefused("runtimeclasses is forbidden", status=403, reason="Forbidden")
+
+        world.kube.fail = forbid
+        world.hub()
+        device = world.device()
+        await world.quiet()
+        await world.pod("web", runtimeClassName="runc")
+        await world.quiet()
+        assert device.applied.entries.keys() == {pod_key("web")}
+        await world.pod("later")
+        await world.quiet(0.2)
+        assert device.applied.entries.keys() == {pod_key("web"), pod_key("later")}
 
     in_world(story)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloudhub.kube.port import CLAIMS, CONFIG_MAPS, PODS, VOLUMES
+from cloudhub.kube.port import CLAIMS, CONFIG_MAPS, PODS, RUNTIME_CLASSES, VOLUMES
 from shared.messages import Change
 from tests.hub_delivery.world import NODE, World, config_key, in_world, pod_key, topics_of
 from tests.parts.claims import bind, claim, volume_of
@@ -76,6 +76,27 @@ def test_a_config_map_that_comes_later_follows_its_pod() -> None:
         sent = await world.quiet(0.2)
         assert topics_of(sent) == ["inventory", "change", "desired/ConfigMap/default/settings"]
         assert device.applied.entries.keys() == {pod_key("web")}
+
+    in_world(story)
+
+
+def test_a_pod_brings_its_runtime_class() -> None:
+    async def story(world: World) -> None:
+        made = {"metadata": {"name": "sandboxed"}, "handler": "runsc"}
+        await world.kube.create(RUNTIME_CLASSES, "", made)
+        world.hub()
+        device = world.device()
+        await world.quiet()
+        await world.pod("web", runtimeClassName="sandboxed")
+        sent = await world.quiet(0.2)
+        assert topics_of(sent).count("change") == 1, "together"
+        assert {str(key) for key in device.applied.entries} == {
+            *("Pod/default/web", "RuntimeClass/-/sandboxed")
+        }
+        assert not device.missing
+        labelled = {"metadata": {"labels": {"seen": "yes"}}}
+        await world.kube.patch(RUNTIME_CLASSES, "", "sandboxed", labelled)
+        assert await world.quiet(60) == []
 
     in_world(story)
 

@@ -297,6 +297,7 @@ def test_every_way_to_name_an_object_is_found() -> None:
     ]
     found = pod("a", "edge-1", [])
     found["spec"] = {
+        "runtimeClassName": "sandboxed",
         "imagePullSecrets": [{"name": "pull"}, {}],
         "containers": [container],
         "initContainers": [{"envFrom": [{"configMapRef": {"name": "init-cm"}}]}],
@@ -317,7 +318,19 @@ def test_every_way_to_name_an_object_is_found() -> None:
         *(key("ConfigMap", name) for name in configs),
         *(key("Secret", name) for name in secrets),
         *(claim_key("data"), claim_key("a-own")),
+        ObjectKey("RuntimeClass", NO_NAMESPACE, "sandboxed"),
     }
+
+
+def test_of_a_runtime_class_only_its_handler_travels() -> None:
+    made = {
+        "metadata": {"name": "sandboxed", "resourceVersion": "3", "labels": {"a": "b"}},
+        "handler": "runsc",
+        "overhead": {"podFixed": {"memory": "64Mi"}},
+        "scheduling": {"nodeSelector": {"sandboxed": "yes"}},
+    }
+    body = body_of(ObjectKey("RuntimeClass", NO_NAMESPACE, "sandboxed"), made)
+    assert codec.unpack(body.packed) == {"metadata": {"name": "sandboxed"}, "handler": "runsc"}
 
 
 def bound(node: str = "edge-1") -> Fleet:

@@ -15,6 +15,7 @@ from cloudhub.kube.port import (
     LEASES,
     NODES,
     PODS,
+    RUNTIME_CLASSES,
     SERVICE_ACCOUNTS,
     VOLUMES,
     Change,
@@ -246,6 +247,19 @@ async def test_a_claim_is_followed_to_the_volume_that_it_is_bound_to(
     assert volume["spec"]["local"] == {"path": "/mnt/disk"}
     assert volume["spec"]["claimRef"]["uid"] == found["metadata"]["uid"]
     assert volume["spec"]["nodeAffinity"] == here("edge-1")
+
+
+async def test_a_runtime_class_belongs_to_no_namespace(
+    kube: Kube, namespace: str, watched: Any
+) -> None:
+    classes = watched(RUNTIME_CLASSES, metadata_only=True)
+    assert (await classes.next()).startswith("LISTED")
+    name = f"class-{namespace}"
+    await kube.create(RUNTIME_CLASSES, "", {"metadata": {"name": name}, "handler": "runsc"})
+    await classes.until(f"SET {name}")
+    assert classes.last is not None and "handler" not in classes.last.object
+    found = await kube.get(RUNTIME_CLASSES, "", name)
+    assert found is not None and found["handler"] == "runsc"
 
 
 async def test_a_deletion_meant_for_another_object_does_nothing(kube: Kube, namespace: str) -> None:
