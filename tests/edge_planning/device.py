@@ -50,7 +50,8 @@ NANO = 10**9
 LAW = rules, starting_rules
 """Whose rules are in force."""
 NOT_ADMITTED = Refusal("OutOfcpu", "it does not fit")
-DEFERRED = Refusal("Deferred", "it does not fit now")
+DEFERRED = Refusal(resizing.DEFERRED, "it does not fit now")
+INFEASIBLE = Refusal(resizing.INFEASIBLE, "it will never fit")
 
 
 class Hands:
@@ -108,7 +109,8 @@ class Device:
         self.window_open = False
         self.admitted = admitted
         self.has_room = True
-        """For a resize."""
+        """For a resize; else it may have some later."""
+        self.will_have_room = True
         self.shutdown: Shutdown | None = None
         self.clock = Hands()
         self.sandboxes: list[Sandbox] = []
@@ -208,7 +210,7 @@ class Device:
         return None if self.admitted else NOT_ADMITTED
 
     def resize_refusal(self, before: Json, body: Json) -> Refusal | None:
-        return None if self.has_room else DEFERRED
+        return None if self.has_room else DEFERRED if self.will_have_room else INFEASIBLE
 
     def _hold(self, newest: Json | None, asked: Wanted) -> bool:
         live = self.live

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from edgeagent.pods import preemption
 from edgeagent.pods.holding import HOLD
 from edgeagent.pods.view import Eviction, Shutdown, Wanted
 from edgeagent.runtime.port import Container
@@ -389,9 +390,9 @@ def a_config_map_changes(device: Device, number: int) -> None:
 
 
 @life
-def the_deadline_comes_nearer(device: Device, number: int) -> None:
+def a_deadline_is_set_or_comes_nearer(device: Device, number: int) -> None:
     body = copy.deepcopy(device.body)
-    if "activeDeadlineSeconds" in body.get("spec", {}):
+    if "spec" in body and ("activeDeadlineSeconds" in body["spec"] or number % 2):
         body["spec"]["activeDeadlineSeconds"] = (3000, 600, 60)[number % 3]
         device.body = body
 
@@ -417,7 +418,7 @@ def a_window_opens_or_closes(device: Device, number: int) -> None:
 
 @life
 def the_device_has_room_for_a_resize_or_not(device: Device, number: int) -> None:
-    device.has_room = number % 2 == 0
+    device.has_room, device.will_have_room = number % 2 == 0, number % 3 > 0
 
 
 @life
@@ -440,7 +441,8 @@ def it_is_deleted(device: Device, number: int) -> None:
 @death
 def it_is_evicted(device: Device, number: int) -> None:
     if device.live.held().active:
-        device.live.eviction = Eviction("The node was low on resource: memory. ")
+        low = Eviction("The node was low on resource: memory. ")
+        device.live.eviction = preemption.EVICTION if number % 2 else low
 
 
 @death

@@ -32,6 +32,17 @@ def a_wanted_pod_comes_to_rest_with_all_running_that_should(
     has_come_to_rest(device, settle(device))
 
 
+def a_pod_that_is_wanted_after_all_comes_to_rest(
+    pod: Json, life: list[Happening], death: list[Happening], *, admitted: bool = True
+) -> None:
+    """Evicted, forgotten by the list for a while, or held up: whatever became of it stays so."""
+    kept = [one for one in death if one[0] != "it_is_deleted"]
+    device = lived(pod, [*life, *kept], admitted=admitted)
+    if not device.forgotten:
+        device.wanted, device.window_open = Wanted.RUN, True
+        has_come_to_rest(device, settle(device))
+
+
 def a_deleted_pod_ends_and_says_so(
     pod: Json, life: list[Happening], death: list[Happening], *, grace: int | None = None
 ) -> None:

@@ -31,6 +31,14 @@ def test_whatever_happened_a_wanted_pod_comes_to_rest_with_all_running_that_shou
 
 
 @settings(max_examples=100, deadline=None)
+@given(pods(), lives(), deaths(), ADMITTED)
+def test_whatever_happened_a_pod_that_is_wanted_after_all_comes_to_rest(
+    pod: Json, life: list[Happening], death: list[Happening], admitted: bool
+) -> None:
+    properties.a_pod_that_is_wanted_after_all_comes_to_rest(pod, life, death, admitted=admitted)
+
+
+@settings(max_examples=100, deadline=None)
 @given(pods(), lives(), st.sampled_from([None, 0, 5, 60]))
 def test_whatever_happened_a_deleted_pod_ends_and_says_so(
     pod: Json, life: list[Happening], grace: int | None
