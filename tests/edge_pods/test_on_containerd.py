@@ -12,6 +12,8 @@ import pytest
 from shared.objects import Json
 from tests.edge_pods.device import OBEYS, SHARED, WAITS, Device, a_device, a_script, a_sharer
 from tests.parts.containerd import Containerd
+from tests.parts.looking import looked_up
+from tests.parts.patience import PATIENCE
 
 
 @pytest.fixture
@@ -162,9 +164,16 @@ async def test_a_sandbox_that_died_is_replaced(device: Device) -> None:
     assert device.container(uid)["restartCount"] >= 1
 
 
-async def test_a_running_pod_is_seen_in_well_under_a_second(device: Device) -> None:
-    began = time.monotonic()
-    uid = device.apply(a_script(OBEYS))
-    await device.until(lambda: device.runs(uid))
-    assert time.monotonic() - began < 10, "far above, so that a busy machine does not matter"
-    assert device.reports.by_uid[uid].within < 0.1
+async def test_an_end_is_seen_in_well_under_a_second(device: Device) -> None:
+    """The middle one of five, so that a busy moment of the machine does not matter."""
+    late = []
+    for _ in range(5):
+        uid = device.apply(a_script("sleep 0.3; exit 3"), restartPolicy="Never")
+        await device.until(lambda uid=uid: bool(device.ended(uid)))  # type: ignore[misc]
+        seen = time.time()
+        container_id = device.ended(uid)["containerID"].partition("://")[2]
+        ended = await looked_up(device.runtime, container_id)
+        assert ended is not None
+        late.append(seen - ended.finished_at / 1e9)
+        assert device.reports.by_uid[uid].within < 0.1, "the report does not wait either"
+    assert 0 < sorted(late)[2] < 0.5 * PATIENCE
