@@ -7,6 +7,7 @@ together go into one transaction. Outlives connections: a step is never cut in h
 A device that was away is told in order all that was in between, and the pods are not to act on
 it: what comes is stored, and the live set replaced once, when the head of the list is reached.
 The head is the retained change, which the broker sends behind all that it queued on that topic.
+A broker that does not send it, or has lost it, is known by its silence.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ BATCH = 64
 MOST_TOPICS = 8
 """More missing bodies than this are fetched with one filter for all."""
 CATCH_UP_SECONDS = 10.0
-"""The pods do not wait longer for the head of the list, should the broker not have it."""
+SILENCE_SECONDS = 2.0
+"""The pods do not wait longer for the head of the list, all in all and after what came last."""
 
 
 class Delivery:
@@ -72,11 +74,13 @@ class Delivery:
         self._held: Desired | None = None
         """Stored already, and not shown to the pods yet."""
         self._catching_up = self._head_came = False
+        self._came = 0.0
         self._queue: asyncio.Queue[tuple[Connection, Message]] = asyncio.Queue()
 
     # -- what the connection says
 
     def take(self, connection: Connection, message: Message) -> None:
+        self._came = self._clock.monotonic()
         self._queue.put_nowait((connection, message))
 
     def connected(self, *, session_present: bool) -> None:
@@ -90,9 +94,15 @@ class Delivery:
         self.progress.set()
 
     async def catch_up(self) -> None:
-        """As long as the connection."""
-        await self._clock.sleep(CATCH_UP_SECONDS)
-        self.no_more_for_now()
+        """As long as the connection; begun when the broker has answered all that it was asked."""
+        began = self._came = self._clock.monotonic()
+        while self._catching_up:
+            until = min(began + CATCH_UP_SECONDS, self._came + SILENCE_SECONDS)
+            left = until - self._clock.monotonic()
+            if left > 0:
+                await self._clock.sleep(left)
+            else:
+                self.no_more_for_now()
         await asyncio.Event().wait()
 
     def no_more_for_now(self) -> None:

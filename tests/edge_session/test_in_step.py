@@ -291,7 +291,21 @@ async def test_a_broker_that_lost_the_head_of_the_list_holds_up_nothing_for_long
         await away.returns()
         await asyncio.sleep(1)
         assert away.shown == []
-        await until(lambda: away.shown == [2], within=11)
+        await until(lambda: away.shown == [2], within=3)
+
+
+@virtual
+async def test_nor_does_one_that_goes_on_telling_without_the_head(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    async with Away.of(model) as away:
+        model.broker.retained.drop(OURS.change)
+        await away.returns()
+        for version in range(2, 15):
+            await away.publish(version)
+            await asyncio.sleep(1)
+            if version == 9:
+                assert away.shown == []
+        assert away.shown[-1] == 14
 
 
 @virtual
