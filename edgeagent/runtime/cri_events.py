@@ -33,7 +33,9 @@ _PUSHED = ((0.06, 0.12, 0.25, 0.5, 1.0, 2.0), 10.0)
 _LAG = 0.03
 """Seconds that a push is usually ahead of the lists."""
 _APART = 0.25
-"""Seconds between looks while pushes come one after another: in a burst each look costs all."""
+"""Seconds between looks while pushes go on and on: in a burst each look costs all."""
+_QUIET = 0.5
+"""A pause of that many seconds without a push ends a burst."""
 
 _SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"
 _FILTER = rb'namespace==k8s.io,topic~="^/(tasks/(start|exit|delete)|containers/delete)"'
@@ -59,6 +61,7 @@ class CriEvents:
         listener = asyncio.create_task(self._listen(), name="runtime events")
         listener.add_done_callback(lambda _: self._woken.set())
         seen: Looks = {}
+        apart = _LAG
         pauses = self._pauses()
         try:
             while True:
@@ -70,8 +73,12 @@ class CriEvents:
                     yield change
                 if changed:
                     pauses = self._pauses()
-                if await self._pause(next(pauses), listener, not_before=looked + _APART):
+                pause = next(pauses)
+                if await self._pause(pause, listener, not_before=looked + apart):
+                    apart = min(2 * apart, _APART)
                     pauses = self._pauses()
+                elif pause >= _QUIET:
+                    apart = _LAG
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
