@@ -93,7 +93,12 @@ class LogRotation:
                 log.warning(words, path=one.log_path, error=str(error))
 
     async def _begin_anew(self, container: Container) -> None:
-        """Else the runtime would go on writing into a file that nobody can find any more."""
+        """Else the runtime would go on writing into a file that nobody can find any more.
+
+        Its folder comes first: of CRI-O, who writes a container's log ends where there is none.
+        """
+        folder = Path(container.log_path).parent
+        await self._offload(lambda: folder.mkdir(parents=True, exist_ok=True))
         await self._runtime.reopen_log(container.id)
         log.info("log begun anew", path=container.log_path)
 

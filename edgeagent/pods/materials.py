@@ -21,6 +21,7 @@ from edgeagent.pods import (
     envfiles,
     hosts,
     leftovers,
+    logfolders,
     loglinks,
     naming,
     preemption,
@@ -271,6 +272,7 @@ class _Making:
 
     def prepared(self, image: Image, variables: Mapping[str, str], *, attempt: int) -> Prepared:
         make_private(self.paths.pod(specs.uid_of(self.pod)), below=self.paths.data)
+        logfolders.make_ready(self.paths, self.pod, self.container["name"], attempt=attempt)
         made = mounts(
             self.pod,
             self.container,

@@ -119,6 +119,14 @@ async def test_a_log_that_is_gone_is_begun_anew(path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["0.log"]
 
 
+async def test_a_log_whose_folder_is_gone_too_has_one_again(path: Path) -> None:
+    """CRI-O's writer of the log makes none and would end, and its container with it."""
+    path.parent.rmdir()
+    rotation = LogRotation(Writer(path), pods=OnePod(path), clock=Hands(), offload=at_once)
+    await rotation.look()
+    assert [one.name for one in path.parent.iterdir()] == ["0.log"]
+
+
 async def test_a_log_of_a_container_that_has_ended_is_not_begun_anew(path: Path) -> None:
     ended = OnePod(path, ContainerState.EXITED)
     await LogRotation(Writer(path), pods=ended, clock=Hands(), offload=at_once).look()

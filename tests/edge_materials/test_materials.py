@@ -115,6 +115,32 @@ def write(path: str, text: str) -> None:
     Path(path).write_text(text)
 
 
+async def test_the_folder_of_a_log_is_there_before_its_container(bench: Bench) -> None:
+    """CRI-O makes none; whoever collects logs may read it, whatever the umask."""
+    before = os.umask(0o077)
+    try:
+        config = await bench.container(pod())
+    finally:
+        os.umask(before)
+    folder = bench.paths.log_directory(pod()) / Path(config.log_path).parent
+    assert [oct(one.stat().st_mode)[-3:] for one in (folder, folder.parent)] == ["755", "755"]
+
+
+async def test_logs_that_a_runtime_forgot_at_boot_go_but_for_the_last(bench: Bench) -> None:
+    """CRI-O forgets all containers then, so that nobody removes them with their logs."""
+    await bench.container(pod())
+    folder = bench.paths.log_directory(pod()) / "main"
+    for name in ("0.log", "1.log", "1.log.20260101-000000.gz", "2.log", "10.log", "notes.log"):
+        write(str(folder / name), "line")
+    bench.paths.links.mkdir()
+    links = [bench.paths.links / f"{at}.log" for at in (1, 2)]
+    for at, link in enumerate(links, start=1):
+        link.symlink_to(folder / f"{at}.log")
+    await bench.container(pod(), attempt=3)
+    assert sorted(os.listdir(folder)) == ["10.log", "2.log", "notes.log"]
+    assert [link.is_symlink() for link in links] == [False, True]
+
+
 async def test_last_words_are_cut_and_never_read_through_a_link(bench: Bench) -> None:
     whole = pod()
     main = whole["spec"]["containers"][0]
