@@ -218,11 +218,14 @@ class Acting:
         self._observer.changed(pod.uid)
         before = pod.troubles.get(action.slot)
         failures = (before.failures if before else 0) + 1
+        asked = not isinstance(error, (RuntimeAway, PodTrouble))
+        refusals = (before.refusals if before else 0) + asked
         delay = error.delay if isinstance(error, TemporaryError) else None
         if delay is None:
             delay = min(_FIRST_RETRY * 2**failures, _MOST_RETRY)
         reason = "" if isinstance(error, RuntimeAway) else _reason(action, error)
-        trouble = Trouble(reason, str(error), self._clock.monotonic() + delay, failures)
+        retry_at = self._clock.monotonic() + delay
+        trouble = Trouble(reason, str(error), retry_at, failures, refusals)
         pod.troubles[action.slot] = trouble
         log.warning(
             "action failed",

@@ -55,6 +55,7 @@ class Starting:
         self._news = asyncio.Event()
 
     async def start_sandbox(self, pod: LivePod, action: StartSandbox) -> None:
+        await self._need_network(pod)
         if pod.sandboxes:
             words = "Pod sandbox changed, it will be killed and re-created."
             pod.events.record(normal("SandboxChanged", words))
@@ -71,6 +72,16 @@ class Starting:
             sandbox_id = await self._runtime.start_sandbox(config)
         pod.cleaned.discard(VOLUMES)
         await self._observer.see(pod, sandbox_id, new=True)
+
+    async def _need_network(self, pod: LivePod) -> None:
+        """CRI-O would wait for it with a turn in its hands, and the pods that bring it, on the
+        device's own network, would never have theirs."""
+        if specs.on_host_network(pod.pod):
+            return
+        ready, why = await self._runtime.network_ready()
+        if not ready:
+            words = f"network is not ready: {why}"
+            raise PodTrouble("ContainerCreating", words, event="NetworkNotReady")
 
     async def start_container(self, pod: LivePod, action: StartContainer) -> None:
         spec = pod.spec_of(action.name)

@@ -54,8 +54,9 @@ def _prepare(draft: Draft) -> None:
         return  # Of a pod that was gone and is wanted again: first the one, then the other.
     if view.sandbox is None:
         failed = view.live.troubles.get("sandbox")
-        # A failed attempt may have left its name behind in the runtime.
-        skipped = failed.failures if failed else 0
+        # A failed attempt may have left its name behind in the runtime. One that took too long
+        # may have been made since, and CRI-O hands it out to who asks for the same name.
+        skipped = failed.refusals if failed else 0
         draft.act(StartSandbox(view.facts.sandbox_attempt + 1 + skipped))
     if not view.has_volumes:
         draft.act(PrepareVolumes())

@@ -52,6 +52,9 @@ class Trouble:
     retry_at: float
     """Monotonic."""
     failures: int = 1
+    refusals: int = 0
+    """How many of them the runtime itself answered. After any other nobody knows: it may still be
+    at work."""
 
 
 @dataclass(frozen=True, slots=True)

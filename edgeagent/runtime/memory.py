@@ -49,7 +49,8 @@ class MemoryRuntime:
 
     async def network_ready(self) -> tuple[bool, str]:
         await self._called("network_ready")
-        return True, ""
+        trouble = self.device.network_trouble
+        return not trouble, trouble
 
     async def list_sandboxes(self) -> list[Sandbox]:
         found = [self.device.inspected(pod) for pod in self.device.pods.values()]

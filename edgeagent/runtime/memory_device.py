@@ -121,6 +121,8 @@ class MemoryDevice:
         self.history: list[Call] = []
         self.registry: dict[str, RemoteImage] = {}
         self.registry_away = False
+        self.network_trouble = ""
+        """Why pods cannot get a network."""
         self.images: dict[str, Image] = {}
         self.latency: dict[str, float] = {}
         self.failures: dict[str, list[KubetideError]] = defaultdict(list)

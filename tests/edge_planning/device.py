@@ -267,7 +267,7 @@ class Device:
     def _trouble(self, action: Action, reason: str, retry_at: float) -> None:
         before = self.live.troubles.get(action.slot)
         failures = before.failures + 1 if before else 1
-        self.live.troubles[action.slot] = Trouble(reason, "no", retry_at, failures)
+        self.live.troubles[action.slot] = Trouble(reason, "no", retry_at, failures, failures)
 
     def fail_late(self, action: Action) -> None:
         """The thing was done, or half of it, and the answer was an error."""

@@ -7,7 +7,7 @@ import asyncio
 from edgeagent.pods.errors import ClaimError, ConfigError, ContentsError, MountError
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory_device import Behaviour
-from edgeagent.runtime.port import ExecResult
+from edgeagent.runtime.port import ExecResult, RuntimeAway
 from shared.errors import TemporaryError
 from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from tests.edge_pods.world import World, a_container, a_pod
@@ -274,6 +274,36 @@ async def test_a_sandbox_that_cannot_be_made_is_told_and_tried_again() -> None:
         assert world.phase(uid) == "Running"
         words = "Failed to create pod sandbox: no network"
         assert words in world.messages(uid, "FailedCreatePodSandBox")
+
+
+@virtual
+async def test_while_there_is_no_network_only_pods_on_the_devices_own_start() -> None:
+    """One of them may be the one that brings it; and CRI-O would let the others wait for hours."""
+    async with World() as world:
+        world.device.network_trouble = "no CNI config"
+        waiting = [world.apply(a_pod(f"pod-{number}")) for number in range(5)]
+        cni = world.apply(a_pod("cni", hostNetwork=True))
+        await world.passes(2)
+        assert world.running() == world.running(cni) == ["main"]
+        assert {one.split()[1] for one in world.device.calls("start_sandbox")} == {"default/cni"}
+        assert world.messages(waiting[0], "NetworkNotReady")[0] == (
+            "network is not ready: no CNI config"
+        )
+        world.device.network_trouble = ""
+        await world.passes(11)
+        assert len(world.running()) == 6
+
+
+@virtual
+async def test_a_sandbox_that_takes_too_long_is_asked_for_again_by_the_same_name() -> None:
+    """CRI-O goes on making it, and hands it out to who asks again; another name costs another."""
+    async with World() as world:
+        late = [RuntimeAway("no answer in time")] * 2
+        world.device.failures["start_sandbox"] = [*late, TemporaryError("the name is reserved")]
+        uid = world.apply(a_pod())
+        await world.passes(15)
+        assert [one.seen.attempt for one in world.device.pods.values()] == [1]
+        assert world.phase(uid) == "Running"
 
 
 @virtual
