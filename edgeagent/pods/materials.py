@@ -129,12 +129,16 @@ class PodMaterials:
         await self._volumes.remove(specs.uid_of(pod))
         self._images.forget(specs.uid_of(pod))
         self._image_volumes.pop(specs.uid_of(pod), None)
+        await self._remove_cgroup(pod)
         if files := self._cgroup_files:
-            node = self._node
-            left = cgroups.left_behind(pod, self._beside(specs.uid_of(pod)), node)
-            path = cgroups.parent(pod, node.cgroup_driver)
-            await self._offload(lambda: files.remove(path, version=node.cgroup_version))
+            left = cgroups.left_behind(pod, self._beside(specs.uid_of(pod)), self._node)
             await self._offload(lambda: files.apply(left))
+
+    async def _remove_cgroup(self, pod: Json) -> None:
+        if files := self._cgroup_files:
+            path = cgroups.parent(pod, self._node.cgroup_driver)
+            version = self._node.cgroup_version
+            await self._offload(lambda: files.remove(path, version=version))
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
         """A start waits no longer for it than a moment: housekeeping makes what is missing."""
@@ -149,8 +153,9 @@ class PodMaterials:
         except OSError as error:
             log.warning("link to a log not made", folder=str(paths.links), error=str(error))
 
-    async def remove_logs(self, pod: Json) -> None:
+    async def forget(self, pod: Json) -> None:
         await self._offload(lambda: leftovers.remove_logs(self._paths, pod))
+        await self._remove_cgroup(pod)
 
     async def remove_files(self, pod: Json, container: Container) -> None:
         await self._offload(lambda: leftovers.remove_files(self._paths, pod, container))

@@ -107,7 +107,10 @@ class Materials(Protocol):
         """Let log collectors find the log of a container that has started; never raises."""
         ...
 
-    async def remove_logs(self, pod: Json) -> None: ...
+    async def forget(self, pod: Json) -> None:
+        """The rest of a pod whose sandboxes are gone: its logs, and its cgroup, in which CRI-O keeps
+        something as long as there is a sandbox."""
+        ...
 
     async def remove_files(self, pod: Json, container: Container) -> None:
         """Log and last words of a container that is being removed."""

@@ -334,7 +334,7 @@ class Pods:
             await self._recording.report(pod, plan.status, deleting=wanted is Wanted.DELETE)
 
     async def _forget(self, pod: LivePod) -> None:
-        await self._materials.remove_logs(pod.pod)
+        await self._materials.forget(pod.pod)
         await self._store.delete(pod.uid)
         self._drop(pod.uid)
         for uid, wanted in self._desired.pods().items():

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edgeagent.pods import cgroups
+from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
@@ -28,6 +30,7 @@ from tests.edge_materials.making import NODE, UID, Objects, SteppedClock, contai
 class Bench:
     folder: Path
     active: list[Json] = field(default_factory=list)
+    cgroup_files: CgroupFiles | None = None
     events: list[PodEvent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -41,6 +44,7 @@ class Bench:
             sources=Objects(),
             node=NODE,
             others=lambda: self.active,
+            cgroup_files=self.cgroup_files,
         )
 
     async def container(self, whole: Json, *, attempt: int = 0, **given: Any) -> ContainerConfig:
@@ -170,6 +174,19 @@ async def test_variables_from_a_file_that_an_init_container_left(bench: Bench) -
     (volume / "out/env").symlink_to("/etc/os-release")
     with pytest.raises(ConfigError, match="couldn't parse env file"):
         await bench.container(whole)
+
+
+async def test_a_cgroup_that_the_sandbox_keeps_goes_after_it(tmp_path: Path) -> None:
+    """CRI-O has a cgroup of its own in the pod's, until the sandbox is removed."""
+    bench = Bench(tmp_path, cgroup_files=CgroupFiles(tmp_path / "cgroup"))
+    path = cgroups.parent(pod(), NODE.cgroup_driver).lstrip("/")
+    of_pod = tmp_path / "cgroup" / ("memory" if NODE.cgroup_version == 1 else "") / path
+    (of_pod / "crio-s1").mkdir(parents=True)
+    await bench.materials.remove(pod())
+    assert of_pod.is_dir()
+    (of_pod / "crio-s1").rmdir()
+    await bench.materials.forget(pod())
+    assert not of_pod.exists()
 
 
 async def test_a_pod_is_not_in_its_own_way(bench: Bench) -> None:

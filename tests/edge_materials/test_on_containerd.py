@@ -207,7 +207,7 @@ async def test_everything_of_a_pod_is_gone_after_its_removal(device: Device) -> 
     whole = a_pod("sleep 3600", volumeMounts=mount, spec={"volumes": volumes})
     await device.start(whole)
     await device.materials.remove(whole)
-    await device.materials.remove_logs(whole)
+    await device.materials.forget(whole)
     assert await device.volumes.orphans([]) == ()
     assert not device.paths.log_directory(whole).exists()
 

@@ -159,8 +159,8 @@ class PlainMaterials:
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
         self._called("link_log", pod)
 
-    async def remove_logs(self, pod: Json) -> None:
-        self._called("remove_logs", pod)
+    async def forget(self, pod: Json) -> None:
+        self._called("forget", pod)
 
     async def remove_files(self, pod: Json, container: Container) -> None:
         self._called("remove_files", pod)
