@@ -61,8 +61,8 @@ def container(status: Any, sandbox_id: str) -> Container:
         image=status.image.image,
         image_ref=status.image_ref,
         created_at=status.created_at,
-        started_at=status.started_at,
-        finished_at=status.finished_at,
+        started_at=_moment(status.started_at),
+        finished_at=_moment(status.finished_at),
         exit_code=status.exit_code,
         reason=status.reason,
         message=status.message,
@@ -72,6 +72,11 @@ def container(status: Any, sandbox_id: str) -> Container:
         labels=dict(status.labels),
         annotations=dict(status.annotations),
     )
+
+
+def _moment(nanoseconds: int) -> int:
+    """CRI-O sends the year 1754 of what never was."""
+    return max(int(nanoseconds), 0)
 
 
 def _user(status: Any) -> ContainerUser | None:
@@ -131,7 +136,7 @@ def runtime_info(version: Any, status: Any, *, driver: str, has_events: bool) ->
         has_events=has_events,
         handlers=listed_handlers or _configured_handlers(status),
         lists_handlers=bool(listed_handlers),
-        cgroup_driver=driver or _configured_driver(status),
+        cgroup_driver=driver or _configured_driver(version.runtime_name, status),
         strict_groups=_strict_groups(status),
         sandbox_image=_sandbox_image(status),
     )
@@ -224,6 +229,9 @@ def _configured_handlers(status: Any) -> tuple[Handler, ...]:
     return (Handler(), *map(Handler, sorted(_configured(status))))
 
 
-def _configured_driver(status: Any) -> str:
+def _configured_driver(name: str, status: Any) -> str:
+    """CRI-O before 1.28 says nothing; unless it was told otherwise it uses systemd."""
+    if name == "cri-o":
+        return "systemd"
     options = [one.get("options") or {} for one in _configured(status).values()]
     return "systemd" if any(one.get("SystemdCgroup") for one in options) else "cgroupfs"

@@ -146,9 +146,15 @@ def _mount(mount: Mount, ids: IdRange | None) -> Any:
         recursive_read_only=mount.recursive_readonly,
         selinux_relabel=mount.selinux_relabel,
         propagation=_PROPAGATION[mount.propagation],
-        image=cri.ImageSpec(image=mount.image) if mount.image else None,
+        image=_mounted_image(mount),
         image_sub_path=mount.image_sub_path,
     )
+
+
+def _mounted_image(mount: Mount) -> Any:
+    if not mount.image:
+        return None
+    return cri.ImageSpec(image=mount.image, user_specified_image=mount.user_image)
 
 
 def _device(device: Device) -> Any:
@@ -195,6 +201,7 @@ def _container_security(
         ),
         seccomp=_seccomp(security.seccomp),
         apparmor=_apparmor(security.apparmor),
+        apparmor_profile=security.apparmor,  # All that CRI-O before 1.30 reads.
         selinux_options=_selinux(security.selinux),
         masked_paths=masks if confined else (),
         readonly_paths=_READ_ONLY if confined else (),

@@ -148,6 +148,8 @@ class Mount:
     image: str = ""
     """Set for an image volume: the mounted image; ``host_path`` is then empty."""
     image_sub_path: str = ""
+    user_image: str = ""
+    """What the pod's author wrote for it; CRI-O goes by it where images must be signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,19 @@ async def test_last_words_are_cut_and_never_read_through_a_link(bench: Bench) ->
     assert await bench.materials.termination_message(whole, main, attempt=0) == ""
 
 
+async def test_an_image_volume_says_how_its_image_was_written(bench: Bench) -> None:
+    """CRI-O mounts none without, where its settings want signatures."""
+    mount = {"name": "data", "mountPath": "/data"}
+    volume = {"name": "data", "image": {"reference": "data:1"}}
+    whole = pod(container(volumeMounts=[mount]), volumes=[volume])
+    image = bench.device.add_image("data:1")
+    bench.device.add_image("busybox:1")
+    await bench.materials.image(whole, whole["spec"]["containers"][0], bench.events.append)
+    config = await bench.container(whole)
+    [mounted] = [one for one in config.mounts if one.container_path == "/data"]
+    assert (mounted.image, mounted.user_image) == (image.id, "data:1")
+
+
 async def test_variables_from_a_file_that_an_init_container_left(bench: Bench) -> None:
     ref = {"volumeName": "v", "path": "out/env", "key": "DB"}
     env = [{"name": "DB", "valueFrom": {"fileKeyRef": ref}}]

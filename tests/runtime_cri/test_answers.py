@@ -102,6 +102,14 @@ def test_an_exited_container_says_why() -> None:
     assert (seen.image, seen.image_ref, seen.sandbox_id) == ("app:1", "app@sha256:1", "s1")
 
 
+def test_moments_that_never_were_are_zero() -> None:
+    """CRI-O has Go's zero time for them, counted in nanoseconds since 1970."""
+    never = -6795364578871345152
+    status = cri.ContainerStatus(id="c", started_at=never, finished_at=never)
+    seen = cri_answers.container(status, "s1")
+    assert (seen.started_at, seen.finished_at) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("fields", "user"),
     [
@@ -147,6 +155,13 @@ def test_an_old_containerd_shows_them_in_its_configuration(systemd: bool) -> Non
     assert info.handlers == (Handler(), Handler("crun"), Handler("runc"))
     assert (info.lists_handlers, info.strict_groups) == (False, None)
     assert info.cgroup_driver == ("systemd" if systemd else "cgroupfs")
+
+
+def test_an_old_cri_o_has_the_driver_that_it_has_by_default() -> None:
+    version = cri.VersionResponse(runtime_name="cri-o", runtime_version="1.24.6")
+    status = cri.StatusResponse(info={"config": '{"sandboxImage": "pause:3"}'})
+    info = cri_answers.runtime_info(version, status, driver="", has_events=False)
+    assert (info.cgroup_driver, info.sandbox_image) == ("systemd", "pause:3")
 
 
 @pytest.mark.parametrize("config", ["", "{", "[]", "{}", '{"containerd": {"runtimes": []}}'])

@@ -136,13 +136,14 @@ def test_a_container_says_what_to_run_and_what_was_written() -> None:
 def test_mounts_and_image_volumes() -> None:
     mounts = (
         Mount("/host", "/in", readonly=True, propagation="Bidirectional"),
-        Mount("", "/image", image="data:1", image_sub_path="sub"),
+        Mount("", "/image", image="sha256:1", image_sub_path="sub", user_image="data:1"),
     )
     host, image = message_of(container(mounts=mounts), SandboxSecurity()).mounts
     assert (host.host_path, host.container_path, host.readonly) == ("/host", "/in", True)
     assert host.propagation == cri.PROPAGATION_BIDIRECTIONAL
     assert not host.HasField("image")
-    assert (image.image.image, image.image_sub_path) == ("data:1", "sub")
+    assert (image.image.image, image.image_sub_path) == ("sha256:1", "sub")
+    assert image.image.user_specified_image == "data:1", "CRI-O wants it with a signature policy"
 
 
 def test_the_usual_masks_unless_asked_otherwise() -> None:
@@ -176,9 +177,11 @@ def test_capabilities_with_and_without_prefix() -> None:
     ],
 )
 def test_apparmor_profiles(profile: str, kind: int, name: str) -> None:
-    apparmor = security_of(apparmor=profile).apparmor
+    security = security_of(apparmor=profile)
+    apparmor = security.apparmor
     assert (apparmor.profile_type, apparmor.localhost_ref) == (kind, name)
-    assert not security_of().HasField("apparmor")
+    assert security.apparmor_profile == profile, "all that CRI-O before 1.30 reads"
+    assert not security_of().HasField("apparmor") and not security_of().apparmor_profile
 
 
 def test_seccomp_profiles() -> None:

@@ -44,7 +44,8 @@ def mounts(
         if volume.kind == IMAGE:
             image = _image(wanted, images or {}, path, node)
             mount = _mount(pod, wanted, volume, source="", node=node)
-            made.append(replace(mount, image=image, image_sub_path=path))
+            written = str(specs.image_volumes(pod)[volume.name].get("reference") or "")
+            made.append(replace(mount, image=image, image_sub_path=path, user_image=written))
             continue
         at = paths.subpath(specs.uid_of(pod), volume.name, container=container["name"], index=index)
         source = _exposed(volume, path, at=at, container=container) if path else volume.path
