@@ -19,9 +19,15 @@ from edgeagent.pods import specs
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.podevents import warning
 from edgeagent.pods.references import tagged
-from edgeagent.runtime.port import Image, InvalidImageName, Runtime
+from edgeagent.runtime.port import (
+    Image,
+    InvalidImageName,
+    Runtime,
+    RuntimeAway,
+    UnclearImageName,
+)
 from shared.clock import Clock
-from shared.errors import KubetideError, PermanentError
+from shared.errors import KubetideError
 from shared.objects import Json
 
 log = structlog.get_logger()
@@ -89,9 +95,15 @@ class ImageCollector:
         self._uses = noted(self._uses, images, used, now)
         if amount == 0:
             return 0
-        kept = used | await self._needed()
-        gone = chosen(images, self._uses, kept=kept, now=now, amount=amount)
-        return sum([await self._remove(one) for one in gone])
+        kept, freed = used | await self._needed(), 0
+        while amount is None or freed < amount:
+            left = None if amount is None else amount - freed
+            gone = chosen(images, self._uses, kept=kept, now=now, amount=left)
+            if not gone:
+                break
+            freed += sum([await self._remove(one) for one in gone])
+            kept |= {one.id for one in gone}
+        return freed
 
     async def _needed(self) -> frozenset[str]:
         """Ids of the images that pods name, and of the one that sandboxes are made of.
@@ -107,13 +119,17 @@ class ImageCollector:
     async def _look_up(self, name: str) -> Image | None:
         try:
             return await self._runtime.image_status(tagged(name))
-        except InvalidImageName:
+        except (InvalidImageName, UnclearImageName):
             return None
 
     async def _remove(self, image: Image) -> int:
+        """One that cannot go keeps no other: CRI-O shares its images with podman, and keeps those
+        that anybody's container was made of."""
         try:
             await self._runtime.remove_image(image.id)
-        except PermanentError as error:
+        except RuntimeAway:
+            raise
+        except KubetideError as error:
             log.warning("image not removed", image=image.id, error=str(error))
             return 0
         self._uses.pop(image.id, None)

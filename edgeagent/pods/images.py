@@ -46,12 +46,19 @@ _AWAY_FOR = 30.0
 """Seconds for which a registry that did not answer is not asked again for an image we have."""
 
 
+_VERDICTS = {
+    "RegistryUnavailable": "the registry is unavailable",
+    "SignatureValidationFailed": "the signature validation failed",
+}
+
+
 @dataclass(slots=True)
 class _Failure:
     """The last failed pull of one image for one pod. Moments are monotonic seconds."""
 
     at: float
     wait: float
+    reason: str
     words: str
 
     @property
@@ -221,11 +228,12 @@ class Images:
         last = self._failures.get(key)
         known = last is not None and now - last.until < _FORGOTTEN_AFTER
         wait = min(last.wait * 2, MOST_BACKOFF) if last and known else FIRST_BACKOFF
-        self._failures[key] = _Failure(now, wait, str(error))
+        reason, words = _verdict(request.written, str(error))
+        self._failures[key] = _Failure(now, wait, reason, words)
         request.warn("Failed", f'Failed to pull image "{request.written}": {error}')
         if isinstance(error, InvalidImageName):
             return _trouble(request, "InvalidImageName", str(error))
-        return _trouble(request, "ErrImagePull", str(error), delay=_SHOWN_FOR)
+        return _trouble(request, reason, words, delay=_SHOWN_FOR)
 
     def _respect_backoff(self, request: _Request) -> None:
         failure = self._failures.get((request.uid, request.written))
@@ -233,7 +241,7 @@ class Images:
         if failure is not None and left > 0:
             words = f'Back-off pulling image "{request.written}"'
             request.tell("BackOff", words)
-            full = f"{words}: ErrImagePull: {failure.words}"
+            full = f"{words}: {failure.reason}: {failure.words}"
             raise _trouble(request, "ImagePullBackOff", full, delay=left)
 
     def _is_away(self, request: _Request) -> bool:
@@ -278,6 +286,14 @@ def _trouble(
 ) -> ImageTrouble:
     request.warn("Failed", f"Error: {reason}")
     return ImageTrouble(reason, words, delay=delay)
+
+
+def _verdict(image: str, words: str) -> tuple[str, str]:
+    """Reason and message of a failed pull; some reasons are the runtime's own (CRI-O)."""
+    for reason, why in _VERDICTS.items():
+        if words.startswith(reason):
+            return reason, f"image pull failed for {image} because {why}{words[len(reason) :]}"
+    return "ErrImagePull", words
 
 
 def _already_present(request: _Request) -> str:

@@ -108,7 +108,7 @@ class Materials(Protocol):
         ...
 
     async def forget(self, pod: Json) -> None:
-        """The rest of a pod whose sandboxes are gone: its logs, and its cgroup, in which CRI-O keeps
+        """The rest of a pod whose sandboxes are gone: its logs, and its cgroup, where CRI-O keeps
         something as long as there is a sandbox."""
         ...
 

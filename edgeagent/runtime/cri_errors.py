@@ -20,6 +20,7 @@ from edgeagent.runtime.port import (
     InvalidImageName,
     RegistryUnreachable,
     RuntimeAway,
+    UnclearImageName,
 )
 from shared.errors import KubetideError, PermanentError, TemporaryError
 
@@ -45,10 +46,16 @@ _NO_REGISTRY = re.compile(
     r"dial tcp|dial unix|lookup .* on |no such host|server misbehaving|i/o timeout"
     r"|connection (refused|reset|timed out)|network is unreachable|no route to host"
     r"|TLS handshake timeout|context deadline exceeded|RegistryUnavailable|unexpected EOF"
-    r"|pinging container registry|: EOF$|\b50[234] (Bad Gateway|Service Unavailable|Gateway)"
+    r"|pinging container registry(?!.*(x509: |server gave HTTP response|status code))|: EOF$"
+    r"|\b50[234] (Bad Gateway|Service Unavailable|Gateway)"
+    # CRI-O gives a pull up in which nothing comes any more (pull_progress_timeout).
+    r"|context canceled"
     r"|certificate has expired or is not yet valid",
     re.IGNORECASE,
 )
+
+# CRI-O looks names without a registry up in its settings; it guesses none.
+_UNCLEAR_NAME = re.compile(r"short-name \"|short-name resolution|short name mode is")
 
 
 Verdict = Callable[[Status, str], KubetideError]
@@ -127,6 +134,8 @@ def of_start(action: str, status: Status, details: str) -> KubetideError:
 def of_look_up(image: str, status: Status, details: str) -> KubetideError:
     if status is Status.INVALID_ARGUMENT or _BAD_NAME.search(details):
         return InvalidImageName(f"{image!r} is not an image name: {details}")
+    if _UNCLEAR_NAME.search(details):
+        return UnclearImageName(details)
     return of_call(f"look up {image}", status, details)
 
 

@@ -49,6 +49,10 @@ class InvalidImageName(PermanentError):
     """The reference can never name an image."""
 
 
+class UnclearImageName(PermanentError):
+    """A name without a registry, for which the runtime's settings have none, or several."""
+
+
 class SandboxState(enum.Enum):
     READY = "ready"
     NOT_READY = "not-ready"

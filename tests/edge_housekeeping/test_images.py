@@ -14,7 +14,7 @@ from edgeagent.housekeeping.images import LEAST_AGE, ImageUse, chosen, noted, to
 from edgeagent.pods.held import HeldPod
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
-from edgeagent.runtime.port import Container, ContainerState, Image
+from edgeagent.runtime.port import Container, ContainerState, Image, UnclearImageName
 from shared.errors import TemporaryError
 from tests.edge_housekeeping.household import Hands, Pods, Told, a_pod
 
@@ -132,6 +132,33 @@ async def test_an_image_that_came_just_now_stays() -> None:
     assert node.names() == {"new:1"}
     node.clock.at += LEAST_AGE
     await node.collector.free_all()
+    assert node.names() == set()
+
+
+async def test_an_image_that_cannot_go_keeps_no_other() -> None:
+    """CRI-O refuses to remove what a container of podman's was made of."""
+    node = Node()
+    for name in ("theirs:1", "old:1", "older:1"):
+        node.device.add_image(name)
+    await node.collector.look()
+    node.clock.at += LEAST_AGE
+    node.disk = Room(5 * MB, 0)
+    node.device.failures["remove_image"] = [TemporaryError("image is in use by a container")]
+    await node.collector.look()
+    assert len(node.names()) == 2 and node.told.reasons() == []
+    await node.collector.free_all()
+    assert node.names() == set()
+
+
+async def test_a_name_that_leads_to_no_registry_stands_for_no_image() -> None:
+    node = Node()
+    node.device.add_image("old:1")
+    node.desired = [a_pod(image="app")]
+    await node.collector.look()
+    node.clock.at += LEAST_AGE
+    node.disk = Room(100 * MB, 0)
+    node.device.failures["image_status"] = [UnclearImageName('short-name "app" did not resolve')]
+    await node.collector.look()
     assert node.names() == set()
 
 

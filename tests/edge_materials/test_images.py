@@ -127,6 +127,31 @@ async def test_a_failed_pull_is_told_and_then_backed_off(puller: Puller) -> None
     assert puller.pulls() == 1
 
 
+@pytest.mark.parametrize(
+    ("said", "reason", "why"),
+    [
+        ("SignatureValidationFailed: none", "SignatureValidationFailed", "signature validation"),
+        ("RegistryUnavailable: ping", "RegistryUnavailable", "registry is unavailable"),
+    ],
+)
+async def test_a_reason_of_the_runtimes_own_is_kept(
+    puller: Puller, said: str, reason: str, why: str
+) -> None:
+    puller.device.failures["pull_image"].append(ImagePullError(said))
+    trouble = await puller.trouble()
+    words = str(trouble)
+    assert words.startswith(f"image pull failed for {NAME} because the {why}")
+    assert words.endswith(said.removeprefix(reason))
+    assert trouble.reason == reason
+    assert puller.told()[1:] == [
+        f'Warning Failed: Failed to pull image "{NAME}": {said}',
+        f"Warning Failed: Error: {reason}",
+    ]
+    puller.clock.pass_by(trouble.delay or 0)
+    waiting = await puller.trouble()
+    assert str(waiting) == f'Back-off pulling image "{NAME}": {reason}: {words}'
+
+
 async def test_the_back_off_doubles_from_10_seconds_to_5_minutes(puller: Puller) -> None:
     waits = []
     for _ in range(7):

@@ -105,6 +105,8 @@ class Pod:
 
     async def create(self, program: Program, *, name: str = "main", **changes: Any) -> str:
         self.world.programs[program.script] = program.behaviour
+        # The agent makes it: containerd would, CRI-O does not.
+        (self.world.logs / self.config.uid / name).mkdir(parents=True, exist_ok=True)
         config = replace(self._container_config(name), **changes)
         if not changes.get("command") and program.script:
             config = replace(config, command=("/bin/sh", "-c", program.script))

@@ -12,6 +12,7 @@ from edgeagent.runtime.cri_errors import (
     NotThere,
     TookTooLong,
     of_call,
+    of_look_up,
     of_pull,
     of_start,
     translated,
@@ -22,6 +23,7 @@ from edgeagent.runtime.port import (
     InvalidImageName,
     RegistryUnreachable,
     RuntimeAway,
+    UnclearImageName,
 )
 from shared.errors import PermanentError, TemporaryError
 
@@ -92,6 +94,43 @@ def test_a_failed_pull_is_one_of_three(details: str, kind: type) -> None:
     error = of_pull("r.test/app:1", Status.UNKNOWN, details)
     assert type(error) is kind
     assert details in str(error)
+
+
+PING = 'pinging container registry r.test: Get "https://r.test/v2/": '
+
+
+@pytest.mark.parametrize(
+    ("details", "kind"),
+    [
+        (PING + "dial tcp 192.0.2.1:443: connect: network is unreachable", RegistryUnreachable),
+        (PING + "net/http: request canceled while waiting for connection", RegistryUnreachable),
+        ("reading blob sha256:1: context canceled", RegistryUnreachable),
+        (
+            PING + "tls: failed to verify certificate: x509: certificate has expired or is not yet"
+            " valid: current time 1970-01-01T00:00:09Z is before 2024-01-01T00:00:00Z",
+            RegistryUnreachable,
+        ),
+        (PING + "x509: certificate signed by unknown authority", ImagePullError),
+        (PING + "http: server gave HTTP response to HTTPS client", ImagePullError),
+        ("reading manifest 1 in r.test/app: manifest unknown", ImagePullError),
+        ("SignatureValidationFailed: Source image rejected: none", ImagePullError),
+    ],
+)
+def test_a_pull_that_fails_in_cri_o_is_one_of_three_too(details: str, kind: type) -> None:
+    assert type(of_pull("r.test/app:1", Status.UNKNOWN, details)) is kind
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        'short-name "app:1" did not resolve to an alias and no unqualified-search registries are'
+        ' defined in "/etc/containers/registries.conf"',
+        "short name mode is enforcing, but image name app:1 returns ambiguous list",
+    ],
+)
+def test_a_short_name_that_cri_o_cannot_resolve_is_unclear(details: str) -> None:
+    error = of_look_up("app:1", Status.UNKNOWN, details)
+    assert (type(error), str(error)) == (UnclearImageName, details)
 
 
 def test_a_runtime_that_is_away_says_nothing_about_the_registry() -> None:
