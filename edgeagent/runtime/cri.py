@@ -56,6 +56,9 @@ from shared.errors import KubetideError, PermanentError, TemporaryError
 
 log = structlog.get_logger()
 
+_CUT_OFF = b"command timed out"
+"""What CRI-O answers instead of an error, with an exit code that no command has."""
+
 
 class CriRuntime:
     """The port over a unix socket (``unix:///run/containerd/containerd.sock``)."""
@@ -125,6 +128,12 @@ class CriRuntime:
         return str(answer.pod_sandbox_id)
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
+        """CRI-O would give what runs in it, or has not begun, as long as the call may take."""
+        only_its = cri.ContainerFilter(pod_sandbox_id=sandbox_id)
+        request = cri.ListContainersRequest(filter=only_its)
+        found = await self._query(self._runtime.ListContainers, request)
+        alive = [one.id for one in found.containers if one.state != cri.CONTAINER_EXITED]
+        await asyncio.gather(*(self.stop_container(one, 0) for one in alive))
         request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
         await self._unplug(self._runtime.StopPodSandbox, request, "stop sandbox")
 
@@ -163,6 +172,8 @@ class CriRuntime:
         )
 
     async def remove_container(self, container_id: str) -> None:
+        """CRI-O would give one that runs, or has not begun, as long as the call may take."""
+        await self.stop_container(container_id, 0)
         request = cri.RemoveContainerRequest(container_id=container_id)
         await self._end(self._runtime.RemoveContainer, request, "remove container")
 
@@ -184,6 +195,8 @@ class CriRuntime:
                 answer = await self._runtime.ExecSync(request, timeout=seconds + QUERY_SECONDS)
         except TookTooLong as error:
             raise TimeoutError(f"the command took longer than {seconds} s") from error
+        if answer.exit_code == -1 and answer.stderr == _CUT_OFF:
+            raise TimeoutError(f"the command took longer than {seconds} s")
         return ExecResult(answer.exit_code, answer.stdout, answer.stderr)
 
     async def reopen_log(self, container_id: str) -> None:
