@@ -40,7 +40,10 @@ def a_pod_that_is_wanted_after_all_comes_to_rest(
     device = lived(pod, [*life, *kept], admitted=admitted)
     if not device.forgotten:
         device.wanted, device.window_open = Wanted.RUN, True
-        has_come_to_rest(device, settle(device))
+        plan = settle(device)
+        has_come_to_rest(device, plan)
+        evicted = device.live.eviction is not None
+        assert plan.facts.final is not None or not evicted, "evicted, and goes on"
 
 
 def a_deleted_pod_ends_and_says_so(
