@@ -29,7 +29,7 @@ from cloudhub.kube.port import EVENTS, Kube
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused
 from shared.messages import ReportedEvent
-from shared.objects import Json, ObjectKey
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.tasks import KeyedWorkers
 
 log = structlog.get_logger()
@@ -75,7 +75,8 @@ class Events:
         self._clock = clock
         self._waiting: dict[Involved, _Waiting] = {}
         self._written: OrderedDict[Name, int] = OrderedDict()
-        self._warned: OrderedDict[tuple[str, str, str], int] = OrderedDict()
+        self._said: OrderedDict[tuple[str, ...], tuple[int, int]] = OrderedDict()
+        """Of what the hub itself said: since when, and how often."""
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._read = asyncio.Event()
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -92,15 +93,32 @@ class Events:
             self._workers.wake(involved)
 
     def warn(self, pod: ObjectKey, uid: str, node: str, *, reason: str, message: str) -> None:
-        """A Warning of the hub itself about a pod; the same words are one Event an hour."""
-        now = int(self._clock.now())
-        said = (uid, reason, message)
-        first = self._warned.pop(said, now)
-        self._warned[said] = first = first if now - first < TOO_OLD else now
-        if len(self._warned) > REMEMBERED:
-            self._warned.popitem(last=False)
+        """A Warning of the hub itself about a pod; the same words are told once an hour."""
+        first, _ = self._count(uid, reason, message)
         event = ReportedEvent("Warning", reason, message, first, first)
-        self.reported(Involved(pod, uid, node, HUB), (event,))
+        self._add(Involved(pod, uid, node, HUB), event)
+
+    def say(self, node: str, kind: str, reason: str, message: str) -> None:
+        """Of the hub itself about a Node; ``kind`` is Normal or Warning. The same words within an
+        hour are one Event with a count."""
+        first, count = self._count(node, reason, message)
+        event = ReportedEvent(kind, reason, message, first, int(self._clock.now()), count)
+        self._add(Involved(ObjectKey("Node", NO_NAMESPACE, node), node, node, HUB), event)
+
+    def _count(self, *said: str) -> tuple[int, int]:
+        now = int(self._clock.now())
+        first, count = self._said.pop(said, (now, 0))
+        self._said[said] = (first, count + 1) if now - first < TOO_OLD else (now, 1)
+        if len(self._said) > REMEMBERED:
+            self._said.popitem(last=False)
+        return self._said[said]
+
+    def _add(self, involved: Involved, event: ReportedEvent) -> None:
+        """To what the hub has said of the object and is not written yet."""
+        waiting = self._waiting.get(involved)
+        before = waiting.events if waiting else ()
+        others = (one for one in before if one.identity != event.identity)
+        self.reported(involved, (*others, event))
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 import structlog
 
-from cloudhub.event_objects import HUB, Involved
 from cloudhub.events import Events
 from cloudhub.fleet.fleet import Effects, Fleet
 from cloudhub.fleet.pods import PodRecord, is_mirror, node_of
@@ -24,8 +23,8 @@ from cloudhub.mirror_rules import StaticPod, Step, mirror_pod, step
 from cloudhub.static_lists import StaticLists
 from shared.clock import Clock
 from shared.errors import KubeRefused
-from shared.messages import Report, ReportedEvent
-from shared.objects import NO_NAMESPACE, ObjectKey
+from shared.messages import Report
+from shared.objects import ObjectKey
 from shared.tasks import KeyedWorkers
 
 log = structlog.get_logger()
@@ -139,13 +138,9 @@ class Mirrors:
         if self._told.get((node, pod.key)) == why:
             return REFUSED_SECONDS
         self._told[node, pod.key] = why
-        now = int(self._clock.now())
         said = f"the mirror pod of static pod {pod.key.namespace}/{pod.key.name} cannot be: {why}"
         log.warning("no mirror pod", pod=str(pod.key), node=node, error=why[:300])
-        self._events.reported(
-            Involved(ObjectKey("Node", NO_NAMESPACE, node), node, node, HUB),
-            (ReportedEvent("Warning", "FailedMirrorPod", said[:1000], now, now),),
-        )
+        self._events.say(node, "Warning", "FailedMirrorPod", said[:1000])
         return REFUSED_SECONDS
 
     async def _delete(self, mirror: PodRecord) -> None:

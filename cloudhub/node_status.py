@@ -8,7 +8,7 @@ others, and neither side may undo the other. Called by ``nodes.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -266,6 +266,21 @@ def status_patch(current: Json, report: Json, ready: Ready | None, *, now: str) 
     if conditions := _changed_conditions(current, report, ready, now):
         patch["conditions"] = conditions
     return {"status": patch} if patch else None
+
+
+def said_by(name: str, current: Json, patch: Json) -> Iterator[tuple[str, str, str]]:
+    """Type, reason and message of the Events that a kubelet writes with such a patch. That a Node
+    became Unknown is the word of Kubernetes' node controller."""
+    status = patch["status"]
+    before = (current.get("nodeInfo") or {}).get("bootID")
+    boot = status.get("nodeInfo", {}).get("bootID")
+    if before and boot and boot != before:
+        yield "Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {boot}"
+    ready = _by_type(status).get("Ready")
+    if ready and ready["status"] != _by_type(current).get("Ready", {}).get("status"):
+        reason = {"True": "NodeReady", "False": "NodeNotReady"}.get(ready["status"])
+        if reason:
+            yield "Normal", reason, f"Node {name} status is now: {reason}"
 
 
 def _amounts_of(current: Json, report: Json) -> Json:

@@ -7,6 +7,7 @@ for one node at a time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -18,6 +19,7 @@ from cloudhub.node_status import (
     metadata_patch,
     new_node,
     ready_of,
+    said_by,
     status_patch,
 )
 from cloudhub.presence import Standing
@@ -49,10 +51,19 @@ class NodeRecord:
 
 
 class NodeWriter:
-    def __init__(self, kube: Kube, *, clock: Clock, taints: tuple[Json, ...]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        clock: Clock,
+        taints: tuple[Json, ...],
+        say: Callable[[str, str, str, str], None],
+    ) -> None:
+        """``say`` tells an Event about a Node: name, type, reason, message."""
         self._kube = kube
         self._clock = clock
         self._taints = taints
+        self._say = say
 
     async def appear(self, name: str, node: NodeRecord) -> Json | None:
         """The Node, created or found unclaimed; None when another kubelet runs it."""
@@ -91,9 +102,12 @@ class NodeWriter:
             if refused.status not in (400, 422):
                 raise
             log.error("the node's report was refused", node=name, error=str(refused))
-            if only := status_patch(current, {}, ready, now=now):
-                await self._patch_status(name, only)
+            patch = status_patch(current, {}, ready, now=now)
+            if patch:
+                await self._patch_status(name, patch)
         node.wrote, node.wrote_at = mark, moment
+        for event in said_by(name, current, patch) if patch else ():
+            self._say(name, *event)
         return None
 
     async def _patch_status(self, name: str, patch: Json) -> None:

@@ -44,6 +44,10 @@ class FleetListener(Protocol):
 
     def unmanage(self, node: str) -> None: ...
 
+    def say(self, node: str, kind: str, reason: str, message: str) -> None:
+        """An Event about the Node; ``kind`` is Normal or Warning."""
+        ...
+
     def nodes_known(self) -> None:
         """Once: all that existed at the start were given to ``manage``."""
         ...
@@ -55,7 +59,7 @@ class Nodes:
     ) -> None:
         self._kube = kube
         self._clock = clock
-        self._writer = NodeWriter(kube, clock=clock, taints=taints)
+        self._writer = NodeWriter(kube, clock=clock, taints=taints, say=self._say)
         self._nodes: dict[str, NodeRecord] = {}
         self._owned: frozenset[int] = frozenset()
         self._shared = False
@@ -209,6 +213,10 @@ class Nodes:
         else:
             self._managed.discard(name)
             self._fleet.unmanage(name)
+
+    def _say(self, node: str, kind: str, reason: str, message: str) -> None:
+        if self._fleet is not None:
+            self._fleet.say(node, kind, reason, message)
 
     def _tell_known(self) -> None:
         if self._fleet is not None and self._listed and self._shared and not self._told_known:

@@ -110,6 +110,10 @@ class Sync:
         self._downlink.unmanage(node)
         self._fleet.unmanage(node)
 
+    def say(self, node: str, kind: str, reason: str, message: str) -> None:
+        """An Event about the Node."""
+        self._events.say(node, kind, reason, message)
+
     def nodes_known(self) -> None:
         """All Node objects of ours that exist were given to ``manage``."""
         self._pods.nodes_known()

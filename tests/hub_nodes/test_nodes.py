@@ -67,12 +67,16 @@ class Heeded:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.said: list[tuple[str, ...]] = []
 
     def manage(self, node: str) -> None:
         self.told.append(f"manage {node}")
 
     def unmanage(self, node: str) -> None:
         self.told.append(f"unmanage {node}")
+
+    def say(self, *said: str) -> None:
+        self.said.append(said)
 
     def nodes_known(self) -> None:
         self.told.append("known")
@@ -106,6 +110,33 @@ async def test_an_agent_that_connects_gets_a_complete_node_at_once() -> None:
         assert node["spec"]["taints"] == [TAINT]
         assert node["status"]["capacity"] == REPORT["capacity"]
         assert await world.ready() == ("True", "AgentConnected")
+
+
+@virtual
+async def test_a_node_says_when_it_is_ready_when_it_is_not_and_that_it_was_rebooted() -> None:
+    world, heeded = World(), Heeded()
+
+    async def says(status: Json, *sessions: Session) -> list[tuple[str, ...]]:
+        heeded.said.clear()
+        for session in sessions:
+            world.hear(session)
+        world.report(status)
+        await asyncio.sleep(0.1)
+        return heeded.said
+
+    first, second = ({**REPORT["nodeInfo"], "bootID": boot} for boot in ("boot-1", "boot-2"))
+    away = {"type": "Ready", "status": "False", "reason": "RuntimeAway", "message": "no answer"}
+    ready = ("n1", "Normal", "NodeReady", "Node n1 status is now: NodeReady")
+    not_ready = ("n1", "Normal", "NodeNotReady", "Node n1 status is now: NodeNotReady")
+    rebooted = ("n1", "Warning", "Rebooted", "Node n1 has been rebooted, boot id: boot-2")
+    async with running(world.nodes, heeded=heeded):
+        whole = {**REPORT, "nodeInfo": first}
+        assert await says(whole, birth(1)) == [ready]
+        assert await says(whole) == []
+        assert await says({**whole, "conditions": [away]}) == [not_ready]
+        assert await says(whole) == [ready]
+        assert await says(whole, death(1)) == [], "unknown: the word of the node controller"
+        assert await says({**REPORT, "nodeInfo": second}, birth(2)) == [rebooted, ready]
 
 
 @virtual

@@ -515,6 +515,27 @@ def test_the_hub_says_the_same_of_a_pod_once_an_hour() -> None:
     in_world(story)
 
 
+def test_what_the_hub_says_of_an_object_in_a_row_is_written_whole_and_repeats_are_counted() -> None:
+    async def story(world: World) -> None:
+        events = Events(world.kube, clock=world.clock)
+        writing = asyncio.create_task(events.run())
+        for turn in ("NodeReady", "NodeNotReady", "NodeReady"):
+            events.say(NODE, "Normal", turn, f"Node {NODE} status is now: {turn}")
+        await world.quiet(10)
+        events.say(NODE, "Normal", "NodeReady", f"Node {NODE} status is now: NodeReady")
+        for reason in ("NotSendable", "BadSecret"):
+            events.warn(pod_key("web"), "uid", NODE, reason=reason, message="too large")
+        await world.quiet(10)
+        found = {one["reason"]: one for one in await world.kube.list(EVENTS)}
+        counts = {reason: one["count"] for reason, one in found.items()}
+        assert counts == {"NodeReady": 3, "NodeNotReady": 1, "NotSendable": 1, "BadSecret": 1}
+        about = found["NodeReady"]["involvedObject"]
+        assert about == {"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": NODE}
+        await stop(writing)
+
+    in_world(story)
+
+
 def test_a_device_whose_clock_was_never_set_speaks_in_the_hubs_time() -> None:
     async def story(world: World) -> None:
         uid = await running(world)
