@@ -86,6 +86,9 @@ class Acting:
         """Something that a start waits for may be here."""
         self._starting.desired_changed()
 
+    async def close(self) -> None:
+        await self._starting.close()
+
     def begin(self, pod: LivePod, action: Action) -> None:
         pod.operations.begin(action, lambda: self._guarded(pod, action))
 

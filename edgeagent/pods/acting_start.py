@@ -22,6 +22,7 @@ from edgeagent.pods.sandboxes import LIST_REVISION
 from edgeagent.pods.turns import Start, Turns
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
+from shared.joining import Joint
 from shared.objects import Json
 
 _STARTS_AT_ONCE = 4
@@ -47,12 +48,16 @@ class Starting:
         self._hooks = hooks
         self._revision = revision
         self._turns = Turns(_STARTS_AT_ONCE)
+        self._network = Joint(runtime.network_ready, name="look at the network")
         self._news = asyncio.Event()
 
     def desired_changed(self) -> None:
         """Who waits for a Service looks whether it has come."""
         self._news.set()
         self._news = asyncio.Event()
+
+    async def close(self) -> None:
+        await self._network.close()
 
     async def start_sandbox(self, pod: LivePod, action: StartSandbox) -> None:
         await self._need_network(pod)
@@ -78,7 +83,7 @@ class Starting:
         device's own network, would never have theirs."""
         if specs.on_host_network(pod.pod):
             return
-        ready, why = await self._runtime.network_ready()
+        ready, why = await self._network.ask()
         if not ready:
             words = f"network is not ready: {why}"
             raise PodTrouble("ContainerCreating", words, event="NetworkNotReady")

@@ -348,4 +348,5 @@ class Pods:
 
     async def _close(self) -> None:
         await self.fence()
+        await self._acting.close()
         await self._observer.close()

@@ -96,6 +96,19 @@ async def test_a_new_sandbox_that_was_looked_at_already_keeps_its_containers() -
         assert await observer.look(uid) == (seen,)
 
 
+@virtual
+async def test_pods_that_start_together_ask_once_for_the_network() -> None:
+    async with World() as world:
+        for name in ("a", "b", "c", "d"):
+            world.apply(a_pod(name))
+        await world.passes(5)
+        assert world.device.calls("start_sandbox", "network_ready")[:2] == [
+            "network_ready",
+            "start_sandbox default/a",
+        ]
+        assert len(world.device.calls("network_ready")) == 1
+
+
 async def config_of(runtime: MemoryRuntime) -> SandboxConfig:
     """Of the one sandbox that is there."""
     (pod,) = runtime.device.pods.values()
