@@ -205,6 +205,22 @@ async def test_a_pre_stop_hook_beyond_the_grace_period_leaves_two_more_seconds(
     assert device.messages(uid, "FailedPreStopHook") == ["PreStopHook failed"]
 
 
+async def test_a_pre_stop_hook_has_no_longer_than_the_probe_that_kills_gives(
+    device: Device,
+) -> None:
+    probe = {"exec": {"command": ["test", "-e", "/ok"]}, "periodSeconds": 1}
+    probe |= {"failureThreshold": 1, "terminationGracePeriodSeconds": 3}
+    ill = f"touch /ok; sleep 1.5; rm /ok; {OBEYS}"
+    one = hooked("preStop", by_exec("sleep 60"), ill, livenessProbe=probe)
+    uid = device.apply(one, terminationGracePeriodSeconds=600)
+    await device.until(lambda: "Killing" in device.reasons(uid))
+    began = time.monotonic()
+    await device.until(lambda: device.container(uid).get("restartCount") == 1)
+    assert 2.5 < time.monotonic() - began < 3 + LATE
+    assert device.messages(uid, "FailedPreStopHook")[:1] == ["PreStopHook failed"]
+    assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 7, "it was asked after"
+
+
 async def test_a_sleep_holds_up_start_and_stop_for_its_seconds_and_may_be_zero(
     device: Device,
 ) -> None:

@@ -219,6 +219,19 @@ async def test_a_pod_past_its_active_deadline_is_stopped_and_failed(device: Devi
     assert 2 <= lived < 3 + LATE
 
 
+async def test_a_deadline_may_be_set_and_come_nearer_while_the_pod_runs(device: Device) -> None:
+    """It counts from the start of the pod all the same."""
+    uid = await running(device, a_script(OBEYS))
+    device.change(uid, activeDeadlineSeconds=600)
+    await device.until(lambda: device.status(uid).get("observedGeneration") == 2)
+    await asyncio.sleep(2)
+    assert device.runs(uid)
+    device.change(uid, activeDeadlineSeconds=1)
+    await device.until(lambda: device.status(uid)["phase"] == "Failed")
+    assert device.status(uid)["reason"] == "DeadlineExceeded"
+    assert device.ended(uid)["exitCode"] == 7
+
+
 async def test_init_containers_and_restarts_count_for_the_deadline(device: Device) -> None:
     inits = [a_script("sleep 1; exit 1", "init")]
     uid = device.apply(a_script(OBEYS), initContainers=inits, activeDeadlineSeconds=4)
