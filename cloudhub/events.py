@@ -169,8 +169,14 @@ class Events:
         return max(0.0, min(quiet, waiting.since + LONGEST_WAIT) - self._clock.monotonic())
 
     def _put_off(self, involved: Involved, waiting: _Waiting, done: int) -> None:
-        """A newer report has all of them, and replaces them."""
-        self._waiting.setdefault(involved, replace(waiting, events=waiting.events[done:]))
+        """A newer report of a device has all of them and replaces them; the hub says one by one."""
+        left, newer = waiting.events[done:], self._waiting.get(involved)
+        if newer is None:
+            self._waiting[involved] = replace(waiting, events=left)
+        elif involved.component == HUB:
+            again = {one.identity for one in newer.events}
+            left = tuple(one for one in left if one.identity not in again)
+            self._waiting[involved] = replace(newer, events=left + newer.events)
 
     async def _write(self, involved: Involved, event: ReportedEvent) -> None:
         name = (involved.namespace, event_name(involved, event))

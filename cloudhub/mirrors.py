@@ -61,7 +61,6 @@ class Mirrors:
         self._apply = apply
         self._node_uid = node_uid
         self._events = events
-        self._clock = clock
         self._told: dict[Named, str] = {}
         """Why there is no mirror, as the last Event about it says."""
         self._room = asyncio.Semaphore(AT_ONCE)

@@ -276,11 +276,12 @@ def said_by(name: str, current: Json, patch: Json) -> Iterator[tuple[str, str, s
     boot = status.get("nodeInfo", {}).get("bootID")
     if before and boot and boot != before:
         yield "Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {boot}"
-    ready = _by_type(status).get("Ready")
-    if ready and ready["status"] != _by_type(current).get("Ready", {}).get("status"):
-        reason = {"True": "NodeReady", "False": "NodeNotReady"}.get(ready["status"])
-        if reason:
-            yield "Normal", reason, f"Node {name} status is now: {reason}"
+    now = _by_type(status).get("Ready", {}).get("status")
+    was = _by_type(current).get("Ready", {}).get("status")
+    if now == "True" != was:
+        yield "Normal", "NodeReady", f"Node {name} status is now: NodeReady"
+    if now == "False" != was and was:
+        yield "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady"
 
 
 def _amounts_of(current: Json, report: Json) -> Json:

@@ -17,9 +17,7 @@ from edgeagent.pods import specs
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.paths import PodPaths, safe
 from edgeagent.pods.volumes.making import Offload, kind_of
-from edgeagent.runtime.port import (
-    Runtime,
-)
+from edgeagent.runtime.port import Runtime
 from edgeagent.runtime.usage import ContainerStats
 from shared.objects import Json
 

@@ -139,7 +139,7 @@ class Images:
 
     async def close(self) -> None:
         await stop(*self._pulls.values())
-        for look in self._looks.values():
+        for look in list(self._looks.values()):
             await look.close()
 
     async def _look(self, request: _Request) -> Image | None:

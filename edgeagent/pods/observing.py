@@ -30,6 +30,8 @@ class Observer:
         self._node = node
         self._seen: dict[str, dict[str, Sandbox]] = defaultdict(dict)
         self._shown: dict[str, list[Sandbox]] = {}
+        self._doubted: set[str] = set()
+        """Pods of which a list that was begun before is not good enough."""
         self._fresh: set[str] = set()
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.first_ids: dict[str, set[int]] = {}
@@ -40,6 +42,7 @@ class Observer:
         """The next look at this pod asks the runtime."""
         self._fresh.discard(uid)
         self._shown.pop(uid, None)
+        self._doubted.add(uid)
 
     def changed_all(self) -> None:
         self._fresh.clear()
@@ -52,13 +55,15 @@ class Observer:
         if _all_states(listed) == _all_states(known.values()):
             return False
         self._fresh.discard(change.uid)
-        self._shown[change.uid] = listed
+        if change.uid not in self._doubted:
+            self._shown[change.uid] = listed
         return True
 
     def forget(self, uid: str) -> None:
         self._fresh.discard(uid)
         self._seen.pop(uid, None)
         self._shown.pop(uid, None)
+        self._doubted.discard(uid)
         self._turns.pop(uid, None)
 
     async def uids(self) -> set[str]:
@@ -93,6 +98,7 @@ class Observer:
 
     async def _compare(self, uid: str) -> None:
         shown = self._shown.pop(uid, None)
+        self._doubted.discard(uid)
         found = await self._lists.ask() if shown is None else shown
         listed = {one.id: one for one in found if one.uid == uid}
         known = dict(self._seen.get(uid, {}))

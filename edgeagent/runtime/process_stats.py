@@ -7,11 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeagent.runtime.port import (
-    LABEL_CONTAINER_NAME,
-    LABEL_POD_UID,
-    Container,
-)
+from edgeagent.runtime.port import LABEL_CONTAINER_NAME, LABEL_POD_UID, Container
 from edgeagent.runtime.usage import ContainerStats
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")

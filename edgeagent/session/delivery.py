@@ -75,6 +75,7 @@ class Delivery:
         """Stored already, and not shown to the pods yet."""
         self._catching_up = self._head_came = False
         self._came = 0.0
+        self._in_hand = False
         self._queue: asyncio.Queue[tuple[Connection, Message]] = asyncio.Queue()
 
     # -- what the connection says
@@ -97,8 +98,10 @@ class Delivery:
         """As long as the connection; begun when the broker has answered all that it was asked."""
         began = self._came = self._clock.monotonic()
         while self._catching_up:
-            until = min(began + CATCH_UP_SECONDS, self._came + SILENCE_SECONDS)
-            left = until - self._clock.monotonic()
+            now = self._clock.monotonic()
+            if self._head_came or self._in_hand or not self._queue.empty():
+                self._came = now  # There is something to wait for.
+            left = min(began + CATCH_UP_SECONDS, self._came + SILENCE_SECONDS) - now
             if left > 0:
                 await self._clock.sleep(left)
             else:
@@ -140,6 +143,7 @@ class Delivery:
     async def run(self) -> None:
         while True:
             batch = [await self._queue.get()]
+            self._in_hand = True
             while len(batch) < BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             before = after = self.newest
@@ -151,6 +155,7 @@ class Delivery:
                 connection.ack(message)
             if after is not before:
                 self._held = after
+            self._in_hand = False
             self._show()
             self.progress.set()
 

@@ -97,6 +97,20 @@ async def test_a_new_sandbox_that_was_looked_at_already_keeps_its_containers() -
 
 
 @virtual
+async def test_after_an_operation_that_failed_no_older_list_is_good_enough() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(restartPolicy="Never"))
+        await world.passes(1)
+        observer = Observer(MemoryRuntime(world.device), node=NODE.name)
+        await observer.look(uid)
+        world.device.history.clear()
+        observer.changed(uid)
+        assert observer.shows_news(Change(uid, ()))
+        await observer.look(uid)
+        assert world.device.calls("list_sandboxes") == ["list_sandboxes"]
+
+
+@virtual
 async def test_pods_that_start_together_ask_once_for_the_network() -> None:
     async with World() as world:
         for name in ("a", "b", "c", "d"):

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from edgeagent.desired import Desired
 from shared.messages import Session
 from simulator.broker import Store
 from tests.edge_session.conftest import Model
@@ -292,6 +293,22 @@ async def test_a_broker_that_lost_the_head_of_the_list_holds_up_nothing_for_long
         await asyncio.sleep(1)
         assert away.shown == []
         await until(lambda: away.shown == [2], within=3)
+
+
+@virtual
+async def test_a_slow_disk_is_no_silence_of_the_broker(tmp_path: Path) -> None:
+    async with Away.of(Model(tmp_path)) as away:
+        await away.publish(*[2, 3, 4, 5] * 12, 1)
+        at_once = away.device.store.save
+
+        async def slowly(desired: Desired) -> None:
+            await asyncio.sleep(3)
+            await at_once(desired)
+
+        away.device.store.save = slowly  # type: ignore[method-assign]
+        await away.returns()
+        await until(lambda: away.device.desired.revision == 50)
+        assert away.shown == []
 
 
 @virtual

@@ -140,6 +140,18 @@ async def test_a_node_says_when_it_is_ready_when_it_is_not_and_that_it_was_reboo
 
 
 @virtual
+async def test_a_node_that_was_never_ready_does_not_say_that_it_is_not() -> None:
+    world, heeded = World(), Heeded()
+    async with running(world.nodes, heeded=heeded):
+        world.hear(birth(1))
+        await asyncio.sleep(0.1)
+        assert await world.ready() == ("False", "AwaitingReport")
+        world.report()
+        await asyncio.sleep(0.1)
+        assert [said[2] for said in heeded.said] == ["NodeReady"]
+
+
+@virtual
 async def test_an_hour_without_news_writes_the_lease_and_nothing_else() -> None:
     world = World()
     async with running(world.nodes):

@@ -536,6 +536,29 @@ def test_what_the_hub_says_of_an_object_in_a_row_is_written_whole_and_repeats_ar
     in_world(story)
 
 
+def test_what_the_hub_says_is_not_lost_while_the_api_server_is_away() -> None:
+    async def story(world: World) -> None:
+        events = Events(world.kube, clock=world.clock)
+        writing = asyncio.create_task(events.run())
+        for reason in ("First", "Second"):
+            events.warn(pod_key("web"), "uid", NODE, reason=reason, message="m")
+        later = ["Third", "Fourth"]
+
+        def away(verb: str, resource: Resource, name: str) -> None:
+            if verb == "create" and later:
+                warned = later.pop(0)
+                events.warn(pod_key("web"), "uid", NODE, reason=warned, message="m")
+                raise KubeError("connection refused")
+
+        world.kube.fail = away
+        await world.quiet(60)
+        found = sorted(one["reason"] for one in await world.kube.list(EVENTS))
+        assert found == ["First", "Fourth", "Second", "Third"]
+        await stop(writing)
+
+    in_world(story)
+
+
 def test_a_device_whose_clock_was_never_set_speaks_in_the_hubs_time() -> None:
     async def story(world: World) -> None:
         uid = await running(world)
