@@ -18,7 +18,7 @@ from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning_clean import VOLUMES
 from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
-from edgeagent.pods.sandboxes import LIST_REVISION
+from edgeagent.pods.sandboxes import LIST_REVISION, handler_of
 from edgeagent.pods.turns import Start, Turns
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
@@ -128,6 +128,7 @@ class Starting:
             image=pod.images[action.name][1],
             ips=sandbox.ips,
             record=pod.events.record,
+            handler=handler_of(sandbox),
         )
         config = replace(config, processes_of=_target_of(pod, spec))
         around = self._materials.sandbox(
@@ -136,6 +137,7 @@ class Starting:
             seen=pod.facts.started_at,
             first_id=pod.facts.first_id,
             record=lambda event: None,
+            handler=handler_of(sandbox),
         )
         async with self._turns.take(Start.CONTAINER):
             return await self._runtime.create_container(action.sandbox_id, around, config)

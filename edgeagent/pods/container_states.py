@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from edgeagent.pods import amounts, restarting, specs, stamps
 from edgeagent.pods.facts import ContainerFacts, Termination
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.sandboxes import handler_of
 from edgeagent.pods.view import Moment, PodView, Trouble
 from edgeagent.pods.volumes import recursive
 from shared.objects import Json
@@ -36,7 +38,7 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
         "imageID": known.image_id if known else "",
         "started": "running" in state and known is not None and known.started,
     }
-    if mounts := recursive.unforeseen(view.pod, container, view.node):
+    if mounts := recursive.unforeseen(view.pod, container, _node_of(view)):
         status["volumeMounts"] = mounts
     if known is not None:
         status["containerID"] = f"{view.node.runtime_name}://{known.id}"
@@ -47,6 +49,14 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
         given = known.resources if "running" in state else container.get("resources") or {}
         status.update(_resources(view.pod, container, given))
     return status
+
+
+def _node_of(view: PodView) -> NodeFacts:
+    """As it is for the containers of the pod's sandbox."""
+    sandbox = view.sandbox or next(iter(view.sandboxes), None)
+    if sandbox is None:
+        return view.node
+    return view.node.bound(specs.runtime_class(view.pod), handler_of(sandbox))
 
 
 def _state(view: PodView, container: Json, now: Moment) -> Json:

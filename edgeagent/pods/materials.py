@@ -193,11 +193,19 @@ class PodMaterials:
         )
 
     def sandbox(
-        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
+        self,
+        pod: Json,
+        *,
+        attempt: int,
+        seen: float,
+        first_id: int,
+        record: Record,
+        handler: str = "",
     ) -> SandboxConfig:
         """Also tells what the pod runs without."""
+        node = self._node.bound(specs.runtime_class(pod), handler)
         config, events = sandbox_config(
-            pod, self._node, attempt=attempt, paths=self._paths, seen=seen, first_id=first_id
+            pod, node, attempt=attempt, paths=self._paths, seen=seen, first_id=first_id
         )
         for left_out in (*unsupported(pod), *by_runtime(pod, self._node)):
             record(warning("UnsupportedField", f"{left_out.field}: {left_out.message}"))
@@ -214,13 +222,15 @@ class PodMaterials:
         image: Image,
         ips: tuple[str, ...],
         record: Record,
+        handler: str = "",
     ) -> ContainerConfig:
         """The configuration of the container's ``attempt``; all its files are in place then."""
+        node = self._node.bound(specs.runtime_class(pod), handler)
         making = _Making(
-            *(self._paths, pod, container, self._node, ips, self._volumes.located(pod)),
+            *(self._paths, pod, container, node, ips, self._volumes.located(pod)),
             images=self._image_volumes.get(specs.uid_of(pod), {}),
         )
-        around = Surroundings(pod, self._node, self._sources, making.ips, making.env_file)
+        around = Surroundings(pod, node, self._sources, making.ips, making.env_file)
 
         def make() -> tuple[Environment, Prepared]:
             found = environment(container, around)
@@ -230,7 +240,7 @@ class PodMaterials:
         await self.limit_pod(pod)
         for event in found.events:
             record(event)
-        return container_config(pod, container, attempt=attempt, node=self._node, prepared=prepared)
+        return container_config(pod, container, attempt=attempt, node=node, prepared=prepared)
 
     async def limit_pod(self, pod: Json, *, only_wider: bool = False) -> str:
         files = self._cgroup_files

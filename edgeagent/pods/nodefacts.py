@@ -7,7 +7,7 @@ are exact (``quantities.py``): cpu in cores, everything else in bytes or pieces.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from edgeagent.runtime.abilities import Handler
@@ -68,3 +68,15 @@ class NodeFacts:
         if runtime_class and not name:
             return None
         return next((one for one in self.handlers if one.name == name), None)
+
+    def bound(self, runtime_class: str, handler: str) -> NodeFacts:
+        """As they are for a sandbox that runs by ``handler``, if that is said: of its class counts
+        what it was when the sandbox was made, whatever it names now."""
+        if not (runtime_class and handler):
+            return self
+        classes = {**self.runtime_classes, runtime_class: handler}
+        if any(one.name == handler for one in self.handlers):
+            return replace(self, runtime_classes=classes)
+        # Configured no more: the runtime will say what that means.
+        every = (*self.handlers, Handler(handler))
+        return replace(self, runtime_classes=classes, handlers=every)

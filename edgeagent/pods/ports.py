@@ -121,8 +121,18 @@ class Materials(Protocol):
         ...
 
     def sandbox(
-        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
-    ) -> SandboxConfig: ...
+        self,
+        pod: Json,
+        *,
+        attempt: int,
+        seen: float,
+        first_id: int,
+        record: Record,
+        handler: str = "",
+    ) -> SandboxConfig:
+        """``handler`` is the runtime handler of a sandbox that is there; a new one has that which
+        its RuntimeClass names."""
+        ...
 
     async def container(
         self,
@@ -133,7 +143,10 @@ class Materials(Protocol):
         image: Image,
         ips: tuple[str, ...],
         record: Record,
-    ) -> ContainerConfig: ...
+        handler: str = "",
+    ) -> ContainerConfig:
+        """``ips`` and ``handler`` are those of its sandbox."""
+        ...
 
     def awaits_services(self, pod: Json) -> bool:
         """Whether variables of Services would be missing only because they are on their way."""

@@ -19,6 +19,7 @@ from edgeagent.runtime.port import (
     LABEL_POD_UID,
     IdRange,
     PortMapping,
+    Sandbox,
     SandboxConfig,
     SandboxSecurity,
 )
@@ -30,6 +31,9 @@ LABEL_NODE = "kubetide.io/node"
 
 LIST_REVISION = "kubetide.io/list-revision"
 """Revision of the list under which a sandbox was made: an older one says nothing about it."""
+
+HANDLER = "kubetide.io/runtime-handler"
+"""By which a sandbox with a RuntimeClass runs: not every runtime says it."""
 
 
 def sandbox_config(
@@ -47,6 +51,7 @@ def sandbox_config(
     """
     dns, events = naming.dns(pod, node)
     ids = userids.id_range(pod, first_id, node)
+    handler = runtime_handler(pod, node)
     config = SandboxConfig(
         name=specs.name_of(pod),
         namespace=specs.namespace_of(pod),
@@ -55,13 +60,13 @@ def sandbox_config(
         hostname=naming.hostname(pod, node).kernel,
         log_directory=str(paths.log_directory(pod)),
         labels=labels(pod, node),
-        annotations=_annotations(pod, seen, ids),
+        annotations=_annotations(pod, seen, ids, handler),
         dns=dns,
         ports=_ports(pod),
         cgroup_parent=cgroups.parent(pod, node.cgroup_driver),
         sysctls=_sysctls(pod),
         security=_security(pod, ids),
-        runtime_handler=_handler(pod, node),
+        runtime_handler=handler,
         resources=resources.sandbox_resources(pod),
         overhead=resources.sandbox_overhead(pod),
     )
@@ -78,13 +83,14 @@ def labels(pod: Json, node: NodeFacts) -> dict[str, str]:
     }
 
 
-def _annotations(pod: Json, seen: float, ids: IdRange | None) -> dict[str, str]:
+def _annotations(pod: Json, seen: float, ids: IdRange | None, handler: str) -> dict[str, str]:
     stamp = datetime.fromtimestamp(seen, UTC).isoformat(timespec="microseconds")
     return {
         "kubernetes.io/config.source": "api",
         "kubernetes.io/config.seen": stamp.replace("+00:00", "Z"),
         **(pod["metadata"].get("annotations") or {}),
         **({userids.FIRST_ID: str(ids.first)} if ids else {}),
+        **({HANDLER: handler} if handler else {}),
     }
 
 
@@ -140,8 +146,14 @@ def _is_privileged(container: Json) -> bool:
     return bool((container.get("securityContext") or {}).get("privileged"))
 
 
-def _handler(pod: Json, node: NodeFacts) -> str:
-    name = pod["spec"].get("runtimeClassName") or ""
+def handler_of(sandbox: Sandbox) -> str:
+    """Empty for the default one, and for a sandbox of which nobody says it."""
+    return sandbox.runtime_handler or sandbox.annotations.get(HANDLER, "")
+
+
+def runtime_handler(pod: Json, node: NodeFacts) -> str:
+    """Raises SandboxConfigError in a kubelet's words."""
+    name = specs.runtime_class(pod)
     found = node.handler(name)
     if found is None:
         words = f'RuntimeClass "{name}" not found'

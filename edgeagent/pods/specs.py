@@ -118,6 +118,11 @@ def claims(pod: Json) -> dict[str, str]:
     return {**named, **{name: f"{name_of(pod)}-{name}" for name in own}}
 
 
+def runtime_class(pod: Json) -> str:
+    """Empty for none."""
+    return str(pod["spec"].get("runtimeClassName") or "")
+
+
 def on_host_network(pod: Json) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from edgeagent.pods import specs
 from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.nodefacts import FIRST_IDS, NodeFacts
@@ -67,7 +68,7 @@ def id_range(pod: Json, first: int, node: NodeFacts) -> IdRange | None:
     """For the pod's sandbox; raises SandboxConfigError in a kubelet's words."""
     if not are_own(pod):
         return None
-    name = pod["spec"].get("runtimeClassName") or ""
+    name = specs.runtime_class(pod)
     handler = node.handler(name)
     if handler is None or not handler.user_namespaces:
         shown = node.runtime_classes.get(name) or name

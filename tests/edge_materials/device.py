@@ -19,10 +19,11 @@ from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.sandboxes import handler_of
 from edgeagent.pods.volumes.contents import NoTokens, Tokens
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.cri import CriRuntime
-from edgeagent.runtime.port import Container, DnsConfig
+from edgeagent.runtime.port import Container, DnsConfig, SandboxConfig
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.edge_materials.making import Objects, pod
@@ -74,18 +75,44 @@ class Device:
             whole, attempt=0, seen=0.0, first_id=0, record=self.events.append
         )
         sandbox_id = await self.runtime.start_sandbox(sandbox)
+        return await self.start_inside(whole, sandbox, sandbox_id, name=name)
+
+    async def start_again(self, whole: Json, sandbox_id: str) -> str:
+        """What a worker does for the next container in a sandbox that is there."""
+        status = await self.runtime.inspect_sandbox(sandbox_id)
+        assert status is not None
+        around = self.materials.sandbox(
+            whole,
+            attempt=0,
+            seen=0.0,
+            first_id=0,
+            record=self.events.append,
+            handler=handler_of(status),
+        )
+        return await self.start_inside(whole, around, sandbox_id, attempt=1)
+
+    async def start_inside(
+        self,
+        whole: Json,
+        around: SandboxConfig,
+        sandbox_id: str,
+        *,
+        name: str = "main",
+        attempt: int = 0,
+    ) -> str:
         status = await self.runtime.inspect_sandbox(sandbox_id)
         assert status is not None
         one = next(one for one in whole["spec"]["containers"] if one["name"] == name)
         config = await self.materials.container(
             whole,
             one,
-            attempt=0,
+            attempt=attempt,
             image=await self.materials.image(whole, one, self.events.append),
             ips=status.ips,
             record=self.events.append,
+            handler=handler_of(status),
         )
-        container_id = await self.runtime.create_container(sandbox_id, sandbox, config)
+        container_id = await self.runtime.create_container(sandbox_id, around, config)
         await self.runtime.start_container(container_id)
         return container_id
 

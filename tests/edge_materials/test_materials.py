@@ -19,6 +19,7 @@ from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Volumes
+from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice, RemoteImage
 from edgeagent.runtime.port import ContainerConfig, Image
@@ -56,6 +57,7 @@ class Bench:
             image=Image("sha256:1"),
             ips=given.get("ips", ("10.0.0.7",)),
             record=self.events.append,
+            handler=given.get("handler", ""),
         )
 
 
@@ -200,6 +202,21 @@ async def test_a_cgroup_that_the_sandbox_keeps_goes_after_it(tmp_path: Path) -> 
     (of_pod / "crio-s1").rmdir()
     await bench.materials.forget(pod())
     assert not of_pod.exists()
+
+
+async def test_the_mounts_of_a_container_go_by_the_handler_of_its_sandbox(bench: Bench) -> None:
+    mount = {"name": "v", "mountPath": "/v", "readOnly": True, "recursiveReadOnly": "Enabled"}
+    whole = pod(
+        container(volumeMounts=[mount]),
+        volumes=[{"name": "v", "emptyDir": {}}],
+        runtimeClassName="gone",
+    )
+    able = Handler("runsc", recursive_readonly=True)
+    bench.materials.node_changed(replace(NODE, handlers=(Handler(), able)))
+    with pytest.raises(ConfigError, match="not supported by the runtime"):
+        await bench.container(whole)
+    made = await bench.container(whole, handler="runsc")
+    assert next(one for one in made.mounts if one.container_path == "/v").recursive_readonly
 
 
 async def test_a_pod_is_not_in_its_own_way(bench: Bench) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.sandboxes import sandbox_config
+from edgeagent.pods.sandboxes import handler_of, sandbox_config
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.limits import Resources
-from edgeagent.runtime.port import PortMapping, SandboxConfig
+from edgeagent.runtime.port import PortMapping, Sandbox, SandboxConfig, SandboxState
 from tests.edge_materials.making import NODE, UID, container, pod
 
 PATHS = PodPaths(Path("/data"))
@@ -120,6 +120,24 @@ def test_a_group_without_a_user_is_left_to_the_containers() -> None:
 def test_sysctls_may_be_written_with_slashes() -> None:
     wanted = [{"name": "net/ipv4/tcp_syncookies", "value": "1"}]
     assert made(securityContext={"sysctls": wanted}).sysctls == {"net.ipv4.tcp_syncookies": "1"}
+
+
+@pytest.mark.parametrize("said", ["runsc", ""], ids=["by the runtime", "by the annotation only"])
+def test_of_a_sandbox_that_is_there_its_own_handler_counts(said: str) -> None:
+    whole = pod(runtimeClassName="sandboxed")
+    able = Handler("runsc", user_namespaces=True, recursive_readonly=True)
+    node = replace(NODE, handlers=(Handler(), able), runtime_classes={"sandboxed": "runsc"})
+    made, _ = sandbox_config(whole, node, attempt=0, paths=PATHS)
+    there = Sandbox(
+        *("s", "web", "default", "u", 0, SandboxState.READY, 0),
+        annotations=made.annotations,
+        runtime_handler=said,
+    )
+    later = replace(node, runtime_classes={}).bound("sandboxed", handler_of(there))
+    assert later.handler("sandboxed") == able
+    assert sandbox_config(whole, later, attempt=0, paths=PATHS)[0] == made
+    without = replace(NODE, handlers=(Handler(),)).bound("sandboxed", handler_of(there))
+    assert without.handler("sandboxed") == Handler("runsc"), "what that means the runtime says"
 
 
 def test_a_runtime_class_is_the_handler_of_its_name() -> None:

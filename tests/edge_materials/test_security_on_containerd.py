@@ -275,6 +275,19 @@ async def test_a_pod_runs_by_the_handler_that_its_runtime_class_names(device: De
         assert raised.value.event == "FailedCreatePodSandBox"
 
 
+async def test_a_container_starts_again_by_the_handler_of_its_sandbox(device: Device) -> None:
+    """Whatever its RuntimeClass is by now."""
+    whole = a_pod("echo ran", spec={"runtimeClassName": "sandboxed"})
+    device.materials.node_changed(replace(HANDLERS, runtime_classes={"sandboxed": "runc"}))
+    seen = await seen_by(device.runtime, await device.start(whole))
+    for classes in ({}, {"sandboxed": "kata"}, {"sandboxed": ""}):
+        device.materials.node_changed(replace(HANDLERS, runtime_classes=classes))
+        with pytest.raises(SandboxConfigError):
+            await device.start(a_pod("", spec={"runtimeClassName": "sandboxed"}))
+    again = await seen_by(device.runtime, await device.start_again(whole, seen.sandbox_id))
+    assert (again.sandbox_id, again.attempt) == (seen.sandbox_id, 1)
+
+
 async def test_a_class_that_nobody_tells_of_is_the_handler_of_its_name(device: Device) -> None:
     device.materials.node_changed(HANDLERS)
     assert await device.output("echo ran", spec={"runtimeClassName": "runc"}) == ["ran"]

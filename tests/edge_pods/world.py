@@ -16,7 +16,7 @@ from edgeagent.pods import specs
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.origins import HASH
 from edgeagent.pods.podevents import Record
-from edgeagent.pods.sandboxes import LABEL_NODE
+from edgeagent.pods.sandboxes import LABEL_NODE, runtime_handler
 from edgeagent.pods.userids import FIRST_ID, id_range
 from edgeagent.pods.view import Refusal
 from edgeagent.pods.workers import Pods
@@ -129,6 +129,7 @@ class PlainMaterials:
 
     def __init__(self, device: MemoryDevice) -> None:
         self.device = device
+        self.node = NODE
         self.refused: Refusal | None = None
         self.resize_refused: Refusal | None = None
         self.failures: dict[str, KubetideError] = {}
@@ -171,9 +172,20 @@ class PlainMaterials:
             await self.device.clock.sleep(self.pull_seconds)
         return self.device.add_image(container["image"])
 
+    def node_changed(self, node: NodeFacts) -> None:
+        self.node = node
+
     def sandbox(
-        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
+        self,
+        pod: Json,
+        *,
+        attempt: int,
+        seen: float,
+        first_id: int,
+        record: Record,
+        handler: str = "",
     ) -> SandboxConfig:
+        node = self.node.bound(specs.runtime_class(pod), handler)
         return SandboxConfig(
             name=specs.name_of(pod),
             namespace=specs.namespace_of(pod),
@@ -183,7 +195,8 @@ class PlainMaterials:
             log_directory="/logs",
             labels={LABEL_NODE: NODE.name, LABEL_POD_UID: specs.uid_of(pod)},
             annotations={FIRST_ID: str(first_id)},
-            security=SandboxSecurity(ids=id_range(pod, first_id, NODE)),
+            security=SandboxSecurity(ids=id_range(pod, first_id, node)),
+            runtime_handler=runtime_handler(pod, node),
         )
 
     async def container(
@@ -195,6 +208,7 @@ class PlainMaterials:
         image: Image,
         ips: tuple[str, ...],
         record: Record,
+        handler: str = "",
     ) -> ContainerConfig:
         self._called("container", pod)
         return ContainerConfig(
@@ -286,6 +300,12 @@ class World:
     def drop(self, uid: str) -> None:
         """It is not in the inventory any more."""
         self._tell(self.desired.wanted.pop(uid).key)
+
+    def node_changed(self, node: NodeFacts) -> None:
+        """As the agent tells it to who asks for it."""
+        assert self.pods is not None
+        self.materials.node_changed(node)
+        self.pods.node_changed(node)
 
     def desired_changed(self, key: ObjectKey) -> None:
         """Something that is no pod has come."""

@@ -12,8 +12,6 @@ from typing import Any
 
 from edgeagent.app import Agent, Ports
 from edgeagent.device import Device, Readings, Room
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.podevents import Record
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.runtime.port import RuntimeAway, SandboxConfig
@@ -36,20 +34,14 @@ class Files(PlainMaterials):
 
     def __init__(self, containers: MemoryDevice) -> None:
         super().__init__(containers)
-        self.node = NodeFacts("")
         self.begun_on: list[str] = []
         self.begun_with: list[Mapping[str, str]] = []
         """The RuntimeClasses that were known then."""
 
-    def node_changed(self, node: NodeFacts) -> None:
-        self.node = node
-
-    def sandbox(
-        self, pod: Json, *, attempt: int, seen: float, first_id: int, record: Record
-    ) -> SandboxConfig:
+    def sandbox(self, pod: Json, **rest: Any) -> SandboxConfig:
         self.begun_on.append(self.node.runtime_version)
         self.begun_with.append(self.node.runtime_classes)
-        return super().sandbox(pod, attempt=attempt, seen=seen, first_id=first_id, record=record)
+        return super().sandbox(pod, **rest)
 
 
 class Machine:

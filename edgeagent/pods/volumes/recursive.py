@@ -6,6 +6,7 @@ and for the status, which says what came of it (``container_states.py``).
 
 from __future__ import annotations
 
+from edgeagent.pods import specs
 from edgeagent.pods.nodefacts import NodeFacts
 from shared.objects import Json
 
@@ -17,7 +18,7 @@ def resolved(pod: Json, wanted: Json, node: NodeFacts) -> bool:
     mode = wanted.get("recursiveReadOnly") or DISABLED
     if mode == DISABLED:
         return False
-    handler = node.handler(pod["spec"].get("runtimeClassName") or "")
+    handler = node.handler(specs.runtime_class(pod))
     able = handler is not None and handler.recursive_readonly
     propagation = wanted.get("mountPropagation") or "None"
     if not wanted.get("readOnly"):
