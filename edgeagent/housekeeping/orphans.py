@@ -9,12 +9,11 @@ own data: the log folder may be shared with somebody else's pods. Called by ``ke
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Protocol
 
 import structlog
 
-from edgeagent.pods import loglinks
+from edgeagent.pods import leftovers, loglinks
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.paths import PodPaths, safe
 from edgeagent.pods.volumes.making import Offload, Volumes
@@ -91,4 +90,4 @@ def _remove_logs(paths: PodPaths, uid: str) -> None:
     for name in names:
         if name.endswith(f"_{uid}"):
             loglinks.remove_below(paths, paths.logs / name)
-            shutil.rmtree(paths.logs / name)
+            leftovers.remove_folder(paths.logs / name)

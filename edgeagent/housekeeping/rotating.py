@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from edgeagent.pods import logfolders
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Container, ContainerState, Runtime
@@ -98,7 +99,7 @@ class LogRotation:
         Its folder comes first: of CRI-O, who writes a container's log ends where there is none.
         """
         folder = Path(container.log_path).parent
-        await self._offload(lambda: folder.mkdir(parents=True, exist_ok=True))
+        await self._offload(lambda: logfolders.make(folder, logs=folder.parent.parent))
         await self._runtime.reopen_log(container.id)
         log.info("log begun anew", path=container.log_path)
 

@@ -2,20 +2,21 @@
 and its last words.
 
 A container that is removed while its pod lives takes these with it, else one that crashes for
-months would fill the disk. Only files with the names that such a container's have are touched. What
-cannot be removed is told in the log and keeps nothing from going on. Blocking. Called by
-``materials.py`` and by housekeeping.
+months would fill the disk. Only files with the names that such a container's have are touched, and
+never through a link. What cannot be removed is told in the log and keeps nothing from going on.
+Blocking. Called by ``materials.py`` and by housekeeping.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
-from edgeagent.pods import loglinks, specs
+from edgeagent.pods import logfolders, loglinks, specs
 from edgeagent.pods.paths import PodPaths, log_path
 from edgeagent.runtime.port import Container
 from shared.objects import Json
@@ -28,9 +29,9 @@ def remove_files(paths: PodPaths, pod: Json, container: Container) -> None:
     written = paths.log_directory(pod) / log_path(name, attempt)
     said = paths.termination_log(specs.uid_of(pod), name, attempt=attempt)
     try:
-        for file in (*_with_rotated(written), said):
-            file.unlink(missing_ok=True)
+        said.unlink(missing_ok=True)
         loglinks.remove(paths, pod, name, container_id=container.id)
+        _remove_with_rotated(written)
     except OSError as error:
         log.warning("files of a container not removed", path=str(written), error=str(error))
 
@@ -41,10 +42,22 @@ def remove_logs(paths: PodPaths, pod: Json) -> None:
         loglinks.remove_below(paths, folder)
     except OSError as error:
         log.warning("links to logs not removed", folder=str(paths.links), error=str(error))
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        remove_folder(folder, ignore_errors=True)
+    except OSError as error:
+        log.warning("link in place of logs not removed", folder=str(folder), error=str(error))
 
 
-def _with_rotated(written: Path) -> list[Path]:
-    names = os.listdir(written.parent) if written.parent.is_dir() else []
-    own = (one for one in names if one == written.name or one.startswith(f"{written.name}."))
-    return [written.with_name(one) for one in own]
+def remove_folder(folder: Path, *, ignore_errors: bool = False) -> None:
+    """Of a pod's logs; a link in its place goes, what it leads to stays."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=ignore_errors)
+
+
+def _remove_with_rotated(written: Path) -> None:
+    with suppress(FileNotFoundError), logfolders.opened(written.parent) as folder:
+        for name in os.listdir(folder):
+            if name == written.name or name.startswith(f"{written.name}."):
+                os.unlink(name, dir_fd=folder)

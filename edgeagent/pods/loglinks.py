@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgeagent.pods import specs
 from edgeagent.pods.paths import PodPaths, log_path, safe
+from edgeagent.pods.volumes import nested
 from shared.objects import Json
 
 _LONGEST = 255 - len(".log")
@@ -29,9 +30,8 @@ def make(paths: PodPaths, pod: Json, container: str, *, attempt: int, container_
     if os.path.lexists(link) or not written.exists():
         return
     if not link.parent.is_dir():
-        link.parent.mkdir(exist_ok=True)
-        # Collectors need not be root; the names say no more than the API does.
-        link.parent.chmod(0o755)
+        # Open: collectors need not be root; the names say no more than the API does.
+        nested.make(link.parent.parent.resolve(), [link.parent.name], group=None)
     with suppress(FileExistsError):
         link.symlink_to(written)
 

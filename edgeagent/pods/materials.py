@@ -140,6 +140,10 @@ class PodMaterials:
             version = self._node.cgroup_version
             await self._offload(lambda: files.remove(path, version=version))
 
+    async def make_log_folder(self, pod: Json) -> None:
+        paths = self._paths
+        await self._offload(lambda: logfolders.make(paths.log_directory(pod), logs=paths.logs))
+
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
         """A start waits no longer for it than a moment: housekeeping makes what is missing."""
         paths = self._paths

@@ -103,6 +103,10 @@ class Materials(Protocol):
         """Volumes and everything else of the pod on disk but its logs."""
         ...
 
+    async def make_log_folder(self, pod: Json) -> None:
+        """Before its sandbox: a runtime would make it for root alone, log collectors are others."""
+        ...
+
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
         """Let log collectors find the log of a container that has started; never raises."""
         ...

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from edgeagent.housekeeping.orphans import Orphans
-from edgeagent.pods.leftovers import remove_files
+from edgeagent.pods import specs
+from edgeagent.pods.leftovers import remove_files, remove_logs
 from edgeagent.pods.paths import PodPaths
 from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import ObjectKey
@@ -80,6 +82,27 @@ def test_only_files_of_that_attempt_go(tmp_path: Path) -> None:
         remove_files(paths, pod, one)
         left = {found.name for found in logs.iterdir()}
         assert left == {"10.log", "11.log.20260101-000000.gz", "x"}
+
+
+@pytest.mark.parametrize("of_pod", [False, True])
+def test_what_a_link_in_place_of_a_log_folder_leads_to_stays(tmp_path: Path, of_pod: bool) -> None:
+    """A pod that may write into the folder of all logs can put one there."""
+    paths, pod = PodPaths(tmp_path / "data", tmp_path / "logs"), a_pod()
+    target, folder = tmp_path / "elsewhere", paths.log_directory(pod)
+    (target / "main").mkdir(parents=True)
+    for one in (target, target / "main"):
+        (one / "1.log").touch()
+    (paths.logs if of_pod else folder).mkdir(parents=True)
+    (folder if of_pod else folder / "main").symlink_to(target)
+    said = paths.termination_log(specs.uid_of(pod), "main", attempt=1)
+    said.parent.mkdir(parents=True)
+    said.touch()
+    remove_files(paths, pod, Container("c", "s", "main", 1, ContainerState.EXITED, "", "", 0))
+    assert not said.exists(), "the rest goes"
+    remove_logs(paths, pod)
+    assert (target / "1.log").exists()
+    assert (target / "main" / "1.log").exists()
+    assert os.listdir(paths.logs) == []
 
 
 async def test_dead_sandboxes_of_a_running_pod_go(device: Device) -> None:

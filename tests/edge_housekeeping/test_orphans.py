@@ -63,6 +63,16 @@ async def test_folders_and_logs_of_a_pod_that_nobody_knows_go(disk: Disk) -> Non
     assert not logs.exists()
 
 
+async def test_a_link_in_place_of_a_pods_logs_goes_alone(disk: Disk, tmp_path: Path) -> None:
+    folder, logs = disk.leave("lost")
+    logs.rename(tmp_path / "elsewhere")
+    logs.symlink_to(tmp_path / "elsewhere")
+    assert await disk.orphans.clean()
+    assert not folder.exists()
+    assert not logs.is_symlink()
+    assert (tmp_path / "elsewhere" / "main" / "0.log").exists()
+
+
 async def test_what_is_known_to_anybody_stays(disk: Disk) -> None:
     remembered, listed = disk.leave("remembered"), disk.leave("listed")
     disk.pods.remembered = {"remembered"}

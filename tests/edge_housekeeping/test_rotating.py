@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,9 @@ class Writer(MemoryRuntime):
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(rotating, "MOST_BYTES", 100)
-    (tmp_path / "main").mkdir()
-    return tmp_path / "main" / "0.log"
+    folder = tmp_path / "logs" / "pod" / "main"
+    folder.mkdir(parents=True)
+    return folder / "0.log"
 
 
 def read_all(path: Path) -> list[bytes]:
@@ -122,9 +124,16 @@ async def test_a_log_that_is_gone_is_begun_anew(path: Path) -> None:
 async def test_a_log_whose_folder_is_gone_too_has_one_again(path: Path) -> None:
     """CRI-O's writer of the log makes none and would end, and its container with it."""
     path.parent.rmdir()
+    path.parent.parent.rmdir()
     rotation = LogRotation(Writer(path), pods=OnePod(path), clock=Hands(), offload=at_once)
-    await rotation.look()
+    before = os.umask(0o077)
+    try:
+        await rotation.look()
+    finally:
+        os.umask(before)
     assert [one.name for one in path.parent.iterdir()] == ["0.log"]
+    for folder in path.parents[:2]:
+        assert folder.stat().st_mode & 0o777 == 0o755, "open to collectors, whatever the umask"
 
 
 async def test_a_log_of_a_container_that_has_ended_is_not_begun_anew(path: Path) -> None:

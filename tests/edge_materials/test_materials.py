@@ -121,15 +121,74 @@ def write(path: str, text: str) -> None:
     Path(path).write_text(text)
 
 
+def modes(*folders: Path) -> list[str]:
+    return [oct(one.stat().st_mode)[-3:] for one in folders]
+
+
+@pytest.fixture
+def closed() -> Iterator[None]:
+    """The umask under which systemd runs the agent."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("closed")
 async def test_the_folder_of_a_log_is_there_before_its_container(bench: Bench) -> None:
     """CRI-O makes none; whoever collects logs may read it, whatever the umask."""
-    before = os.umask(0o077)
-    try:
-        config = await bench.container(pod())
-    finally:
-        os.umask(before)
+    config = await bench.container(pod())
     folder = bench.paths.log_directory(pod()) / Path(config.log_path).parent
-    assert [oct(one.stat().st_mode)[-3:] for one in (folder, folder.parent)] == ["755", "755"]
+    assert modes(folder, *folder.parents[:2]) == ["755", "755", "755"]
+
+
+@pytest.mark.usefixtures("closed")
+async def test_the_folder_of_a_pods_logs_is_there_before_its_sandbox(bench: Bench) -> None:
+    """CRI-O would make it, and what is missing above it, for root alone."""
+    bench = Bench(bench.folder / "var" / "log")
+    await bench.materials.make_log_folder(pod())
+    folder = bench.paths.log_directory(pod())
+    assert modes(folder, *folder.parents[:3]) == ["755", "755", "755", "755"]
+
+
+async def test_a_folder_that_a_runtime_closed_is_opened_to_collectors(bench: Bench) -> None:
+    bench.paths.logs.mkdir(mode=0o750)
+    folder = bench.paths.log_directory(pod())
+    (folder / "main").mkdir(parents=True)
+    for one in (folder, folder / "main"):
+        one.chmod(0o700)
+    await bench.container(pod())
+    assert modes(folder, folder / "main") == ["755", "755"]
+    assert modes(bench.paths.logs) == ["750"], "somebody else's choice"
+
+
+@pytest.mark.parametrize("of_pod", [False, True])
+async def test_what_a_link_in_place_of_a_log_folder_leads_to_is_left_alone(
+    bench: Bench, of_pod: bool
+) -> None:
+    """A pod that may write into the folder of all logs can put one there."""
+    target = bench.folder / "elsewhere"
+    (target / "main").mkdir(parents=True)
+    for one in (target, target / "main"):
+        (one / "0.log").touch()
+        one.chmod(0o700)
+    folder = bench.paths.log_directory(pod())
+    (bench.paths.logs if of_pod else folder).mkdir(parents=True)
+    (folder if of_pod else folder / "main").symlink_to(target)
+    await bench.container(pod(), attempt=3)
+    assert (target / "0.log").exists()
+    assert (target / "main" / "0.log").exists()
+    assert modes(target, target / "main") == ["700", "700"]
+
+
+async def test_all_logs_may_be_elsewhere_by_a_link(bench: Bench) -> None:
+    disk = bench.folder / "disk"
+    disk.mkdir()
+    bench.paths.logs.symlink_to(disk)
+    folder = bench.paths.log_directory(pod()) / "main"
+    await bench.container(pod())
+    (folder / "0.log").touch()
+    await bench.container(pod(), attempt=2)
+    assert os.listdir(disk / folder.parent.name / "main") == []
 
 
 async def test_logs_that_a_runtime_forgot_at_boot_go_but_for_the_last(bench: Bench) -> None:

@@ -249,6 +249,19 @@ async def test_a_volume_that_cannot_be_made_is_told_and_tried_again() -> None:
 
 
 @virtual
+async def test_a_sandbox_waits_for_the_folder_of_its_logs() -> None:
+    async with World() as world:
+        world.materials.failures["make_log_folder"] = TemporaryError("no space left on device")
+        uid = world.apply(a_pod())
+        await world.passes(5)
+        assert world.device.pods == {}
+        assert "FailedCreatePodSandBox" in world.reasons(uid)
+        del world.materials.failures["make_log_folder"]
+        await world.passes(30)
+        assert world.phase(uid) == "Running"
+
+
+@virtual
 async def test_a_pod_that_waits_for_its_claim_begins_as_soon_as_its_volume_is_there() -> None:
     """The name of the volume is nowhere in the pod."""
     async with World() as world:

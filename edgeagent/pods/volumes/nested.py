@@ -2,7 +2,8 @@
 
 A runtime makes missing ones itself, but not where it may only read. They are folders of their own
 beside the links of ``atomic.py``, which leaves them alone: an update swaps what is beside them, and
-nothing is unmounted in a container by it. Called by ``making.py`` before it writes.
+nothing is unmounted in a container by it. Called by ``making.py`` before it writes, and for the
+folders of logs, which a pod may be able to write into as well.
 """
 
 from __future__ import annotations
