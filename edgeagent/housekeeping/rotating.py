@@ -4,7 +4,8 @@ Owns the names of rotated logs, which are a kubelet's: ``0.log``, beside it the 
 (``0.log.20260101-120000``) and older ones packed (``….gz``). The runtime goes on writing into the
 renamed file until it is told to reopen, so no line is lost. It is told so too when a log is gone:
 somebody removed it, or the agent was killed between the two steps. Only logs of containers that
-run are looked at, one ``stat`` each. Called by ``keeping.py``.
+run are looked at, one ``stat`` each. No link that a pod may have put there is followed. Called by
+``keeping.py``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import gzip
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -129,12 +132,15 @@ def _size(container: Container) -> int | None:
 def _put_aside(path: Path, aside: Path) -> None:
     if aside.exists():
         raise FileExistsError(f"{aside} is there already")
-    todo = tidying(os.listdir(path.parent), path.name)
-    for name in todo.remove:
-        path.with_name(name).unlink(missing_ok=True)
-    for name in todo.pack:
-        _pack(path.with_name(name))
-    path.rename(aside)
+    with logfolders.opened(path.parent) as folder:
+        todo = tidying(os.listdir(folder), path.name)
+        for name in todo.remove:
+            os.unlink(name, dir_fd=folder)
+        for name in todo.pack:
+            if _is_plain(name, folder):
+                _pack(name, folder)
+            os.unlink(name, dir_fd=folder)
+        os.rename(path.name, aside.name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _put_back(path: Path, aside: Path) -> None:
@@ -143,15 +149,28 @@ def _put_back(path: Path, aside: Path) -> None:
         aside.rename(path)
 
 
-def _pack(path: Path) -> None:
+def _is_plain(name: str, folder: int) -> bool:
+    """A pod that may write among the logs can put a link there to what it may not read."""
+    return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _pack(name: str, folder: int) -> None:
     """Appears whole or not at all, with the mode of the log."""
-    packed, new = path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.gz.tmp")
-    with path.open("rb") as source, new.open("wb") as target:
+    new = f"{name}.gz.tmp"
+    with (
+        _open(name, folder, os.O_RDONLY, "rb") as source,
+        _open(new, folder, os.O_WRONLY | os.O_CREAT | os.O_EXCL, "wb") as target,
+    ):
         with gzip.GzipFile(fileobj=target, mode="wb", compresslevel=6) as packing:
             shutil.copyfileobj(source, packing, 1 << 18)
         target.flush()
+        os.fchmod(target.fileno(), stat.S_IMODE(os.fstat(source.fileno()).st_mode))
         # The original goes: after a power cut there must be one or the other.
         os.fsync(target.fileno())
-    shutil.copymode(path, new)
-    new.rename(packed)
-    path.unlink()
+    os.rename(new, f"{name}.gz", src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _open(name: str, folder: int, flags: int, mode: str) -> IO[bytes]:
+    """Not through a link, and without waiting for the other end of a pipe."""
+    never = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(os.open(name, flags | never, 0o600, dir_fd=folder), mode)

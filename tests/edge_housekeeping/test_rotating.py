@@ -105,6 +105,31 @@ async def test_five_files_are_kept_and_read_as_one_log(path: Path) -> None:
     assert [line.split()[0] for line in logs.read(path, tail=2, follow=False)] == [b"11", b"last"]
 
 
+async def test_a_link_in_place_of_a_rotated_log_goes_and_is_not_read(path: Path) -> None:
+    """Else a pod that may write there would have any file of the device packed for it."""
+    secret = path.parents[2] / "secret"
+    secret.write_text("of the device")
+    aside = path.with_name("0.log.20260101-000000")
+    aside.symlink_to(secret)
+    path.write_text("x" * 101)
+    rotation = LogRotation(Writer(path), pods=OnePod(path), clock=Hands(), offload=at_once)
+    await rotation.look()
+    assert sorted(one.name for one in path.parent.iterdir()) == ["0.log", "0.log.20260528-202640"]
+    assert secret.read_text() == "of the device"
+
+
+async def test_nothing_is_rotated_in_what_a_link_in_place_of_the_folder_leads_to(
+    path: Path,
+) -> None:
+    path.write_text("x" * 101)
+    target = path.parents[2] / "elsewhere"
+    path.parent.rename(target)
+    path.parent.symlink_to(target)
+    rotation = LogRotation(Writer(path), pods=OnePod(path), clock=Hands(), offload=at_once)
+    await rotation.look()
+    assert [one.name for one in target.iterdir()] == ["0.log"]
+
+
 async def test_when_the_runtime_does_not_reopen_the_log_stays_where_it_is(path: Path) -> None:
     path.write_text("x" * 200)
     writer = Writer(path)
