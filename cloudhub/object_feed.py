@@ -26,7 +26,7 @@ from cloudhub.kube.port import (
 )
 from cloudhub.metrics import Metrics
 from shared.clock import Clock
-from shared.errors import WireError
+from shared.errors import KubeRefused, WireError
 from shared.objects import NO_NAMESPACE, ObjectKey, is_name
 from shared.tasks import KeyedWorkers, run_together
 
@@ -104,7 +104,12 @@ class ObjectFeed:
         async with self._room:
             resource = RESOURCES[key.kind]
             namespace = key.namespace if resource.namespaced else ""
-            found = await self._kube.get(resource, namespace, key.name)
+            try:
+                found = await self._kube.get(resource, namespace, key.name)
+            except KubeRefused as refused:
+                if refused.status == 403:
+                    self._apply(self._fleet.refuse_object(key))
+                raise
         try:
             self._apply(self._fleet.put_object(key, found))
         except WireError as error:

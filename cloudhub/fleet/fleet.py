@@ -49,6 +49,8 @@ class Wanted:
     entries: dict[ObjectKey, Entry]
     pending: frozenset[ObjectKey]
     """Named, but not fetched yet: what the node has of them stays."""
+    awaited: frozenset[ObjectKey] = frozenset()
+    """Those of them without which no pod that names one may begin."""
     services_known: bool = True
     """While they are not, what the node has of Services stays."""
 
@@ -293,6 +295,13 @@ class Fleet:
             self._nodes[name].wanted = None
         return Effects(dirty=set(nodes), fetch=fetch)
 
+    def refuse_object(self, key: ObjectKey) -> Effects:
+        """The hub may not read it: it stays unknown, and nobody waits for it."""
+        nodes = self._objects.refuse(key)
+        for name in nodes:
+            self._nodes[name].wanted = None
+        return Effects(dirty=set(nodes))
+
     # -- services
 
     def list_services(self, services: Iterable[Json]) -> Effects:
@@ -337,4 +346,9 @@ class Fleet:
         linked = {record.key.namespace for record in node.pods.values() if record.links}
         entries |= self._services.entries(linked)
         referenced, pending = self._objects.entries(self._needs(node.pods.values()))
-        return Wanted(entries | referenced, frozenset(pending), self._services.known)
+        return Wanted(
+            entries | referenced,
+            pending=frozenset(pending),
+            awaited=self._objects.awaited(pending),
+            services_known=self._services.known,
+        )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from cloudhub.fleet.fleet import Wanted
 from cloudhub.fleet.trimming import Body
+from shared.codec import DIGEST_SIZE
 from shared.messages import Change, Entry, Inventory
 from shared.objects import ObjectKey
 
@@ -22,6 +23,9 @@ RIDING_TOTAL = 16 * 1024
 """Bytes of all bodies in one change."""
 
 EMPTY = Inventory(0, {})
+AWAITED = Entry(bytes(DIGEST_SIZE))
+"""Of a RuntimeClass that is not known yet: no body has this digest, so the device waits with the
+pods that name it. If it were not listed, they would run by the handler of its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,10 @@ def settled_entries(wanted: Wanted, facts: Facts, old: Inventory) -> dict[Object
             _keep(entries, key, old, grace=entry.grace)
     for key in wanted.pending:
         _keep(entries, key, old)
+        if key in wanted.awaited:
+            entries.setdefault(key, AWAITED)
+        elif entries.get(key) == AWAITED:
+            del entries[key]
     if not wanted.services_known:
         for key in old.entries:
             if key.kind == "Service":

@@ -21,6 +21,8 @@ class _Referenced:
     users: Counter[str] = field(default_factory=Counter)
     """How many pods or claims name it, by the node that they are for."""
     known: bool = False
+    refused: bool = False
+    """While it is not known: whether that is because the hub has no right to read it."""
     body: Body | None = None
     version: str = ""
     names: frozenset[ObjectKey] = frozenset()
@@ -59,7 +61,7 @@ class ReferencedObjects:
             return (), fetch
         body = body_of(key, obj) if obj is not None else None
         same = found.known and _digest(found.body) == _digest(body)
-        found.known = True
+        found.known, found.refused = True, False
         found.version = obj["metadata"]["resourceVersion"] if obj is not None else ""
         if same:
             return (), fetch
@@ -69,6 +71,20 @@ class ReferencedObjects:
             fetch |= self.claim(name, found.names - before)
             self.release(name, before - found.names)
         return found.users.keys(), fetch
+
+    def refuse(self, key: ObjectKey) -> Collection[str]:
+        """Nodes that need not wait for it any more."""
+        found = self._objects.get(key)
+        if found is None or found.known or found.refused:
+            return ()
+        found.refused = True
+        return found.users.keys()
+
+    def awaited(self, pending: Iterable[ObjectKey]) -> frozenset[ObjectKey]:
+        """RuntimeClasses that may come any moment."""
+        return frozenset(
+            key for key in pending if key.kind == "RuntimeClass" and not self._objects[key].refused
+        )
 
     def claim(self, node: str, keys: Iterable[ObjectKey]) -> set[ObjectKey]:
         """Answers those that nobody has named before."""

@@ -20,7 +20,7 @@ from cloudhub.kube.port import (
 from cloudhub.presence import Standing
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Inventory, Report, Session
-from shared.objects import ObjectKey
+from shared.objects import NO_NAMESPACE, ObjectKey
 from shared.topics import Topics, slot_of
 from simulator.broker import Store
 from simulator.broker_session import Publication
@@ -28,6 +28,7 @@ from tests.hub_delivery.test_delivery import env_from
 from tests.hub_delivery.world import NODE, World, config_key, in_world, pod_key, topics_of
 
 TOPICS = Topics().of(NODE)
+RUNTIME_CLASS = ObjectKey("RuntimeClass", NO_NAMESPACE, "kata")
 
 
 async def settled(world: World) -> None:
@@ -261,6 +262,75 @@ def test_with_an_older_role_pods_go_without_their_runtime_class() -> None:
         await world.pod("later")
         await world.quiet(0.2)
         assert device.applied.entries.keys() == {pod_key("web"), pod_key("later")}
+
+    in_world(story)
+
+
+@pytest.mark.parametrize("found", ["it", "none", "no right"])
+def test_a_device_waits_for_a_runtime_class_that_is_not_known_yet(found: str) -> None:
+    """Its handler may be another one than that of its name."""
+
+    async def story(world: World) -> None:
+        refusal: KubeError | KubeRefused | None = KubeError("the API server is slow")
+
+        def refuse(verb: str, resource: Resource, name: str) -> None:
+            if refusal is not None and (verb, resource) == ("get", RUNTIME_CLASSES):
+                raise refusal
+
+        world.kube.fail = refuse
+        if found == "it":
+            made = {"metadata": {"name": "kata"}, "handler": "kata-qemu"}
+            await world.kube.create(RUNTIME_CLASSES, "", made)
+        world.hub()
+        device = world.device()
+        await world.quiet()
+        await world.pod("web", runtimeClassName="kata")
+        await world.quiet(60)
+        assert device.applied.entries.keys() == {pod_key("web"), RUNTIME_CLASS}
+        assert device.missing == (RUNTIME_CLASS,), "listed, and nothing of it is there"
+        revision = device.applied.revision
+        await world.quiet(600)
+        assert device.applied.revision == revision
+        forbidden = KubeRefused("runtimeclasses is forbidden", status=403, reason="Forbidden")
+        refusal = forbidden if found == "no right" else None
+        sent = await world.quiet(60)
+        assert "desired/Pod/default/web" not in topics_of(sent)
+        assert not device.missing
+        if found == "it":
+            assert device.body(RUNTIME_CLASS)["handler"] == "kata-qemu"
+        else:
+            assert device.applied.entries.keys() == {pod_key("web")}
+
+    in_world(story)
+
+
+def test_a_runtime_class_that_a_device_has_stays_while_it_is_not_known() -> None:
+    async def story(world: World) -> None:
+        made = {"metadata": {"name": "kata"}, "handler": "kata-qemu"}
+        await world.kube.create(RUNTIME_CLASSES, "", made)
+        world.hub()
+        device = world.device()
+        await world.pod("web", runtimeClassName="kata")
+        await world.quiet()
+        before = device.applied.entries[RUNTIME_CLASS]
+        refusal: KubeError | KubeRefused = KubeError("the API server is slow")
+
+        def refuse(verb: str, resource: Resource, name: str) -> None:
+            if (verb, resource) == ("get", RUNTIME_CLASSES):
+                raise refusal
+
+        world.kube.fail = refuse
+        await world.hubs[0].stop()
+        world.hub("hub-b")
+        await world.pod("second")
+        await world.quiet(60)
+        assert pod_key("second") in device.applied.entries
+        assert device.applied.entries[RUNTIME_CLASS] == before
+        refusal = KubeRefused("runtimeclasses is forbidden", status=403, reason="Forbidden")
+        await world.pod("third")
+        await world.quiet(60)
+        assert pod_key("third") in device.applied.entries
+        assert device.applied.entries[RUNTIME_CLASS] == before
 
     in_world(story)
 
