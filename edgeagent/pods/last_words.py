@@ -1,15 +1,16 @@
 """What a container said before it ended: its termination message, or the end of its log.
 
-Owns the reading of the last lines of a log in the CRI format, bounded as on a kubelet. The message
-file belongs to ``materials.py``.
+Owns the reading of the last lines of a log in the CRI format, bounded as on a kubelet. A link
+that a pod has put in place of a log is not read. The message file belongs to ``materials.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
-from edgeagent.pods import specs
+from edgeagent.pods import logfolders, specs
 from edgeagent.pods.containers import TERMINATION_POLICY
 from edgeagent.pods.ports import Materials
 from edgeagent.runtime.port import Container
@@ -35,7 +36,7 @@ async def last_words(pod: Json, container: Container, materials: Materials) -> s
 
 def _end_of_log(path: str) -> str:
     try:
-        with open(path, "rb") as log:
+        with logfolders.opened_log(Path(path)) as log:
             size = log.seek(0, os.SEEK_END)
             start = log.seek(max(size - _READ_BYTES, 0))
             lines = [line.decode(errors="replace") for line in log.readlines()]

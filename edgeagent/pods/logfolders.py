@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import structlog
 
@@ -51,6 +52,13 @@ def opened(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def opened_log(path: Path) -> IO[bytes]:
+    """To be read. OSError where it or its folder is a link; no other end of a pipe is awaited."""
+    with opened(path.parent) as folder:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return open(os.open(path.name, flags, dir_fd=folder), "rb")
 
 
 def make_ready(paths: PodPaths, pod: Json, container: str, *, attempt: int) -> None:
