@@ -17,6 +17,7 @@ from edgeagent.pods.images import Images
 from edgeagent.pods.materials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.slices import Slices
 from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.opening import open_runtime
@@ -39,6 +40,7 @@ async def open_ports(
     runtime = open_runtime(settings.runtime, data_dir=settings.data_dir, clock=clock)
     images = Images(runtime, clock)
     paths = PodPaths(settings.data_dir, settings.log_dir)
+    slices = Slices()
 
     def materials(
         node: NodeFacts,
@@ -55,6 +57,7 @@ async def open_ports(
             node=node,
             others=others,
             cgroup_files=None if settings.runtime == "process" else CgroupFiles(),
+            slices=slices,
         )
 
     try:

@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.parts.kubernetes",
     "tests.parts.dbus",
     "tests.parts.logind",
+    "tests.parts.systemd1",
     "tests.parts.registry",
     "tests.parts.small_disk",
 ]

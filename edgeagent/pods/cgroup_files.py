@@ -34,17 +34,15 @@ class CgroupFiles:
         ]
         return "; ".join(filter(None, troubles))
 
-    def remove(self, path: str, *, version: int) -> None:
-        """Idempotent; a cgroup that still has something in it stays."""
-        within = path.lstrip("/")
-        folders = [self._top / within] if version == 2 else list(self._top.glob(f"*/{within}"))
-        for folder in folders:
-            try:
-                folder.rmdir()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                log.debug("cgroup not removed", path=str(folder), error=str(error))
+    def remove(self, path: str, *, version: int) -> bool:
+        """Idempotent; a cgroup that still has something in it stays.
+
+        Whether it is seen to be gone: where no cgroup above it can be seen, nothing is known.
+        """
+        above, _, name = path.lstrip("/").rpartition("/")
+        parents = list(self._top.glob(above if version == 2 else f"*/{above}"))
+        gone = [_removed(parent / name) for parent in parents]
+        return bool(gone) and all(gone)
 
     def _write(self, file: Path, value: str, only_wider: bool) -> str:
         try:
@@ -57,3 +55,14 @@ class CgroupFiles:
             log.warning("cgroup not limited", file=str(file), value=value, error=str(error))
             return f"{file.name} = {value}: {error.strerror or error}"
         return ""
+
+
+def _removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        log.debug("cgroup not removed", path=str(folder), error=str(error))
+        return False
+    return True

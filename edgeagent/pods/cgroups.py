@@ -30,6 +30,11 @@ def path(names: list[str], driver: str) -> str:
     return _slices(names) if driver == "systemd" else "/" + "/".join(names)
 
 
+def unit(pod: Json, driver: str) -> str:
+    """What systemd knows the pod's cgroup as; empty with the driver that does without systemd."""
+    return parent(pod, driver).rpartition("/")[2] if driver == "systemd" else ""
+
+
 def settings(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Settings]:
     """By path, from the top: what the pod's cgroup and those above it must have."""
     version, driver = node.cgroup_version, node.cgroup_driver

@@ -39,6 +39,7 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import Record, warning
 from edgeagent.pods.sandboxes import sandbox_config
+from edgeagent.pods.slices import Slices
 from edgeagent.pods.sources import Sources, find
 from edgeagent.pods.supported import by_runtime, unsupported
 from edgeagent.pods.view import Refusal
@@ -78,9 +79,12 @@ class PodMaterials:
         node: NodeFacts,
         others: Callable[[], Iterable[Json]],
         cgroup_files: CgroupFiles | None = None,
+        slices: Slices | None = None,
         offload: Offload = asyncio.to_thread,
     ) -> None:
-        """``cgroup_files`` is None where the runtime has no cgroups."""
+        """``cgroup_files`` is None where the runtime has no cgroups, ``slices`` where no systemd
+        is to be asked.
+        """
         self._paths = paths
         self._volumes = volumes
         self._images = images
@@ -88,6 +92,7 @@ class PodMaterials:
         self._node = node
         self._others = others
         self._cgroup_files = cgroup_files
+        self._slices = slices
         self._offload = offload
         self._image_volumes: dict[str, dict[str, str]] = {}
         """Ids of images that are volumes, by uid of the pod and name of the volume."""
@@ -138,7 +143,10 @@ class PodMaterials:
         if files := self._cgroup_files:
             path = cgroups.parent(pod, self._node.cgroup_driver)
             version = self._node.cgroup_version
-            await self._offload(lambda: files.remove(path, version=version))
+            gone = await self._offload(lambda: files.remove(path, version=version))
+            unit = cgroups.unit(pod, self._node.cgroup_driver)
+            if gone and unit and self._slices:
+                await self._slices.stop(unit)
 
     async def make_log_folder(self, pod: Json) -> None:
         paths = self._paths

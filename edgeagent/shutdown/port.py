@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from shared.errors import TemporaryError
+from edgeagent.systembus import BusAway
 
 
-class LogindAway(TemporaryError):
+class LogindAway(BusAway):
     """There is no logind, it does not answer, or it refused."""
 
 

@@ -31,7 +31,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "sdnotify": "edgeagent/__main__.py",
     "iotcore": "devcluster/",
     "yaml": ("edgeagent/staticpods/manifests.py", "cloudhub/kube/access.py", "devcluster/"),
-    "jeepney": "edgeagent/shutdown/logind.py",
+    "jeepney": "edgeagent/systembus.py",
 }
 """Library → the one file, folder or file-name prefix that may import it (prefixes)."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.shutdown import logind as logind_module
+from edgeagent import systembus
 from edgeagent.shutdown.logind import connected
 from edgeagent.shutdown.port import LogindAway
 from tests.edge_shutdown.going_down import until
@@ -123,7 +123,7 @@ async def test_a_bus_that_talks_nonsense_is_away(tmp_path: Path) -> None:
 async def test_a_bus_that_hangs_is_given_up_and_holds_up_nothing_else(
     private_bus: PrivateBus, login1: Login1, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logind_module, "_ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr(systembus, "_ANSWER_SECONDS", 3.0)
     longest_pause, last = 0.0, time.monotonic()
 
     async def goes_on() -> None:

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.machine
 
 LINGERS = "trap 'sleep 2; date +%s >>/kept/ended; sync; exit 3' TERM; sleep 3600 & wait"
 
+LOADED = "systemctl list-units --all --no-legend --plain 'kubepods*'"
+
 
 @pytest.fixture(scope="module")
 def device(guest: Guest, broker: Mosquitto, image_archive: Path) -> Iterator[Guest]:
@@ -45,6 +47,16 @@ def keeps(name: str) -> dict[str, object]:
 async def create_lingering(cloud: Cloud, name: str, **options: object) -> None:
     whole = {"command": ["/bin/sh", "-c", LINGERS], "grace": 20, **keeps(name), **options}
     await cloud.create_pod(name, mounts=[{"name": "kept", "mountPath": "/kept"}], **whole)
+
+
+def slice_of(cloud: Cloud, name: str) -> str:
+    uid = cloud.view.pods[name]["metadata"]["uid"].replace("-", "_")
+    return f"kubepods-besteffort-pod{uid}.slice"
+
+
+async def slices(device: Guest) -> set[str]:
+    """The units of pods that systemd has loaded."""
+    return {line.split()[0] for line in (await asyncio.to_thread(device.sh, LOADED)).splitlines()}
 
 
 async def test_a_restart_of_the_service_leaves_containers_untouched(
@@ -75,6 +87,22 @@ async def test_pods_are_in_slices_of_their_class_outside_of_the_service(
     cgroup = await asyncio.to_thread(device.sh, f"cat /proc/{process}/cgroup")
     assert cgroup.startswith("0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod")
     assert cgroup.endswith(".scope")
+
+
+async def test_the_slice_of_a_pod_goes_with_it_and_no_other(device: Guest, cloud: Cloud) -> None:
+    """Also that of a pod which has finished and is not deleted, as a Job's."""
+    await cloud.create_pod("beside")
+    await cloud.create_pod("leaves")
+    await cloud.create_pod("finishes", command=["/bin/sleep", "60"], restartPolicy="Never")
+    await cloud.ready("beside", "leaves", "finishes")
+    beside, *gone = [slice_of(cloud, name) for name in ("beside", "leaves", "finishes")]
+    assert {beside, *gone} <= await slices(device)
+    await cloud.delete_pod("leaves")
+    pattern = "|".join(gone)
+    await asyncio.to_thread(device.until, f"{LOADED} | grep -cE '{pattern}'", "0", within=300)
+    assert {"kubepods.slice", "kubepods-besteffort.slice", beside} <= await slices(device)
+    assert "finishes" in cloud.view.pods
+    assert cloud.status_of("beside")["restartCount"] == 0
 
 
 async def test_a_reboot_stops_pods_gracefully_and_they_run_again_without_the_cloud(

@@ -1,0 +1,172 @@
+"""With the cgroup driver systemd, the unit of a pod's slice goes with the pod.
+
+systemd is played, on a real D-Bus; the cgroups are plain folders. Both are real in
+``tests/machine/test_service.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from edgeagent.pods import cgroups
+from edgeagent.pods.cgroup_files import CgroupFiles
+from edgeagent.pods.images import Images
+from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.slices import Slices
+from edgeagent.pods.volumes.making import Volumes
+from edgeagent.runtime.memory import MemoryDevice, MemoryRuntime
+from tests.edge_materials.making import NODE, UID, Objects, SteppedClock, container, pod
+from tests.parts.dbus import PrivateBus
+from tests.parts.systemd1 import Systemd1
+
+WITH_SYSTEMD = replace(NODE, cgroup_driver="systemd", cgroup_version=2)
+SLICE = f"kubepods-besteffort-pod{UID.replace('-', '_')}.slice"
+OTHER = SLICE.replace("1b9d6bcd", "2b9d6bcd")
+ASKED = container(resources={"requests": {"cpu": "1"}})
+WHOLE = container(resources={"limits": {"cpu": "1", "memory": "1Gi"}})
+
+Make = Callable[..., PodMaterials]
+
+
+@pytest.fixture
+def materials(tmp_path: Path, private_bus: PrivateBus) -> Make:
+    def make(node: NodeFacts = WITH_SYSTEMD) -> PodMaterials:
+        clock, paths = SteppedClock(), PodPaths(tmp_path / "data", tmp_path / "logs")
+        return PodMaterials(
+            paths=paths,
+            volumes=Volumes(paths, clock),
+            images=Images(MemoryRuntime(MemoryDevice(clock)), clock),
+            sources=Objects(),
+            node=node,
+            others=lambda: (),
+            cgroup_files=CgroupFiles(tmp_path / "cgroup"),
+            slices=Slices(private_bus.address),
+        )
+
+    return make
+
+
+@pytest.fixture
+def of_pod(tmp_path: Path) -> Path:
+    """The pod's cgroup."""
+    path = cgroups.parent(pod(), "systemd").lstrip("/")
+    folder = tmp_path / "cgroup" / path
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("whole", "unit"),
+    [
+        (pod(), SLICE),
+        (pod(ASKED), SLICE.replace("besteffort", "burstable")),
+        (pod(WHOLE), SLICE.replace("-besteffort", "")),
+    ],
+    ids=["BestEffort", "Burstable", "Guaranteed"],
+)
+def test_a_unit_is_named_as_the_last_part_of_the_cgroup(
+    whole: dict[str, object], unit: str
+) -> None:
+    assert cgroups.unit(whole, "systemd") == unit
+    assert cgroups.unit(whole, "cgroupfs") == ""
+
+
+async def test_the_unit_of_a_pod_goes_after_its_cgroup_and_no_other(
+    materials: Make, systemd1: Systemd1, of_pod: Path, tmp_path: Path
+) -> None:
+    systemd1.units = {SLICE, OTHER, "kubepods-besteffort.slice", "kubepods.slice"}
+    systemd1.cgroups = tmp_path / "cgroup"
+    await materials().remove(pod())
+    assert systemd1.asked == [(SLICE, "replace")]
+    assert not systemd1.in_use
+    assert systemd1.units == {OTHER, "kubepods-besteffort.slice", "kubepods.slice"}
+    assert not of_pod.exists() and of_pod.parent.exists()
+
+
+async def test_a_slice_with_something_in_it_is_left_alone_until_it_is_empty(
+    materials: Make, systemd1: Systemd1, of_pod: Path
+) -> None:
+    (of_pod / "cri-containerd-1.scope").mkdir()
+    await materials().remove(pod())
+    assert systemd1.asked == []
+    (of_pod / "cri-containerd-1.scope").rmdir()
+    await materials().forget(pod())
+    assert systemd1.asked == [(SLICE, "replace")]
+
+
+async def test_what_a_crash_left_between_cgroup_and_unit_is_made_up_for(
+    materials: Make, systemd1: Systemd1, of_pod: Path
+) -> None:
+    of_pod.rmdir()
+    systemd1.units = {SLICE}
+    await materials().forget(pod())
+    assert not systemd1.units
+
+
+async def test_where_cgroups_cannot_be_seen_nothing_is_stopped(
+    materials: Make, systemd1: Systemd1
+) -> None:
+    """As in a container that has a cgroup tree of its own."""
+    await materials().remove(pod())
+    assert systemd1.asked == []
+
+
+async def test_without_the_driver_systemd_it_is_not_asked(
+    materials: Make, systemd1: Systemd1, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cgroup" / "memory" / "kubepods" / "besteffort" / f"pod{UID}"
+    folder.mkdir(parents=True)
+    await materials(NODE).remove(pod())
+    assert not folder.exists()
+    assert systemd1.asked == []
+
+
+async def test_a_unit_that_is_gone_already_is_nothing_to_speak_of(
+    private_bus: PrivateBus, systemd1: Systemd1
+) -> None:
+    with capture_logs() as said:
+        await Slices(private_bus.address).stop(SLICE)
+    assert (systemd1.asked, said) == ([(SLICE, "replace")], [])
+
+
+async def test_that_systemd_refuses_is_said_once_and_harms_no_pod(
+    materials: Make, systemd1: Systemd1, of_pod: Path
+) -> None:
+    systemd1.refuses = True
+    one = materials()
+    with capture_logs() as said:
+        await one.remove(pod())
+        await one.forget(pod())
+    assert len(systemd1.asked) == 2
+    assert [line["log_level"] for line in said] == ["warning"]
+    assert "systemd refused: org.freedesktop.DBus.Error.AccessDenied" in said[0]["reason"]
+    assert not of_pod.exists()
+
+
+async def test_without_a_bus_the_cgroup_goes_all_the_same(
+    materials: Make, private_bus: PrivateBus, of_pod: Path
+) -> None:
+    private_bus.stop()
+    one = materials()
+    with capture_logs() as said:
+        await one.remove(pod())
+        await one.forget(pod())
+    assert not of_pod.exists()
+    assert [line["event"] for line in said] == ["systemd keeps slices of pods that are gone"]
+
+
+async def test_on_a_machine_without_any_bus_nothing_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DBUS_SYSTEM_BUS_ADDRESS", raising=False)
+    monkeypatch.setattr("edgeagent.systembus._SOCKET", Path("/nonexistent"))
+    with capture_logs() as said:
+        await Slices().stop(SLICE)
+    assert said[0]["reason"] == "there is no D-Bus on this machine"
