@@ -42,7 +42,10 @@ def of_image(name: str, policy: str = "") -> Json:
 
 
 def told(device: Device, uid: str) -> list[tuple[str, str, str]]:
-    return [(one.type, one.reason, one.message) for one in device.reports.by_uid[uid].events]
+    """Of its images: the sandbox is begun at the same time, and tells of the device's DNS."""
+    events = device.reports.by_uid[uid].events
+    of_images = [one for one in events if one.reason != "MissingClusterDNS"]
+    return [(one.type, one.reason, one.message) for one in of_images]
 
 
 def waiting(device: Device, uid: str) -> Json:
