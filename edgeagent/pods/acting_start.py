@@ -27,6 +27,8 @@ from shared.objects import Json
 
 _STARTS_AT_ONCE = 4
 """Sandboxes and containers that are being started at the same time, of all pods."""
+_NETWORK_HOLDS = 5.0
+"""Seconds for which a network that was there is not asked for again; a kubelet looks as often."""
 _SERVICES_PATIENCE = 3.0
 """Seconds that a container waits for Services that are on their way."""
 
@@ -49,6 +51,7 @@ class Starting:
         self._revision = revision
         self._turns = Turns(_STARTS_AT_ONCE)
         self._network = Joint(runtime.network_ready, name="look at the network")
+        self._network_holds = 0.0
         self._news = asyncio.Event()
 
     def desired_changed(self) -> None:
@@ -82,10 +85,13 @@ class Starting:
     async def _need_network(self, pod: LivePod) -> None:
         """CRI-O would wait for it with a turn in its hands, and the pods that bring it, on the
         device's own network, would never have theirs."""
-        if specs.on_host_network(pod.pod):
+        now = asyncio.get_running_loop().time()
+        if specs.on_host_network(pod.pod) or now < self._network_holds:
             return
         ready, why = await self._network.ask()
-        if not ready:
+        if ready:
+            self._network_holds = now + _NETWORK_HOLDS
+        else:
             words = f"network is not ready: {why}"
             raise PodTrouble("ContainerCreating", words, event="NetworkNotReady")
 
