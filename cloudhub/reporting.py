@@ -40,6 +40,8 @@ MOST_GONE = 4096
 DELETE_AGAIN = 30.0
 """Seconds after which a pod whose deletion we ended and that is still there is deleted again: the
 API server may have been restored from a backup that has it."""
+SHOWN_LATER = 60.0
+"""Seconds until a pod that the API has, and our watch has not shown, is looked for again."""
 MOST_PATCH = 512 * 1024
 """Bytes of one patch; a status is a few thousand."""
 
@@ -140,14 +142,12 @@ class Reporting:
         async with self._room:
             record = self._fleet.reported_as(key)
             if record is None or record.origin != report.uid:
-                await self._clear_if_over(node, report)
-            elif record.node != node:
+                return await self._clear_if_over(node, report)
+            if record.node != node:
                 self._metrics.rejected("foreign-pod")
                 log.warning("report about a pod of another node", node=node, pod=str(key))
-                await self._clear_if_over(node, report)
-            else:
-                return await self._take(record, report)
-        return None
+                return await self._clear_if_over(node, report)
+            return await self._take(record, report)
 
     def _from_book(self, which: Reported) -> Report | None:
         payload = self._book.payload(*which)
@@ -230,20 +230,23 @@ class Reporting:
         self._ended[record.uid] = now + DELETE_AGAIN
         return DELETE_AGAIN
 
-    async def _clear_if_over(self, node: str, report: Report) -> None:
-        """Of a static pod only its device says that it is over; the API has but its mirror."""
+    async def _clear_if_over(self, node: str, report: Report) -> float | None:
+        """Of a static pod only its device says that it is over; the API has but its mirror. Answers
+        when to look again."""
         if report.key.kind == "Pod":
-            await self._clear_if_gone(node, report)
-        elif self._statics.is_over(node, report):
+            return await self._clear_if_gone(node, report)
+        if self._statics.is_over(node, report):
             await self._clear(node, report)
+        return None
 
-    async def _clear_if_gone(self, node: str, report: Report) -> None:
+    async def _clear_if_gone(self, node: str, report: Report) -> float | None:
         if report.uid not in self._gone:
             found = await self._kube.get(PODS, report.key.namespace, report.key.name)
             if found is not None and _is(found, report.uid, node):
-                # Ours is the older view; the watch brings it.
-                return
+                # Ours is the older view. The watch brings it, unless it is gone by then.
+                return SHOWN_LATER
         await self._clear(node, report)
+        return None
 
     async def _clear(self, node: str, report: Report) -> None:
         payload = self._book.payload(node, report.key)

@@ -213,6 +213,29 @@ def test_a_finished_report_deletes_nothing_that_nobody_deletes() -> None:
     in_world(story)
 
 
+def test_a_report_is_cleared_though_its_pod_went_before_our_watch_had_shown_it() -> None:
+    """A replica that was cut off meanwhile never hears of that deletion."""
+
+    async def story(world: World) -> None:
+        world.hub()
+        world.device()
+        await world.quiet()
+        get, unseen = world.kube.get, {"metadata": {"uid": "unseen"}, "spec": {"nodeName": NODE}}
+
+        async def before(resource: Resource, namespace: str, name: str) -> Json | None:
+            return unseen if name == "web" else await get(resource, namespace, name)
+
+        world.kube.get = before  # type: ignore[method-assign]
+        world.devices[NODE].report(pod_key("web"), "unseen", RUNNING)
+        await world.quiet(30)
+        assert len(retained_reports(world)) == 1
+        world.kube.get = get  # type: ignore[method-assign]
+        await world.quiet(60)
+        assert retained_reports(world) == []
+
+    in_world(story)
+
+
 def test_a_report_about_a_namesake_is_cleared_and_never_written() -> None:
     async def story(world: World) -> None:
         await running(world)
