@@ -12,12 +12,12 @@ from edgeagent.app import Ports
 from edgeagent.commanding import commands
 from edgeagent.desired import DesiredSet
 from edgeagent.device import read_device, read_disk, read_now
-from edgeagent.pods.cgroup_files import CgroupFiles
-from edgeagent.pods.images import Images
-from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.images.pulling import Images
+from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.slices import Slices
+from edgeagent.pods.resources.cgroup_files import CgroupFiles
+from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.opening import open_runtime

@@ -21,8 +21,8 @@ import structlog
 
 from edgeagent.desired import DesiredSet
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.podevents import PodEvent, warning
-from edgeagent.pods.sources import Missing
+from edgeagent.pods.materials.sources import Missing
+from edgeagent.pods.reporting.podevents import PodEvent, warning
 from edgeagent.pods.view import Moment
 from edgeagent.session.waking import woken
 from edgeagent.store.records import Records

@@ -16,8 +16,8 @@ from typing import Any
 from edgeagent.app import Agent, MakeMaterials, Ports
 from edgeagent.desired import DesiredSet
 from edgeagent.device import Device, Readings
-from edgeagent.pods.images import Images
-from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.images.pulling import Images
+from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes.contents import Tokens

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeagent.pods.supported_fields import TABLE
-from edgeagent.pods.verdicts import Field
+from edgeagent.pods.admission.supported_fields import TABLE
+from edgeagent.pods.admission.verdicts import Field
 
 PAGE = Path(__file__).parents[1] / "docs/pod-support.md"
 

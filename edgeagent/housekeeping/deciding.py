@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from edgeagent.housekeeping.signals import Shortage
 from edgeagent.housekeeping.usage import PodUse, binary
-from edgeagent.pods import amounts, quantities, resources, specs
+from edgeagent.pods import specs
+from edgeagent.pods.resources import amounts, kernel, quantities
 from edgeagent.pods.view import Eviction
 from shared.objects import Json
 
@@ -26,7 +27,7 @@ def victim(shortage: Shortage, pods: Iterable[PodUse]) -> PodUse | None:
 
 def ranking(resource: str, pods: Iterable[PodUse]) -> list[PodUse]:
     """Those that may be evicted, the first to go first."""
-    candidates = [one for one in pods if not resources.is_critical(one.pod)]
+    candidates = [one for one in pods if not kernel.is_critical(one.pod)]
     return sorted(candidates, key=lambda one: _rank(one, resource))
 
 
@@ -70,7 +71,7 @@ def has_storage_limits(pod: Json) -> bool:
 
 
 def beyond_limits(use: PodUse) -> Eviction | None:
-    if resources.is_critical(use.pod):
+    if kernel.is_critical(use.pod):
         return None
     said = _volume_words(use) or _pod_words(use) or _container_words(use)
     return Eviction(said, disruption=False) if said else None

@@ -21,11 +21,11 @@ from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.rotating import LogRotation
 from edgeagent.housekeeping.signals import Pressures, met, rooms_of
-from edgeagent.pods import leftovers
 from edgeagent.pods.held import PodsOfDevice
+from edgeagent.pods.logs import leftovers
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import normal
 from edgeagent.pods.ports import Reports
+from edgeagent.pods.reporting.podevents import normal
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Container, Runtime
 from shared.clock import Clock

@@ -13,8 +13,8 @@ from functools import partial
 
 import structlog
 
-from edgeagent.pods import loglinks
 from edgeagent.pods.held import HeldPod, PodsOfDevice
+from edgeagent.pods.logs import loglinks
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import ContainerState

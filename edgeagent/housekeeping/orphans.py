@@ -13,8 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from edgeagent.pods import leftovers, loglinks
 from edgeagent.pods.held import PodsOfDevice
+from edgeagent.pods.logs import leftovers, loglinks
 from edgeagent.pods.paths import PodPaths, safe
 from edgeagent.pods.volumes.making import Offload, Volumes
 from edgeagent.runtime.port import Runtime

@@ -23,8 +23,8 @@ from typing import IO
 
 import structlog
 
-from edgeagent.pods import logfolders
 from edgeagent.pods.held import PodsOfDevice
+from edgeagent.pods.logs import logfolders
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Container, ContainerState, Runtime
 from shared.clock import Clock

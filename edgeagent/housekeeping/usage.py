@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from edgeagent.pods import amounts, quantities, specs
+from edgeagent.pods import specs
+from edgeagent.pods.resources import amounts, quantities
 from shared.objects import Json
 
 

@@ -64,7 +64,7 @@ class ClaimError(PodTrouble):
 
 
 class ImageTrouble(PodTrouble):
-    """The image is not at hand; Events of the attempt were recorded by ``images.py``."""
+    """The image is not at hand; Events of the attempt were recorded by ``images/pulling.py``."""
 
     def __init__(self, reason: str, message: str, *, delay: float | None = None) -> None:
         super().__init__(reason, message, event="", delay=delay)

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
-from edgeagent.pods import resizing, restarting, specs, status, telling, userids
-from edgeagent.pods.eventing import EventLog
+from edgeagent.pods import specs
+from edgeagent.pods.acting.operations import Operations
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod
+from edgeagent.pods.materials import userids
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.operations import Operations
-from edgeagent.pods.planning import Plan
-from edgeagent.pods.podevents import normal
+from edgeagent.pods.planning import resizing, restarting
+from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.ports import Materials
+from edgeagent.pods.reporting import telling
+from edgeagent.pods.reporting.eventing import EventLog
+from edgeagent.pods.reporting.podevents import normal
+from edgeagent.pods.status import podstatus
 from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Shutdown, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.clock import CLOCK_WAS_SET, Clock
@@ -196,7 +200,7 @@ class LivePod:
         begins = _is_turn(shutdown) and not _is_turn(before)
         active = self.facts.admitted and self.facts.final is None
         if begins and active and restarting.comes_back(self.pod):
-            self.events.record(normal(status.TERMINATED_REASON, status.TERMINATED_MESSAGE))
+            self.events.record(normal(podstatus.TERMINATED_REASON, podstatus.TERMINATED_MESSAGE))
 
     def evict(self, eviction: Eviction) -> bool:
         """False where there is nothing to be evicted any more."""

@@ -14,9 +14,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
-from edgeagent.pods import userids
 from edgeagent.pods.live import LivePod
-from edgeagent.pods.sandboxes import LABEL_NODE
+from edgeagent.pods.materials import userids
+from edgeagent.pods.materials.sandboxes import LABEL_NODE
 from edgeagent.runtime.looking import newest_first
 from edgeagent.runtime.port import Change, Container, ContainerState, Runtime, Sandbox, SandboxState
 from shared.joining import Joint

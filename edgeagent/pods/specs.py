@@ -1,7 +1,7 @@
 """Reading a v1.Pod: the few questions that planning and status ask again and again.
 
 Pure. A pod is the API's JSON as it came; whether it can run at all was decided at admission
-(``admission.py``), so that nothing here meets a list where a map should be.
+(``admission/refusals.py``), so that nothing here meets a list where a map should be.
 """
 
 from __future__ import annotations

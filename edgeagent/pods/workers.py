@@ -15,22 +15,22 @@ from dataclasses import replace
 
 import structlog
 
-from edgeagent.pods import planning, resizing
-from edgeagent.pods.acting import Acting
-from edgeagent.pods.actions import Forget
+from edgeagent.pods.acting.act import Acting
 from edgeagent.pods.adoption import recovered
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod, ShutdownOf
-from edgeagent.pods.last_words import last_words
 from edgeagent.pods.live import LivePod
-from edgeagent.pods.mentions import mentions
+from edgeagent.pods.logs.last_words import last_words
+from edgeagent.pods.materials.mentions import mentions
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.observing import Observer
-from edgeagent.pods.planning import Plan
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.planning import planner, resizing
+from edgeagent.pods.planning.actions import Forget
+from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
-from edgeagent.pods.probing import Prober
-from edgeagent.pods.recording import Recording
+from edgeagent.pods.probing.prober import Prober
+from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.reporting.recording import Recording
 from edgeagent.pods.view import Eviction, Moment, Wanted
 from edgeagent.pods.wanting import Wanting
 from edgeagent.runtime.port import Runtime, RuntimeAway
@@ -267,7 +267,7 @@ class Pods:
         pod.take_ids(self._node, self._facts, self._observer.first_ids)
         pod.take_shutdown(self._shutdown(pod.pod) if self._shutdown else None)
         now = Moment(self._clock.now(), self._clock.monotonic())
-        plan = planning.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
+        plan = planner.plan(pod.view(wanted, grace=grace, node=self._node, now=now), now)
         pod.tell(plan)
         gave_back = resizing.gave_back(pod.facts, plan.facts)
         pod.take(plan, now)

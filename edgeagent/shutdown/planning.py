@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.resources import CRITICAL_PRIORITY
+from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
 from edgeagent.pods.view import Shutdown
 from shared.objects import Json
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeagent.admission import RejectedPod, admit
 from edgeagent.desired import DesiredPod
-from edgeagent.pods.supported import unsupported
+from edgeagent.pods.admission.supported import unsupported
 from shared.errors import PermanentError, WireError
 from shared.objects import Json, ObjectKey, is_name
 from shared.pod_defaults import fill_pod

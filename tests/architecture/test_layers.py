@@ -25,7 +25,7 @@ DOORS: dict[str, str | tuple[str, ...]] = {
     "grpc": (),
     "grpclib": "edgeagent/runtime/cri",
     "h2": "edgeagent/runtime/cri",
-    "hpack": "edgeagent/pods/grpc_health.py",
+    "hpack": "edgeagent/pods/probing/grpc_health.py",
     "cri_api": "edgeagent/runtime/cri",
     "prometheus_client": "cloudhub/metrics.py",
     "sdnotify": "edgeagent/__main__.py",

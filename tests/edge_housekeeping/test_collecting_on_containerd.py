@@ -11,7 +11,7 @@ import pytest
 
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.pods import specs
-from edgeagent.pods.leftovers import remove_files, remove_logs
+from edgeagent.pods.logs.leftovers import remove_files, remove_logs
 from edgeagent.pods.paths import PodPaths
 from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import ObjectKey

@@ -13,10 +13,10 @@ from edgeagent.device import Disk, Readings, Room
 from edgeagent.housekeeping import evicting
 from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.keeping import Household, Housekeeping
-from edgeagent.pods.admission import refusal
+from edgeagent.pods.admission.refusals import refusal
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.resources import CRITICAL_PRIORITY
+from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.usage import ContainerStats

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from edgeagent.housekeeping.linking import LogLinks
-from edgeagent.pods import leftovers, loglinks
 from edgeagent.pods.held import HeldPod
+from edgeagent.pods.logs import leftovers, loglinks
 from edgeagent.pods.paths import PodPaths
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from tests.edge_housekeeping.household import Hands, Pods, a_pod, at_once

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.admission import refusal, shortage
+from edgeagent.pods.admission.refusals import refusal, shortage
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.view import Refusal
 from shared.objects import Json

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods import amounts, cgroups, quantities
-from edgeagent.pods.resources import container_resources, oom_score_adj, qos_class
+from edgeagent.pods.resources import amounts, cgroups, quantities
+from edgeagent.pods.resources.kernel import container_resources, oom_score_adj, qos_class
 from shared.objects import Json
 from tests.edge_materials.making import NODE, container, pod
 

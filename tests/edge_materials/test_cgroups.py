@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods import cgroups
-from edgeagent.pods.cgroup_files import CgroupFiles
+from edgeagent.pods.resources import cgroups
+from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from shared.objects import Json
 from tests.edge_materials.making import NODE, UID, container, pod
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.supported_fields import TABLE
-from edgeagent.pods.verdicts import Verdict
+from edgeagent.pods.admission.supported_fields import TABLE
+from edgeagent.pods.admission.verdicts import Verdict
 from tools.pod_support import PAGE, page, shown_by
 
 ROOT = Path(__file__).parents[2]

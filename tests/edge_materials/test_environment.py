@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.envfiles import BadEnvFile, parse
-from edgeagent.pods.environment import Environment, Surroundings, environment
 from edgeagent.pods.errors import ConfigError
-from edgeagent.pods.fieldrefs import quoted
+from edgeagent.pods.materials.envfiles import BadEnvFile, parse
+from edgeagent.pods.materials.environment import Environment, Surroundings, environment
+from edgeagent.pods.materials.fieldrefs import quoted
 from shared.objects import Json
 from tests.edge_materials.making import NODE, UID, Objects, config_map, container, pod, secret
 

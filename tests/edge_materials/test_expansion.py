@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.expansion import expand, missing
+from edgeagent.pods.materials.expansion import expand, missing
 
 KNOWN = {"A": "1", "B": "$(A)", "EMPTY": "", "a-b.c": "odd"}
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods import cgroups
-from edgeagent.pods.cgroup_files import CgroupFiles
 from edgeagent.pods.errors import ConfigError
-from edgeagent.pods.images import Images
-from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.images.pulling import Images
+from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.resources import cgroups
+from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.abilities import Handler

@@ -7,8 +7,9 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods import admission, preemption, resources
+from edgeagent.pods.admission import preemption, refusals
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.resources import kernel
 from shared.objects import Json
 
 NODE = NodeFacts(
@@ -59,7 +60,7 @@ def test_the_pod_that_comes_nearest_to_what_is_missing_goes_and_of_two_the_small
 
 def test_a_burstable_pod_goes_before_a_guaranteed_one() -> None:
     guaranteed = a_pod("guaranteed", "2", "1Gi", exact=True)
-    assert resources.qos_class(guaranteed) == "Guaranteed"
+    assert kernel.qos_class(guaranteed) == "Guaranteed"
     assert in_the_way(critical("2"), guaranteed, a_pod("burstable", "2")) == {"burstable"}
     both = {"guaranteed", "burstable"}
     assert in_the_way(critical("4"), guaranteed, a_pod("burstable", "2")) == both
@@ -121,11 +122,11 @@ def test_when_they_are_gone_the_pod_fits_and_none_of_them_may_stay(
     going = preemption.in_the_way(pod, others, leaving, NODE)
     left = [one for one in others if one["metadata"]["uid"] not in going]
     if going:
-        assert not admission.shortage(pod, left, NODE)
-    elif resources.is_critical(pod) and admission.shortage(pod, others, NODE):
+        assert not refusals.shortage(pod, left, NODE)
+    elif kernel.is_critical(pod) and refusals.shortage(pod, others, NODE):
         stay = [one for one in others if not preemption.preemptable(pod, one)]
         stay = [one for one in stay if one["metadata"]["uid"] not in leaving]
-        assert admission.shortage(pod, stay, NODE), "somebody could have made the room"
+        assert refusals.shortage(pod, stay, NODE), "somebody could have made the room"
     for one in others:
         if one["metadata"]["uid"] in going - leaving:
             assert preemption.preemptable(pod, one)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods import cgroups
-from edgeagent.pods.resources import (
+from edgeagent.pods.resources import cgroups
+from edgeagent.pods.resources.kernel import (
     container_resources,
     oom_score_adj,
     qos_class,

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.environment import Surroundings, environment
-from edgeagent.pods.servicevars import are_awaited, service_variables
+from edgeagent.pods.materials.environment import Surroundings, environment
+from edgeagent.pods.materials.servicevars import are_awaited, service_variables
 from shared.objects import Json, ObjectKey
 from tests.edge_materials.making import NODE, Objects, container, pod, service
 

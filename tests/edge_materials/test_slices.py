@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from edgeagent.pods import cgroups
-from edgeagent.pods.cgroup_files import CgroupFiles
-from edgeagent.pods.images import Images
-from edgeagent.pods.materials import PodMaterials
+from edgeagent.pods.images.pulling import Images
+from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.slices import Slices
+from edgeagent.pods.resources import cgroups
+from edgeagent.pods.resources.cgroup_files import CgroupFiles
+from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.memory import MemoryDevice, MemoryRuntime
 from tests.edge_materials.making import NODE, UID, Objects, SteppedClock, container, pod

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.sources import Missing
+from edgeagent.pods.materials.sources import Missing
 from edgeagent.pods.volumes.contents import File, NoTokens, Origin, checked, files_of
 from shared.objects import Json
 from tests.edge_materials.making import NODE, Objects, config_map, container, pod, secret

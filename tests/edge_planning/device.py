@@ -1,6 +1,6 @@
 """One pod on a device, driven step by step: a runtime and an agent process without loop or clock.
 
-The agent's half is the real ``LivePod``; what its worker and ``acting.py`` do around the planner
+The agent's half is the real ``LivePod``; what its worker and ``act.py`` do around the planner
 is done here at once, or fails, or stays under way, as the history says. Every plan is put before
 the judge (``passes.py``), with the ledger of what truly happened (``ledger.py``).
 """
@@ -12,8 +12,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from edgeagent.pods import adoption, containers, holding, planning, resizing
-from edgeagent.pods.actions import (
+from edgeagent.pods import adoption
+from edgeagent.pods.acting.operations import Operations
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.materials import containers
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.planning import holding, planner, resizing
+from edgeagent.pods.planning.actions import (
     Action,
     EnsureImage,
     Forget,
@@ -30,12 +36,8 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.live import LivePod
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.operations import Operations
-from edgeagent.pods.planning import Plan
-from edgeagent.pods.planning_clean import VOLUMES
+from edgeagent.pods.planning.cleaning import VOLUMES
+from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.view import Moment, Refusal, Shutdown, Trouble, Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.objects import Json
@@ -160,7 +162,7 @@ class Device:
         now = Moment(self.clock.now(), self.clock.monotonic())
         view = live.view(wanted, grace=grace, node=NODE, now=now)
         self.ledger.looked(view, now)
-        plan = planning.plan(view, now)
+        plan = planner.plan(view, now)
         judge(Pass(view, now, plan, self.ledger, trusted=self.clock.trusted))
         self.ledger.planned(view, plan, now)
         live.take(plan, now)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from edgeagent.pods.actions import StartContainer, StopContainer
-from edgeagent.pods.planning import Plan
+from edgeagent.pods.planning.actions import StartContainer, StopContainer
+from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.view import Moment, PodView, Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState
 from shared.objects import Json

@@ -16,20 +16,20 @@ from unittest import mock
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from edgeagent.pods import (
+from edgeagent.pods import specs
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.planning import (
     absorbing,
     endings,
-    planning,
-    planning_start,
-    planning_stop,
+    planner,
     resizing,
     restarting,
     restarting_all,
-    specs,
+    starting,
+    stopping,
 )
-from edgeagent.pods.draft import Draft
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.live import LivePod
+from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.view import PodView, Wanted
 from shared.objects import Json
 from tests.edge_planning.histories import Happening, deaths, lives, pods
@@ -107,34 +107,34 @@ def hunt(name: str) -> str:
 
 @mutant("a_readiness_probe_changes_its_mind")
 def what_is_not_ready_is_restarted(stack: ExitStack) -> None:
-    decide = planning_start._cause_to_stop
+    decide = starting._cause_to_stop
 
     def hasty(view: PodView, observed: Any, *, spec: Json, known: Any) -> str:
         unready = view.live.readiness.get(observed.id) is False
         return "liveness" if unready else decide(view, observed, spec=spec, known=known)
 
-    patch(stack, planning_start, "_cause_to_stop", hasty)
+    patch(stack, starting, "_cause_to_stop", hasty)
 
 
 @mutant("a_resize")
 def every_resize_restarts(stack: ExitStack) -> None:
-    patch(stack, planning_start, "_resize_restarts", lambda pod, spec, known: True)
+    patch(stack, starting, "_resize_restarts", lambda pod, spec, known: True)
 
 
 @mutant("a_liveness_probe_fails")
 def a_failed_probe_stops_nothing(stack: ExitStack) -> None:
-    decide = planning_start._cause_to_stop
+    decide = starting._cause_to_stop
 
     def patient(view: PodView, observed: Any, *, spec: Json, known: Any) -> str:
         view = replace(view, live=replace(view.live, unhealthy={}))
         return decide(view, observed, spec=spec, known=known)
 
-    patch(stack, planning_start, "_cause_to_stop", patient)
+    patch(stack, starting, "_cause_to_stop", patient)
 
 
 @mutant()
 def sidecars_stop_first(stack: ExitStack) -> None:
-    patch(stack, planning_stop, "_is_its_turn", lambda view, one, running: True)
+    patch(stack, stopping, "_is_its_turn", lambda view, one, running: True)
 
 
 @mutant("time_passes", by=an_unwanted_pod_ends)
@@ -149,13 +149,13 @@ def a_grace_period_begins_anew_at_every_look(stack: ExitStack) -> None:
 
 @mutant()
 def what_nobody_knows_counts_as_gone(stack: ExitStack) -> None:
-    plan = planning.plan
+    plan = planner.plan
 
     def rash(view: PodView, now: Any) -> Any:
         gone = view.wanted is Wanted.UNKNOWN
         return plan(replace(view, wanted=Wanted.GONE) if gone else view, now)
 
-    patch(stack, planning, "plan", rash)
+    patch(stack, planner, "plan", rash)
 
 
 @mutant()
@@ -189,7 +189,7 @@ def init_containers_do_not_run_again(stack: ExitStack) -> None:
         known, sandbox = view.facts.container(container["name"]), view.sandbox
         return known is not None and sandbox is not None and known.sandbox == sandbox.id
 
-    patch(stack, planning_start, "_began_here", began)
+    patch(stack, starting, "_began_here", began)
 
 
 @mutant(ANEW)
@@ -223,7 +223,7 @@ def a_debug_container_begins_anew_too(stack: ExitStack) -> None:
 @mutant(ANEW)
 def something_starts_while_all_are_stopped(stack: ExitStack) -> None:
     def stop(draft: Draft) -> None:
-        planning_start.start(draft)
+        starting.start(draft)
         halt(draft)
 
     halt = restarting_all.stop
@@ -245,7 +245,7 @@ def a_crash_does_not_wait(stack: ExitStack) -> None:
 
 @mutant("a_container_exits")
 def a_failed_init_container_counts_as_done(stack: ExitStack) -> None:
-    patch(stack, planning_start, "_succeeded_here", planning_start._began_here)
+    patch(stack, starting, "_succeeded_here", starting._began_here)
 
 
 @mutant(
@@ -276,8 +276,8 @@ def an_image_is_at_hand_whatever_the_spec_names_now(stack: ExitStack) -> None:
             return True
         return has(draft, container)
 
-    has = planning_start._has_image
-    patch(stack, planning_start, "_has_image", has_image)
+    has = starting._has_image
+    patch(stack, starting, "_has_image", has_image)
 
 
 @mutant(
@@ -319,7 +319,7 @@ def two_sandboxes_have_one_number(stack: ExitStack) -> None:
     act = Draft.act
 
     def same(self: Draft, action: Any) -> bool:
-        if isinstance(action, planning_start.StartSandbox):
+        if isinstance(action, starting.StartSandbox):
             action = replace(action, attempt=0)
         return act(self, action)
 
@@ -363,4 +363,4 @@ def a_plan_depends_on_how_often_it_was_asked_for(stack: ExitStack) -> None:
 
 @mutant("a_container_crashes_twice")
 def dead_containers_pile_up(stack: ExitStack) -> None:
-    patch(stack, planning_start, "_collect_dead", lambda draft: None)
+    patch(stack, starting, "_collect_dead", lambda draft: None)

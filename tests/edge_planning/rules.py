@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from edgeagent.pods import planning
-from edgeagent.pods.actions import (
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.planning import planner
+from edgeagent.pods.planning.actions import (
     Action,
     EnsureImage,
     Forget,
@@ -28,8 +29,7 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
-from edgeagent.pods.draft import MINIMUM_GRACE
-from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.planning.draft import MINIMUM_GRACE
 from edgeagent.pods.view import Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import Json
@@ -42,7 +42,7 @@ from tests.edge_planning.passes import Pass, rule
 
 @rule
 def the_same_view_gives_the_same_plan(one: Pass) -> None:
-    assert planning.plan(one.view, one.now) == one.plan
+    assert planner.plan(one.view, one.now) == one.plan
 
 
 @rule

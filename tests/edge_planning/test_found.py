@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from edgeagent.pods.actions import (
+from edgeagent.pods.planning.actions import (
     EnsureImage,
     Forget,
     RemoveVolumes,
@@ -14,7 +14,7 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
-from edgeagent.pods.planning import Plan
+from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.view import Shutdown, Wanted
 from shared.objects import Json
 from tests.edge_planning.device import Device

@@ -9,9 +9,9 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeagent.pods import resizing
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.planning import resizing
 from edgeagent.pods.view import Refusal
 from shared.objects import Json
 

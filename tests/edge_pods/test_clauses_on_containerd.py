@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods import cgroups
+from edgeagent.pods.resources import cgroups
 from shared.objects import Json, ObjectKey
 from tests.edge_materials.making import config_map
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods import cgroups
+from edgeagent.pods.resources import cgroups
 from shared.objects import Json
 from tests.edge_pods.device import OBEYS, V2, Device, a_device, a_script
 from tests.parts.containerd import Containerd

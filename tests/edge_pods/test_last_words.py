@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from edgeagent.pods.containers import TERMINATION_POLICY
-from edgeagent.pods.last_words import last_words
+from edgeagent.pods.logs.last_words import last_words
+from edgeagent.pods.materials.containers import TERMINATION_POLICY
 from edgeagent.pods.ports import Materials
 from edgeagent.runtime.port import Container, ContainerState
 from tests.edge_pods.world import a_container, a_pod

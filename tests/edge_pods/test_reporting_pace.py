@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.pods.reporting import AT_ONCE, BEGINNING, SOON, within
+from edgeagent.pods.reporting.urgency import AT_ONCE, BEGINNING, SOON, within
 from shared.objects import Json
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from edgeagent.pods import status
-from edgeagent.pods.absorbing import absorb
 from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
 from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.planning.absorbing import absorb
+from edgeagent.pods.status import podstatus
 from edgeagent.pods.view import Moment, PodView, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from edgeagent.runtime.users import ContainerUser
@@ -44,7 +44,7 @@ def told(
     facts = PodFacts(pod, started_at=1.0, admitted=True, containers=known or {})
     view = PodView(pod, Wanted.RUN, facts, (sandbox,), node=node)
     now = Moment(wall=3.0, monotonic=3.0)
-    return status.current(replace(view, facts=absorb(view)), now)[0]
+    return podstatus.current(replace(view, facts=absorb(view)), now)[0]
 
 
 def test_of_many_addresses_one_of_each_family_is_said() -> None:

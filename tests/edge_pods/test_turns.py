@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edgeagent.pods.turns import Start, Turns
+from edgeagent.pods.acting.turns import Start, Turns
 from tests.edge_pods.world import World, a_pod
 from tests.parts.virtual_time import virtual
 

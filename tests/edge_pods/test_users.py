@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgeagent.pods.userids import LENGTH
+from edgeagent.pods.materials.userids import LENGTH
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import Behaviour

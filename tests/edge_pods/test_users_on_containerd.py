@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.userids import LENGTH
+from edgeagent.pods.materials.userids import LENGTH
 from edgeagent.runtime.abilities import Handler
 from shared.objects import Json, ObjectKey
 from tests.edge_materials.making import secret

@@ -13,7 +13,7 @@ from grpclib.server import Server
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.grpc_health import GrpcFailed, _Answer, _status, _varint, check
+from edgeagent.pods.probing.grpc_health import GrpcFailed, _Answer, _status, _varint, check
 from tests.parts.ports import free_port
 
 LONG = "shop." + "very" * 40

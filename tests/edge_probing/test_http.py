@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods import handlers, http_client
-from edgeagent.pods.checking import Outcome, Result, check
-from edgeagent.pods.handlers import BadHandler, Target
-from edgeagent.pods.http_client import HttpFailed
+from edgeagent.pods.probing import handlers, http_client
+from edgeagent.pods.probing.checking import Outcome, Result, check
+from edgeagent.pods.probing.handlers import BadHandler, Target
+from edgeagent.pods.probing.http_client import HttpFailed
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from shared.clock import SystemClock

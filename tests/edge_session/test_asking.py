@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.sources import Missing
+from edgeagent.pods.materials.sources import Missing
 from shared import codec
 from shared.asking import TokenAnswer, TokenRequest
 from shared.objects import Json

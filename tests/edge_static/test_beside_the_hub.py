@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeagent.desired import DesiredPod, DesiredSet
-from edgeagent.pods import resources
+from edgeagent.pods.resources import kernel
 from edgeagent.staticpods.manifests import parse
 from shared.objects import Json
 from tests.edge_session.conftest import Model
@@ -70,7 +70,7 @@ def test_a_pod_of_the_hub_cannot_pass_for_a_static_one() -> None:
     disguised: Json = pod()
     disguised["metadata"]["annotations"] = {"kubernetes.io/config.source": "file"}
     found = set_of(desired_of(1, {WEB: disguised}))
-    assert not resources.is_critical(found.pods()["u1"].pod)
+    assert not kernel.is_critical(found.pods()["u1"].pod)
     found = set_of(desired_of(1, {WEB: pod(STATIC.uid)}))
     assert not found.pods()
     assert "metadata.uid" in found.rejected()[WEB].message

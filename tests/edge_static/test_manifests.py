@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods import resources
+from edgeagent.pods.resources import kernel
 from edgeagent.staticpods.manifests import BadManifest, parse
 from shared.objects import Json
 from shared.static_pods import is_static
@@ -61,7 +61,7 @@ def test_annotations_say_that_it_comes_from_a_file_and_which_version_it_is() -> 
     assert annotations["kubernetes.io/config.source"] == "file"
     assert annotations["kubernetes.io/config.hash"] == made.uid == made.pod["metadata"]["uid"]
     assert is_static(made.uid)
-    assert resources.is_critical(made.pod)
+    assert kernel.is_critical(made.pod)
 
 
 def test_nothing_that_ails_the_node_drives_it_away() -> None:

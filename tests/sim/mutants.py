@@ -28,7 +28,8 @@ from cloudhub.reporting import Reporting
 from cloudhub.uplink import Uplink
 from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.outbox import Outbox, Row
-from edgeagent.pods import restarting, wanting
+from edgeagent.pods import wanting
+from edgeagent.pods.planning import restarting
 from edgeagent.session import delivery
 from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports

@@ -11,10 +11,12 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from edgeagent.pods import nodeaffinity, sources, specs
+from edgeagent.pods import specs
+from edgeagent.pods.admission import nodeaffinity
+from edgeagent.pods.admission.supported import shortcomings
 from edgeagent.pods.errors import ClaimError, MountError
-from edgeagent.pods.sources import Missing
-from edgeagent.pods.supported import shortcomings
+from edgeagent.pods.materials import sources
+from edgeagent.pods.materials.sources import Missing
 from edgeagent.pods.volumes.contents import Origin
 from shared.objects import NO_NAMESPACE, VOLUME_GROUP, Json
 

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeagent.pods import amounts, quantities, specs
+from edgeagent.pods import specs
 from edgeagent.pods.errors import ContentsError, MountError, PodTrouble
+from edgeagent.pods.materials.sources import Missing, Sources
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent, Record
-from edgeagent.pods.sources import Missing, Sources
+from edgeagent.pods.reporting.podevents import PodEvent, Record
+from edgeagent.pods.resources import amounts, quantities
 from edgeagent.pods.volumes import (
     atomic,
     claims,

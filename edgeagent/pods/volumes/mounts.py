@@ -14,7 +14,7 @@ import structlog
 
 from edgeagent.pods import specs
 from edgeagent.pods.errors import ConfigError
-from edgeagent.pods.expansion import expand, missing
+from edgeagent.pods.materials.expansion import expand, missing
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes import recursive, subpaths

@@ -1,0 +1,135 @@
+"""securityContext of pod and container together, as one container's security.
+
+Pure. The container's word beats the pod's. Who a container runs as depends on its image too:
+``runAsNonRoot`` is checked against the image's user, in a kubelet's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeagent.pods import specs
+from edgeagent.pods.errors import ConfigError
+from edgeagent.pods.materials import sandboxes
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.runtime.port import ContainerSecurity, SeccompProfile
+from shared.objects import Json
+
+SECCOMP_ROOT = "/var/lib/kubelet/seccomp"
+"""Where profiles of type Localhost are found, as on any node."""
+
+
+def container_security(
+    pod: Json,
+    container: Json,
+    *,
+    node: NodeFacts,
+    image_user: str,
+    volume_groups: Sequence[int] = (),
+) -> ContainerSecurity:
+    context = effective(pod, container)
+    user, username = _user(context, image_user)
+    if context.get("runAsNonRoot"):
+        _verify_not_root(pod, container, user=user, username=username)
+    capabilities = context.get("capabilities") or {}
+    privileged = bool(context.get("privileged"))
+    return ContainerSecurity(
+        privileged=privileged,
+        run_as_user=user,
+        run_as_username=username,
+        run_as_group=context.get("runAsGroup"),
+        supplemental_groups=tuple(dict.fromkeys([*sandboxes.groups(pod), *volume_groups])),
+        supplemental_groups_policy=context.get("supplementalGroupsPolicy") or "Merge",
+        readonly_rootfs=bool(context.get("readOnlyRootFilesystem")),
+        no_new_privs=_no_new_privs(context, privileged=privileged),
+        add_capabilities=tuple(capabilities.get("add") or ()),
+        drop_capabilities=tuple(capabilities.get("drop") or ()),
+        seccomp=_seccomp(context, node, privileged=privileged),
+        apparmor=_apparmor(pod, container, context),
+        selinux=context.get("seLinuxOptions") or {},
+        masked_paths=() if context.get("procMount") == "Unmasked" else None,
+    )
+
+
+def effective(pod: Json, container: Json) -> Json:
+    """Both contexts merged; null in the container's does not hide the pod's."""
+    own = container.get("securityContext") or {}
+    return {
+        **(pod["spec"].get("securityContext") or {}),
+        **{field: value for field, value in own.items() if value is not None},
+    }
+
+
+def _user(context: Json, image_user: str) -> tuple[int | None, str]:
+    """Uid or name; neither when nobody says anything: then it is whatever the runtime starts as.
+
+    Runtimes refuse a group without a user, so with a group that user is named: root.
+    """
+    if context.get("runAsUser") is not None:
+        return int(context["runAsUser"]), ""
+    name = image_user.partition(":")[0]
+    if name:
+        return (int(name), "") if name.isdecimal() else (None, name)
+    return (None if context.get("runAsGroup") is None else 0), ""
+
+
+def _verify_not_root(pod: Json, container: Json, *, user: int | None, username: str) -> None:
+    where = f'(pod: "{specs.title(pod)}", container: {container["name"]})'
+    if username:
+        raise ConfigError(
+            f"container has runAsNonRoot and image has non-numeric user ({username}),"
+            f" cannot verify user is non-root {where}"
+        )
+    if user == 0 and effective(pod, container).get("runAsUser") is not None:
+        raise ConfigError(f"container's runAsUser breaks non-root policy {where}")
+    if not user:
+        raise ConfigError(f"container has runAsNonRoot and image will run as root {where}")
+
+
+def _no_new_privs(context: Json, *, privileged: bool) -> bool:
+    """``allowPrivilegeEscalation: false``, unless the container may do everything anyway."""
+    added = (context.get("capabilities") or {}).get("add") or ()
+    may_anyway = privileged or "SYS_ADMIN" in added or "CAP_SYS_ADMIN" in added
+    return context.get("allowPrivilegeEscalation") is False and not may_anyway
+
+
+def _seccomp(context: Json, node: NodeFacts, *, privileged: bool) -> SeccompProfile:
+    profile = context.get("seccompProfile")
+    if privileged:
+        return SeccompProfile("Unconfined")
+    if profile is None:
+        return SeccompProfile("RuntimeDefault" if node.seccomp_default else "Unconfined")
+    kind = profile.get("type", "")
+    if kind in ("RuntimeDefault", "Unconfined"):
+        return SeccompProfile(kind)
+    path = str(profile.get("localhostProfile") or "")
+    if kind != "Localhost" or not path or path.startswith("/") or ".." in path.split("/"):
+        raise ConfigError(f"seccomp profile {kind}/{path:.200} is not valid")
+    return SeccompProfile("Localhost", f"{SECCOMP_ROOT}/{path}")
+
+
+_APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+
+
+def wants_apparmor(pod: Json, container: Json) -> bool:
+    """Whether it names a profile, be it the runtime's own, that a kernel must enforce."""
+    profile = effective(pod, container).get("appArmorProfile")
+    if profile is not None:
+        return bool(profile.get("type") != "Unconfined")
+    return _annotated_apparmor(pod, container) not in ("", "unconfined")
+
+
+def _annotated_apparmor(pod: Json, container: Json) -> str:
+    annotations = pod["metadata"].get("annotations") or {}
+    return str(annotations.get(_APPARMOR_ANNOTATION + container["name"], ""))
+
+
+def _apparmor(pod: Json, container: Json, context: Json) -> str:
+    """The field, or the annotation that older manifests use."""
+    profile = context.get("appArmorProfile")
+    if profile is None:
+        old = _annotated_apparmor(pod, container)
+        return "" if old == "runtime/default" else old
+    if profile.get("type") == "Localhost":
+        return f"localhost/{profile.get('localhostProfile', '')}"
+    return "unconfined" if profile.get("type") == "Unconfined" else ""

@@ -1,0 +1,85 @@
+"""The restart rule action RestartAllContainers: every container of the pod begins anew. Pure.
+
+A container that ends with such a code is the source. All others are stopped, without hooks and
+with no more than the least grace; then the pod starts as for the first time, init containers
+first, in the same sandbox and on the same volumes. Ephemeral containers are left alone. Only the
+source waits for its back-off. Called by ``planning.plan`` for a pod that should run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgeagent.pods import specs
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.planning import restarting, stopping
+from edgeagent.pods.planning.actions import StartContainer
+from edgeagent.pods.planning.draft import MINIMUM_GRACE, Draft
+from edgeagent.pods.planning.restarting import ALL, SOURCE
+from edgeagent.pods.view import PodView
+from edgeagent.runtime.port import Container
+from shared.objects import Json
+
+ACTION = "RestartAllContainers"
+
+
+def may_happen(pod: Json) -> bool:
+    return any(
+        rule.get("action") == ACTION
+        for one in _members(pod)
+        for rule in one.get("restartPolicyRules") or ()
+    )
+
+
+def decided(view: PodView) -> PodFacts:
+    """The facts with the restart begun, or with everything ready to start anew."""
+    facts = view.facts
+    sources = [one["name"] for one in _members(view.pod) if _is_source(view, one)]
+    for name in sources:
+        facts = _killed(facts, name, SOURCE)
+    facts = replace(facts, restarting_all=facts.restarting_all or bool(sources))
+    if not facts.restarting_all or _something_lives(view):
+        return facts
+    for one in _members(view.pod):
+        known = facts.container(one["name"])
+        if known is not None and known.killed != SOURCE:
+            facts = _killed(facts, one["name"], ALL)
+    return replace(facts, restarting_all=False)
+
+
+def stop(draft: Draft) -> None:
+    stopping.give_up_starting(draft)
+    for one in _living(draft.view):
+        since = draft.now.monotonic
+        draft.stop(one, since=since, grace=MINIMUM_GRACE, cause=ALL, hook=False)
+
+
+def _members(pod: Json) -> list[Json]:
+    return [*specs.inits(pod), *specs.mains(pod)]
+
+
+def _is_source(view: PodView, container: Json) -> bool:
+    """Ended by itself, or killed for its probe, in this sandbox, with a code of such a rule."""
+    known, sandbox = view.facts.container(container["name"]), view.sandbox
+    if known is None or known.ended is None or sandbox is None or known.sandbox != sandbox.id:
+        return False
+    if known.killed in restarting.KILLED - restarting.KILLED_BY_PROBE - {"hook"}:
+        return False
+    rule = restarting.rule_for(container, known.ended.exit_code)
+    return rule is not None and rule.get("action") == ACTION
+
+
+def _killed(facts: PodFacts, name: str, cause: str) -> PodFacts:
+    known = facts.container(name)
+    return facts if known is None else facts.with_container(name, replace(known, killed=cause))
+
+
+def _living(view: PodView) -> list[Container]:
+    names = {one["name"] for one in _members(view.pod)}
+    return [one for one in view.running() if one.name in names]
+
+
+def _something_lives(view: PodView) -> bool:
+    """Of a start whose container has ended meanwhile, only a postStart hook is left."""
+    starts = [one for one in view.live.under_way if isinstance(one, StartContainer)]
+    return any(map(view.is_starting, starts)) or bool(_living(view))

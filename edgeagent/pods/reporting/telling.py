@@ -1,0 +1,41 @@
+"""Events that follow from a plan rather than from an action. Pure.
+
+Owns the words for back-off, deadline and refusal; what actions tell is in ``acting*.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgeagent.pods import specs
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.planning import resizing
+from edgeagent.pods.reporting.podevents import PodEvent, normal, warning
+from shared.objects import Json
+
+_EVICTED = ("Evicted", "Preempting")
+_STATUSES = ("containerStatuses", "initContainerStatuses")
+
+
+def decisions(pod: Json, before: PodFacts, after: PodFacts) -> Iterator[PodEvent]:
+    """What was decided about the pod as a whole."""
+    stopping = after.stopping
+    if stopping and before.stopping is None and stopping.reason and after.admitted:
+        kind = warning if stopping.reason in _EVICTED else normal
+        yield kind(stopping.reason, stopping.message)
+    if before.resizing and not after.resizing and stopping is None:
+        yield resizing.completed(pod)
+    refused = after.final is not None and before.final is None and not after.admitted
+    if refused and stopping and stopping.reason:
+        yield warning(stopping.reason, stopping.message)
+
+
+def back_offs(pod: Json, status: Json) -> Iterator[tuple[str, PodEvent]]:
+    """The id of each container that is waited for, and the Event that says so."""
+    for status_of_one in (one for group in _STATUSES for one in status.get(group, ())):
+        waiting = status_of_one["state"].get("waiting", {})
+        if waiting.get("reason") == "CrashLoopBackOff":
+            name = status_of_one["name"]
+            words = f"Back-off restarting failed container {name} in pod {specs.title(pod)}"
+            path = specs.field_path(pod, name)
+            yield status_of_one["containerID"], warning("BackOff", words, field_path=path)
