@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping
 
 from cloudhub.kube.port import Kube
 from cloudhub.metrics import Metrics
-from cloudhub.nodes import Nodes
+from cloudhub.nodes.nodes import Nodes
+from cloudhub.nodes.tolerating import Tolerating
 from cloudhub.replicas import Replicas
 from cloudhub.settings import HubSettings
 from cloudhub.sync import Sync
-from cloudhub.tolerating import Tolerating
 from shared.clock import Clock
 from shared.link import Link
 from shared.tasks import run_together

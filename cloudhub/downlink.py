@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import structlog
 
-from cloudhub.connection import HubConnection
+from cloudhub.broker.connection import HubConnection
 from cloudhub.fleet.delivery import Delivery
 from cloudhub.fleet.fleet import Fleet, Wanted
 from cloudhub.fleet.publishing import Plan, plan

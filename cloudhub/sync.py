@@ -12,20 +12,20 @@ from collections.abc import Iterable, Iterator
 
 import structlog
 
-from cloudhub.connection import HubConnection
+from cloudhub.broker.connection import HubConnection
 from cloudhub.downlink import Downlink
-from cloudhub.events import Events
+from cloudhub.feeds.objects import ObjectFeed
+from cloudhub.feeds.pods import PodFeed
+from cloudhub.feeds.services import ServiceFeed
 from cloudhub.fleet.fleet import Effects, Fleet
 from cloudhub.fleet.pods import PodRecord, node_of
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.kube.port import Kube
 from cloudhub.metrics import Metrics, NodeSync
-from cloudhub.mirrors import Mirrors
-from cloudhub.object_feed import ObjectFeed
-from cloudhub.pod_feed import PodFeed
-from cloudhub.reporting import Reporting
-from cloudhub.service_feed import ServiceFeed
-from cloudhub.static_lists import StaticLists
+from cloudhub.mirrors.mirrors import Mirrors
+from cloudhub.mirrors.static_lists import StaticLists
+from cloudhub.reporting.events import Events
+from cloudhub.reporting.reporting import Reporting
 from cloudhub.tokens import Tokens
 from cloudhub.uplink import NodeListener, Uplink
 from shared.asking import TokenAnswer

@@ -15,19 +15,19 @@ from typing import Protocol
 
 import structlog
 
-from cloudhub.connection import HubConnection
+from cloudhub.broker.connection import HubConnection
+from cloudhub.broker.forgetting import Forgetting
+from cloudhub.broker.lifesigns import LifeSigns
 from cloudhub.downlink import Downlink
-from cloudhub.event_objects import Involved
-from cloudhub.events import Events
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.fleet.revisions import HIGHEST
-from cloudhub.forgetting import Forgetting
-from cloudhub.lifesigns import LifeSigns
 from cloudhub.metrics import Metrics
-from cloudhub.mirrors import Mirrors
-from cloudhub.presence import Heard
-from cloudhub.reporting import ABOUT_PODS, Reporting
+from cloudhub.mirrors.mirrors import Mirrors
+from cloudhub.nodes.presence import Heard
+from cloudhub.reporting.event_objects import Involved
+from cloudhub.reporting.events import Events
+from cloudhub.reporting.reporting import ABOUT_PODS, Reporting
 from cloudhub.tokens import Tokens
 from shared.asking import TokenAnswer, TokenRequest
 from shared.clock import Clock

@@ -4,8 +4,8 @@ Holds pods of managed nodes, referenced objects and Services, nothing else. Mirr
 they are the API's copies of what devices run by themselves, and no list ever has them. Every input
 answers with its ``Effects``; nothing here reads, waits or sends. Invariants: a node is never said
 to want a list before all its pods were listed, and an object that was not fetched yet is
-``pending``, which is not absence. Inputs come from ``pod_feed.py``, ``object_feed.py`` and
-``service_feed.py``; ``downlink.py`` reads.
+``pending``, which is not absence. Inputs come from ``feeds/pods.py``, ``feeds/objects.py`` and
+``feeds/services.py``; ``downlink.py`` reads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Links to logs made whole: what a start that was cut short left out, and what nothing removed.
 
-A link is made when its container has started and goes with it (``pods/loglinks.py``). Looked at
+A link is made when its container has started and goes with it (``loglinks.py``). Looked at
 once after the start and then every minute: containers behind whose start the agent was killed, or
 that began under one that made no links, get theirs, and links to pods whose logs are gone go.
 Called by ``keeping.py``.

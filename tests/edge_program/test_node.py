@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudhub.node_status import accepted
+from cloudhub.nodes.node_status import accepted
 from edgeagent import VERSION, device
 from edgeagent.device import Device, Disk, Readings, read_device, read_disk, read_now
 from edgeagent.housekeeping.signals import met, rooms_of

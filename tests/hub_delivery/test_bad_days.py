@@ -17,7 +17,7 @@ from cloudhub.kube.port import (
     Resource,
     WatchEvent,
 )
-from cloudhub.presence import Standing
+from cloudhub.nodes.presence import Standing
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Inventory, Report, Session
 from shared.objects import NO_NAMESPACE, ObjectKey

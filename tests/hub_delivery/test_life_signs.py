@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from cloudhub.lifesigns import ANSWER_SECONDS, ASKS, PATIENCE
-from cloudhub.presence import Standing
+from cloudhub.broker.lifesigns import ANSWER_SECONDS, ASKS, PATIENCE
+from cloudhub.nodes.presence import Standing
 from shared.messages import Session
 from shared.topics import Topics
 from simulator.broker_session import Publication

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cloudhub import connection, lifesigns
+from cloudhub.broker import connection, lifesigns
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import PODS
 from cloudhub.metrics import Metrics
-from cloudhub.presence import Presence, Standing
+from cloudhub.nodes.presence import Presence, Standing
 from cloudhub.sync import Sync
 from shared.clock import SystemClock
 from shared.link import Broker, Connection, ConnectOptions

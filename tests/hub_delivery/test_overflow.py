@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cloudhub.echoes import LONG_ENOUGH, Echoes
+from cloudhub.broker.echoes import LONG_ENOUGH, Echoes
 from shared.link import PublishRefused
 from shared.messages import Report
 from shared.objects import NO_NAMESPACE, ObjectKey

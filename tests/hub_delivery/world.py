@@ -14,7 +14,7 @@ from typing import Any
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS
 from cloudhub.metrics import Metrics
-from cloudhub.presence import Heard, Presence
+from cloudhub.nodes.presence import Heard, Presence
 from cloudhub.sync import Sync
 from shared.messages import Report, Session
 from shared.objects import Json, ObjectKey

@@ -12,8 +12,8 @@ from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.access import open_access
 from cloudhub.kube.client import KubeClient
 from cloudhub.kube.port import NODES, PODS
-from cloudhub.mirror_rules import mirror_pod, static_pods
-from cloudhub.pod_status import status_patch
+from cloudhub.mirrors.mirror_rules import mirror_pod, static_pods
+from cloudhub.reporting.pod_status import status_patch
 from edgeagent.staticpods.manifests import parse
 from shared.clock import SystemClock
 from shared.errors import KubeRefused

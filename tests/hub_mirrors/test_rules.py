@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudhub.mirror_rules import mirror_pod, static_pods
+from cloudhub.mirrors.mirror_rules import mirror_pod, static_pods
 from shared.errors import WireError
 from shared.objects import Json
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudhub.kube.model_rules import patched
-from cloudhub.node_status import (
+from cloudhub.nodes.node_status import (
     BY_ABILITY,
     MANAGED,
     Ready,
@@ -23,7 +23,7 @@ from cloudhub.node_status import (
     ready_of,
     status_patch,
 )
-from cloudhub.presence import Standing
+from cloudhub.nodes.presence import Standing
 from shared.objects import Json
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import EVENTS, LEASES, NODES, Resource
-from cloudhub.nodes import Nodes
-from cloudhub.presence import Heard
+from cloudhub.nodes.nodes import Nodes
+from cloudhub.nodes.presence import Heard
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Report, Session
 from shared.objects import NO_NAMESPACE, Json, ObjectKey

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from cloudhub.kube.access import open_access
 from cloudhub.kube.client import KubeClient
 from cloudhub.kube.port import EVENTS, LEASES, NODES, Kube
-from cloudhub.nodes import Nodes
+from cloudhub.nodes.nodes import Nodes
 from cloudhub.replicas import Replicas
 from shared.clock import SystemClock
 from shared.messages import Report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloudhub.presence import DOUBT_SECONDS, Heard, Presence, Standing
+from cloudhub.nodes.presence import DOUBT_SECONDS, Heard, Presence, Standing
 from shared.messages import Session
 
 

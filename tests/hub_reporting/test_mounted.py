@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import given
 
-from cloudhub.mounted import with_mounts
-from cloudhub.pod_status import OWNED
+from cloudhub.reporting.mounted import with_mounts
+from cloudhub.reporting.pod_status import OWNED
 from shared.objects import Json
 from tests.hub_reporting.test_pod_status import hostile
 

@@ -11,7 +11,7 @@ import pytest
 from cloudhub.kube.access import open_access
 from cloudhub.kube.client import KubeClient
 from cloudhub.kube.port import PODS
-from cloudhub.pod_status import status_patch
+from cloudhub.reporting.pod_status import status_patch
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.parts.kubernetes import Cluster

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudhub.kube.model_rules import copied, patched
-from cloudhub.pod_status import OWNED, bare, status_patch
+from cloudhub.reporting.pod_status import OWNED, bare, status_patch
 
 OWN = ["Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready"]
 FOREIGN = ["PodScheduled", "DisruptionTarget", "example.com/gate"]

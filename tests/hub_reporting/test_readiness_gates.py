@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cloudhub.kube.model_rules import copied, patched
 from cloudhub.kube.port import PODS
-from cloudhub.pod_status import status_patch
-from cloudhub.readiness import gated
+from cloudhub.reporting.pod_status import status_patch
+from cloudhub.reporting.readiness import gated
 from cloudhub.stamps import stamp
 from shared.objects import Json
 from tests.hub_delivery.world import NODE, World, in_world, pod_key

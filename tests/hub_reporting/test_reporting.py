@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cloudhub.events import BURST, LONGEST_WAIT, PER_SECOND, QUIET_SECONDS, Events
 from cloudhub.kube.port import EVENTS, PODS, Resource
+from cloudhub.reporting.events import BURST, LONGEST_WAIT, PER_SECOND, QUIET_SECONDS, Events
 from shared.errors import KubeError, KubeRefused
 from shared.messages import Report, ReportedEvent, Session
 from shared.objects import Json

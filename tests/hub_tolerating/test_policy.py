@@ -13,7 +13,7 @@ import yaml
 from cloudhub.kube.access import open_access
 from cloudhub.kube.client import KubeClient
 from cloudhub.kube.port import PODS, Resource
-from cloudhub.tolerating import DEFAULT_SECONDS, KEEP_OUT, TAINTS
+from cloudhub.nodes.tolerating import DEFAULT_SECONDS, KEEP_OUT, TAINTS
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.parts.kubernetes import Cluster

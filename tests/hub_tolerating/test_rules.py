@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudhub.tolerating import KEEP_OUT, TAINTS, unbounded
+from cloudhub.nodes.tolerating import KEEP_OUT, TAINTS, unbounded
 from shared.objects import Json
 
 NOT_READY, UNREACHABLE = TAINTS

@@ -11,7 +11,7 @@ from cloudhub.kube.access import open_access
 from cloudhub.kube.client import KubeClient
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import PODS, Kube
-from cloudhub.tolerating import AWAY_SECONDS, EVERY, KEEP_OUT, TAINTS, Tolerating
+from cloudhub.nodes.tolerating import AWAY_SECONDS, EVERY, KEEP_OUT, TAINTS, Tolerating
 from shared.clock import SystemClock
 from shared.objects import Json
 from simulator.clock import SimClock

@@ -14,17 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from cloudhub.broker.echoes import Echoes
+from cloudhub.broker.forgetting import Forgetting
+from cloudhub.broker.lifesigns import LifeSigns
 from cloudhub.downlink import Downlink
-from cloudhub.echoes import Echoes
 from cloudhub.fleet import publishing
 from cloudhub.fleet.delivery import Delivery
 from cloudhub.fleet.fleet import Fleet
-from cloudhub.forgetting import Forgetting
 from cloudhub.kube.port import PODS
-from cloudhub.lifesigns import LifeSigns
-from cloudhub.mirrors import Mirrors
-from cloudhub.presence import Heard, Presence, Standing, _Known
-from cloudhub.reporting import Reporting
+from cloudhub.mirrors.mirrors import Mirrors
+from cloudhub.nodes.presence import Heard, Presence, Standing, _Known
+from cloudhub.reporting.reporting import Reporting
 from cloudhub.uplink import Uplink
 from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.outbox import Outbox, Row

@@ -19,10 +19,10 @@ from cloudhub.fleet.pods import PodRecord
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.kube.port import PODS, Kube
 from cloudhub.metrics import Metrics
-from cloudhub.mounted import with_mounts
-from cloudhub.pod_status import runs_again, status_patch
-from cloudhub.readiness import gated
-from cloudhub.static_lists import StaticLists
+from cloudhub.mirrors.static_lists import StaticLists
+from cloudhub.reporting.mounted import with_mounts
+from cloudhub.reporting.pod_status import runs_again, status_patch
+from cloudhub.reporting.readiness import gated
 from shared import codec
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused, LinkError, WireError

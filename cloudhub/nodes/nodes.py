@@ -17,10 +17,10 @@ from typing import Protocol
 import structlog
 
 from cloudhub.kube.port import NODES, Change, Kube, WatchEvent
-from cloudhub.node_leases import NodeLeases
-from cloudhub.node_status import MANAGED, accepted, kept_of
-from cloudhub.node_writing import NodeRecord, NodeWriter, unpacked
-from cloudhub.presence import Heard, Presence, Standing
+from cloudhub.nodes.node_leases import NodeLeases
+from cloudhub.nodes.node_status import MANAGED, accepted, kept_of
+from cloudhub.nodes.node_writing import NodeRecord, NodeWriter, unpacked
+from cloudhub.nodes.presence import Heard, Presence, Standing
 from shared import codec
 from shared.clock import Clock
 from shared.messages import Report, Session

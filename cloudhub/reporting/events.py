@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from cloudhub.event_objects import (
+from cloudhub.kube.port import EVENTS, Kube
+from cloudhub.reporting.event_objects import (
     AGENT,
     HUB,
     TOO_OLD,
@@ -25,7 +26,6 @@ from cloudhub.event_objects import (
     is_too_old,
     repeat_patch,
 )
-from cloudhub.kube.port import EVENTS, Kube
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused
 from shared.messages import ReportedEvent

@@ -18,8 +18,8 @@ from typing import Protocol
 
 import structlog
 
+from cloudhub.broker.slot_reading import AT_ONCE, SlotReading
 from cloudhub.metrics import Metrics
-from cloudhub.slot_reading import AT_ONCE, SlotReading
 from shared.asking import ASK_EXPIRY
 from shared.backoff import Backoff
 from shared.clock import Clock

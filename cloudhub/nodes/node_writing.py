@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from cloudhub.kube.port import EVENTS, NODES, Kube
-from cloudhub.node_status import (
+from cloudhub.nodes.node_status import (
     is_foreign,
     labels_of,
     metadata_patch,
@@ -22,7 +22,7 @@ from cloudhub.node_status import (
     said_by,
     status_patch,
 )
-from cloudhub.presence import Standing
+from cloudhub.nodes.presence import Standing
 from cloudhub.stamps import stamp
 from shared import codec
 from shared.clock import Clock

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cloudhub.presence import Standing
+from cloudhub.nodes.presence import Standing
 from shared.objects import Json
 
 MANAGED = "kubetide.io/managed"

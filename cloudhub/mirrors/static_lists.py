@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloudhub.fleet.reports import ReportBook
-from cloudhub.mirror_rules import StaticPod, static_pods
+from cloudhub.mirrors.mirror_rules import StaticPod, static_pods
 from shared.errors import WireError
 from shared.messages import Report
 from shared.objects import ObjectKey

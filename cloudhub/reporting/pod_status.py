@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloudhub.readiness import by_type
+from cloudhub.reporting.readiness import by_type
 from shared.objects import Json
 
 OWNED = (

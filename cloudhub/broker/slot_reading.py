@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import structlog
 
-from cloudhub.echoes import Echoes
+from cloudhub.broker.echoes import Echoes
 from cloudhub.metrics import Metrics
 from shared.clock import Clock
 from shared.errors import PermanentError
