@@ -83,6 +83,12 @@ def cli() -> None:
     help="The part of it for pods of a system priority, which stop after the others.",
 )
 @click.option(
+    "--shutdown-grace-period-by-pod-priority",
+    multiple=True,
+    metavar="PRIORITY=SECONDS",
+    help="Instead of these two: the time of each class of pods, which stop one after the other.",
+)
+@click.option(
     "--static-pods",
     default="",
     metavar="DIR",

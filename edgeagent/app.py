@@ -39,7 +39,7 @@ from edgeagent.session.delivery import Delivery
 from edgeagent.session.rejecting import Rejections
 from edgeagent.session.reporting import Reports
 from edgeagent.settings import Settings
-from edgeagent.shutdown.planning import Shares
+from edgeagent.shutdown.planning import turns_of
 from edgeagent.shutdown.port import Connect
 from edgeagent.shutdown.stopping import Neighbours, NodeShutdown
 from edgeagent.standing import Standing, StandingKeeper
@@ -296,9 +296,8 @@ class Agent:
 
     def _make_shutdown(self, pods: Pods, node: NodeReporter) -> NodeShutdown:
         settings, clock = self.settings, self.ports.clock
-        critical = settings.shutdown_grace_critical
         shutdown = NodeShutdown(
-            Shares(regular=settings.shutdown_grace - critical, critical=critical),
+            turns_of(settings.shutdown_grace),
             self.ports.logind,
             Neighbours(
                 pods=pods,

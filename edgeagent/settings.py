@@ -7,12 +7,14 @@ connect, because a device must run its pods even when they are missing.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
 from edgeagent.windows import Window, parse_window
 from shared.errors import SettingsError
 from shared.link import Broker
@@ -47,10 +49,11 @@ class Settings:
     static_pods: Path | None = None
     """Folder with manifests of pods that this device runs by itself."""
     log_level: str = "info"
-    shutdown_grace: int = 30
-    """Seconds that a shutdown of the device waits for pods; 0 = not at all."""
-    shutdown_grace_critical: int = 10
-    """The part of it for pods of a system priority, which stop after the others."""
+    shutdown_grace: Mapping[int, int] = field(
+        default_factory=lambda: {0: 20, CRITICAL_PRIORITY: 10}
+    )
+    """Seconds that a shutdown of the device waits for the pods of each class, by its least
+    priority, the lowest first; all 0 = not at all."""
 
 
 def settings_from(options: Mapping[str, Any]) -> Settings:
@@ -68,11 +71,13 @@ def settings_from(options: Mapping[str, Any]) -> Settings:
         windows=tuple(map(parse_window, options["maintenance_window"])),
         static_pods=_optional_folder("static-pods", options["static_pods"]),
         log_level=options["log_level"],
-        **_shutdown(options),
+        shutdown_grace=_shutdown(options),
     )
 
 
-def _shutdown(options: Mapping[str, Any]) -> dict[str, int]:
+def _shutdown(options: Mapping[str, Any]) -> dict[int, int]:
+    if by_priority := options["shutdown_grace_period_by_pod_priority"]:
+        return _by_priority(by_priority)
     total = options["shutdown_grace_period"]
     critical = options["shutdown_grace_period_critical_pods"]
     if total and critical > total:
@@ -80,7 +85,21 @@ def _shutdown(options: Mapping[str, Any]) -> dict[str, int]:
             f"shutdown-grace-period-critical-pods: {critical} is more than shutdown-grace-period"
             f" ({total}), of which it is a part: make it smaller or that one larger"
         )
-    return {"shutdown_grace": total, "shutdown_grace_critical": min(critical, total)}
+    critical = min(critical, total)
+    return {0: total - critical, CRITICAL_PRIORITY: critical}
+
+
+def _by_priority(given: Iterable[str]) -> dict[int, int]:
+    key, classes = "shutdown-grace-period-by-pod-priority", {}
+    for text in given:
+        parts = re.fullmatch(r"(-?[0-9]{1,10})=([0-9]{1,6})", text.strip())
+        if parts is None:
+            raise SettingsError(f"{key}: {text!r}: write PRIORITY=SECONDS, for instance 1000=30")
+        least, seconds = map(int, parts.groups())
+        if least in classes:
+            raise SettingsError(f"{key}: {least} has two times: leave {text!r} or the other out")
+        classes[least] = seconds
+    return classes
 
 
 def _node_name(given: str | None) -> str:

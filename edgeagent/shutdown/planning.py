@@ -1,17 +1,18 @@
 """Who stops when while a device shuts down, and how long each has. Pure.
 
-Owns the two turns of a kubelet: pods of a priority that is reserved for the system stop after all
-others. Each turn has its share of the grace period; of that a pod gets at most all but a second, in
-which its end is told. Where less time is allowed than asked for, both shares shrink alike.
+Owns the turns: pods stop by priority, the least important first, as a kubelet with
+``shutdownGracePeriodByPodPriority`` has it. A turn has its share of the grace period; of that a pod
+gets at most all but a second, in which its end is told. Where less time is allowed than asked for,
+all shares shrink alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
 from edgeagent.pods.view import Shutdown
 from shared.objects import Json
 
@@ -19,46 +20,53 @@ TELLING_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """Seconds of each turn."""
+class Turns:
+    """One for each class of priority, the lowest first; one at least."""
 
-    regular: float
-    critical: float
+    priorities: tuple[int, ...]
+    """The least priority of each class, rising; what is below the first is of the first too."""
+    shares: tuple[float, ...]
+    """Seconds of each."""
 
     @property
     def total(self) -> float:
-        return self.regular + self.critical
+        return sum(self.shares)
 
-    def within(self, allowed: float) -> Shares:
+    def within(self, allowed: float) -> Turns:
         if self.total <= allowed:
             return self
         part = allowed / self.total
-        return Shares(self.regular * part, self.critical * part)
+        return Turns(self.priorities, tuple(share * part for share in self.shares))
+
+    def of(self, pod: Json) -> int:
+        """Which of the turns is this pod's."""
+        priority = pod["spec"].get("priority") or 0
+        return max(bisect_right(self.priorities, priority) - 1, 0)
+
+
+def turns_of(seconds: Mapping[int, float]) -> Turns:
+    """From the seconds of each class, by its least priority."""
+    classes = sorted(seconds.items())
+    return Turns(tuple(least for least, _ in classes), tuple(share for _, share in classes))
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How far a shutdown has come: whose turn it is. Moments are monotonic."""
+    """How far a shutdown has come: whose turn it is."""
 
-    shares: Shares
-    regular_since: float
-    critical_since: float | None = None
-    """None = their turn has not come."""
+    turns: Turns
+    since: tuple[float, ...]
+    """When each turn that has come began, monotonic."""
 
     def __call__(self, pod: Json) -> Shutdown:
-        if not is_critical(pod):
-            return Shutdown(most_grace(self.shares.regular), self.regular_since)
-        if self.critical_since is None:
+        turn = self.turns.of(pod)
+        if turn >= len(self.since):
             return Shutdown()
-        return Shutdown(most_grace(self.shares.critical), self.critical_since)
+        return Shutdown(most_grace(self.turns.shares[turn]), self.since[turn])
 
     def waits_for(self, pods: Iterable[HeldPod]) -> list[HeldPod]:
         """Those whose turn has come and who are not at rest."""
         return [one for one in pods if not one.rests and self(one.pod).grace is not None]
-
-
-def is_critical(pod: Json) -> bool:
-    return (pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
 
 
 def most_grace(share: float) -> int:

@@ -19,7 +19,7 @@ from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.pods.held import PodsToStop
 from edgeagent.pods.reporting.podevents import normal
 from edgeagent.shutdown.opening import follow_logind
-from edgeagent.shutdown.planning import Course, Shares
+from edgeagent.shutdown.planning import Course, Turns
 from edgeagent.shutdown.port import Connect, Lock, Logind
 from shared.clock import Clock
 from shared.errors import KubetideError
@@ -51,10 +51,10 @@ class Neighbours:
 
 
 class NodeShutdown:
-    def __init__(self, shares: Shares, connect: Connect | None, neighbours: Neighbours) -> None:
+    def __init__(self, turns: Turns, connect: Connect | None, neighbours: Neighbours) -> None:
         """Without a way to connect, or without time to give, nothing is done."""
         self.shutting_down = False
-        self._asked = shares
+        self._asked = turns
         self._connect = connect
         self._parts = neighbours
         self._lock: Lock | None = None
@@ -92,7 +92,7 @@ class NodeShutdown:
         self._release()
         self._lock = lock
         allowed = await logind.longest_delay()
-        log.info("a shutdown of the device waits for its pods", seconds=self._shares(allowed).total)
+        log.info("a shutdown of the device waits for its pods", seconds=self._turns(allowed).total)
         if allowed < self._asked.total:
             log.warning(
                 "logind gives pods less time to stop than is set: put InhibitDelayMaxSec="
@@ -101,17 +101,17 @@ class NodeShutdown:
                 allowed=allowed,
             )
 
-    def _shares(self, allowed: float) -> Shares:
+    def _turns(self, allowed: float) -> Turns:
         return self._asked.within(allowed)
 
     async def _begin(self, logind: Logind) -> None:
         if self.shutting_down:
             return
-        shares = self._shares(await logind.longest_delay())
+        turns = self._turns(await logind.longest_delay())
         self.shutting_down = True
-        log.warning("the device shuts down, pods are stopped", seconds=shares.total)
+        log.warning("the device shuts down, pods are stopped", seconds=turns.total)
         self._record("Shutdown manager detected shutdown event")
-        self._stopping = asyncio.create_task(self._stop(shares), name="stop pods")
+        self._stopping = asyncio.create_task(self._stop(turns), name="stop pods")
 
     async def _resume(self) -> None:
         if not self.shutting_down:
@@ -136,28 +136,28 @@ class NodeShutdown:
             self._lock.release()
             self._lock = None
 
-    async def _stop(self, shares: Shares) -> None:
+    async def _stop(self, turns: Turns) -> None:
         """Whatever goes wrong here, the machine must be able to shut down."""
         clock = self._parts.clock
-        ends = clock.monotonic() + shares.total
+        ends = clock.monotonic() + turns.total
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tell())
-                await self._stop_in_turns(shares)
+                await self._stop_in_turns(turns)
             await self._parts.deliver(within=min(ends - clock.monotonic(), DELIVERY_SECONDS))
         except Exception:
             log.exception("pods were not stopped in order")
         log.warning("the device may shut down now")
         self._release()
 
-    async def _stop_in_turns(self, shares: Shares) -> None:
+    async def _stop_in_turns(self, turns: Turns) -> None:
         if self._parts.pods.fenced:
             return
-        now = self._parts.clock.monotonic
-        course = Course(shares, now())
-        await self._bring_to_rest(course, until=now() + shares.regular)
-        course = replace(course, critical_since=now())
-        await self._bring_to_rest(course, until=now() + shares.critical)
+        course = Course(turns, ())
+        for share in turns.shares:
+            now = self._parts.clock.monotonic()
+            course = replace(course, since=(*course.since, now))
+            await self._bring_to_rest(course, until=now + share)
 
     async def _bring_to_rest(self, course: Course, *, until: float) -> None:
         pods, clock = self._parts.pods, self._parts.clock

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from edgeagent.pods.held import HeldPod, PodsToStop, ShutdownOf
 from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
 from edgeagent.shutdown.logind import connected
-from edgeagent.shutdown.planning import Shares
+from edgeagent.shutdown.planning import turns_of
 from edgeagent.shutdown.port import Connect
 from edgeagent.shutdown.stopping import Neighbours, NodeShutdown
 from shared.clock import SystemClock
@@ -76,11 +77,12 @@ async def shutting_down_with(
     *,
     regular: float = 20,
     critical: float = 10,
+    by_priority: Mapping[int, float] | None = None,
 ) -> AsyncIterator[NodeShutdown]:
     """``logind`` may be the address of its bus."""
     connect = partial(connected, logind) if isinstance(logind, str) else logind
     shutdown = NodeShutdown(
-        Shares(regular, critical),
+        turns_of(by_priority or {0: regular, CRITICAL_PRIORITY: critical}),
         connect,
         Neighbours(
             pods=pods,

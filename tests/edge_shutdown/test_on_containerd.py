@@ -78,6 +78,22 @@ async def test_regular_pods_stop_before_critical_ones(
     assert took < 10, "the lock is given back as soon as all have stopped"
 
 
+async def test_pods_stop_class_by_class_in_the_order_of_their_priority(
+    device: Device, private_bus: PrivateBus, login1: Login1
+) -> None:
+    slow = "trap 'sleep 1; exit 0' TERM; sleep 3600 & wait"
+    uids = [device.apply(a_script(slow), priority=one) for one in (5_000, 0, 1_000)]
+    await device.until(lambda: all(device.obeys(uid) for uid in uids))
+    classes = {0: 10, 1_000: 10, 5_000: 10}
+    async with shutting_down_with(device.pods, private_bus.address, Cloud(), by_priority=classes):
+        await locked(login1)
+        login1.shut_down()
+        await off(login1)
+    high, low, middle = [await ended_at(device, uid) for uid in uids]
+    assert low + 10**9 <= middle, "each class runs on until the one below has stopped"
+    assert middle + 10**9 <= high
+
+
 async def test_shares_of_the_grace_period_are_kept(
     device: Device, private_bus: PrivateBus, login1: Login1
 ) -> None:

@@ -6,15 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.pods.held import HeldPod
-from edgeagent.shutdown.planning import Course, Shares, is_critical, most_grace
+from edgeagent.shutdown.planning import Course, Turns, most_grace, turns_of
 from shared.objects import Json
 
+CRITICAL = 2_000_000_000
+NUMBERS = st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, CRITICAL - 1, CRITICAL])
+PRIORITIES = st.none() | NUMBERS
 SECONDS = st.integers(0, 3600)
-PRIORITIES = st.one_of(
-    st.none(),
-    st.integers(-(2**31), 2**31 - 1),
-    st.sampled_from([1_999_999_999, 2_000_000_000, 2_000_001_000]),
-)
+TURNS = st.dictionaries(NUMBERS, SECONDS, min_size=1, max_size=5).map(turns_of)
 
 
 def a_pod(priority: int | None) -> Json:
@@ -22,33 +21,31 @@ def a_pod(priority: int | None) -> Json:
     return {"metadata": {"name": "p"}, "spec": {"containers": [], **spec}}
 
 
-@st.composite
-def shares(draw: st.DrawFn) -> Shares:
-    total = draw(SECONDS)
-    critical = draw(st.integers(0, total))
-    return Shares(total - critical, critical)
-
-
 def test_the_shares_of_the_defaults() -> None:
-    asked = Shares(regular=20, critical=10)
-    assert (most_grace(asked.regular), most_grace(asked.critical)) == (19, 9)
+    asked = turns_of({0: 20, CRITICAL: 10})
+    assert [most_grace(share) for share in asked.shares] == [19, 9]
     assert asked.within(60) == asked
-    assert asked.within(15) == Shares(regular=10, critical=5)
-    five = asked.within(5.0)
-    assert (most_grace(five.regular), most_grace(five.critical)) == (2, 1)
+    assert asked.within(15).shares == (10, 5)
+    assert [most_grace(share) for share in asked.within(5.0).shares] == [2, 1]
 
 
-@given(shares(), st.floats(0, 10_000))
-def test_what_is_given_is_never_more_than_what_is_allowed(asked: Shares, allowed: float) -> None:
+def test_a_pod_belongs_to_the_highest_class_that_it_reaches() -> None:
+    turns = turns_of({100_000: 10, 0: 60, 1_000: 120, 10_000: 180})
+    assert turns.shares == (60, 120, 180, 10), "the least important first"
+    found = {one: turns.of(a_pod(one)) for one in (-5, None, 0, 999, 1_000, 99_999, 100_000)}
+    assert found == {-5: 0, None: 0, 0: 0, 999: 0, 1_000: 1, 99_999: 2, 100_000: 3}
+
+
+@given(TURNS, st.floats(0, 10_000))
+def test_what_is_given_is_never_more_than_what_is_allowed(asked: Turns, allowed: float) -> None:
     given_ = asked.within(allowed)
     assert given_.total <= min(asked.total, allowed) + 1e-6
-    assert 0 <= given_.regular <= asked.regular
-    assert 0 <= given_.critical <= asked.critical
+    assert given_.priorities == asked.priorities
     if asked.total <= allowed:
         assert given_ == asked
-    else:
-        parts = given_.critical * asked.total, asked.critical * given_.total
-        assert abs(parts[0] - parts[1]) < 1e-6, "both shrink alike"
+    for mine, wished in zip(given_.shares, asked.shares, strict=True):
+        assert 0 <= mine <= wished
+        assert abs(mine * asked.total - wished * given_.total) < 1e-3, "all shrink alike"
 
 
 @given(st.floats(0, 10_000))
@@ -59,32 +56,38 @@ def test_a_pod_gets_whole_seconds_and_leaves_one_to_tell_its_end(share: float) -
     assert (grace == 0) == (share == 0)
 
 
-@given(PRIORITIES, shares())
-def test_a_critical_pod_runs_on_until_the_others_had_their_turn(
-    priority: int | None, some: Shares
+@given(TURNS, PRIORITIES, PRIORITIES)
+def test_a_pod_never_stops_before_one_that_is_less_important(
+    turns: Turns, one: int | None, other: int | None
 ) -> None:
+    less, more = sorted((a_pod(one), a_pod(other)), key=lambda pod: pod["spec"].get("priority", 0))
+    assert turns.of(less) <= turns.of(more)
+
+
+@given(TURNS, PRIORITIES, st.data())
+def test_a_pod_runs_on_until_its_turn_has_come(
+    turns: Turns, priority: int | None, data: st.DataObject
+) -> None:
+    begun = data.draw(st.integers(0, len(turns.shares)))
+    since = tuple(float(10 * turn) for turn in range(begun))
     pod = a_pod(priority)
-    assert is_critical(pod) == (priority is not None and priority >= 2_000_000_000)
-    first, second = Course(some, 5.0), Course(some, 5.0, 9.0)
-    if is_critical(pod):
-        assert first(pod).grace is None
-        assert (second(pod).grace, second(pod).since) == (most_grace(some.critical), 9.0)
+    turn, told = turns.of(pod), Course(turns, since)(pod)
+    if turn >= begun:
+        assert told.grace is None
     else:
-        assert first(pod) == second(pod)
-        assert (first(pod).grace, first(pod).since) == (most_grace(some.regular), 5.0)
+        assert (told.grace, told.since) == (most_grace(turns.shares[turn]), since[turn])
 
 
-@given(st.lists(st.tuples(PRIORITIES, st.booleans())))
-def test_a_turn_waits_for_its_own_pods_and_the_last_one_for_all(
-    pods: list[tuple[int | None, bool]],
+@given(TURNS, st.lists(st.tuples(PRIORITIES, st.booleans())))
+def test_a_turn_waits_for_its_own_pods_and_those_before_and_the_last_one_for_all(
+    turns: Turns, pods: list[tuple[int | None, bool]]
 ) -> None:
     held = [
         HeldPod(f"uid-{number}", a_pod(priority), rests=rests)
         for number, (priority, rests) in enumerate(pods)
     ]
-    awake = {one.uid for one in held if not one.rests}
-    regular = {one.uid for one in held if not is_critical(one.pod)}
-    first = Course(Shares(20, 10), 0.0)
-    assert {one.uid for one in first.waits_for(held)} == awake & regular
-    last = Course(Shares(20, 10), 0.0, 20.0)
-    assert {one.uid for one in last.waits_for(held)} == awake
+    for begun in range(1, len(turns.shares) + 1):
+        course = Course(turns, (0.0,) * begun)
+        expected = [one for one in held if not one.rests and turns.of(one.pod) < begun]
+        assert course.waits_for(held) == expected
+    assert expected == [one for one in held if not one.rests]

@@ -35,7 +35,7 @@ from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports
 from edgeagent.session.rivals import Rivals, Verdict
 from edgeagent.session.yielding import Yielding
-from edgeagent.shutdown.planning import Course, Shares
+from edgeagent.shutdown.planning import Course, Turns
 from edgeagent.shutdown.stopping import NodeShutdown
 from edgeagent.staticpods.folder import Folder
 from shared.messages import Change, Inventory, Session
@@ -277,7 +277,7 @@ def a_shutdown_fails_pods_for_good(stack: ExitStack) -> None:
 @mutant(device_shuts_down)
 def critical_pods_stop_with_the_others(stack: ExitStack) -> None:
     def course(self: Course, pod: Any) -> Any:
-        return call(replace(self, critical_since=self.regular_since), pod)
+        return call(replace(self, since=self.since * 2), pod)
 
     call = Course.__call__
     patch(stack, Course, "__call__", course)
@@ -287,9 +287,9 @@ def critical_pods_stop_with_the_others(stack: ExitStack) -> None:
 def the_machine_goes_down_at_once(stack: ExitStack) -> None:
     """Pods are told to stop, and nobody waits for them."""
 
-    async def stop_in_turns(self: NodeShutdown, shares: Shares) -> None:
+    async def stop_in_turns(self: NodeShutdown, turns: Turns) -> None:
         now = self._parts.clock.monotonic()
-        self._parts.pods.shut_down(Course(shares, now, now))
+        self._parts.pods.shut_down(Course(turns, (now, now)))
 
     patch(stack, NodeShutdown, "_stop_in_turns", stop_in_turns)
 
