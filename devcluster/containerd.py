@@ -78,10 +78,11 @@ def search_path() -> str:
 class Containerd:
     """One containerd process over one folder."""
 
-    def __init__(self, program: str = "containerd") -> None:
-        """``program`` may be another one than the system's, with its own tools beside it."""
+    def __init__(self, program: str = "containerd", *, disk: Path | None = None) -> None:
+        """``program`` may be another one than the system's, with its own tools beside it; ``disk``
+        is where its folder is made, if not where temporary files are."""
         self._program = program
-        self.root = Path(tempfile.mkdtemp(prefix="ktc-"))
+        self.root = Path(tempfile.mkdtemp(prefix="ktc-", dir=disk))
         # Pods with users of their own pass through it to their files.
         self.root.chmod(0o711)
         self.socket = self.root / "containerd.sock"

@@ -36,11 +36,11 @@ def need_user_namespaces(info: RuntimeInfo) -> None:
         )
 
 
-def new_containerd(archive: Path) -> Containerd:
-    """Started, with the test images; the caller closes it."""
+def new_containerd(archive: Path, *, disk: Path | None = None) -> Containerd:
+    """Started, with the test images; the caller closes it. ``disk`` is where it has its files."""
     need_root("containerd")
     need("containerd", *PROGRAMS, packages=PACKAGES)
-    private = Containerd(os.environ.get(OTHER, "containerd"))
+    private = Containerd(os.environ.get(OTHER, "containerd"), disk=disk)
     try:
         private.start()
         private.import_images(archive)
