@@ -4,9 +4,9 @@ A strategic merge patch with the least in it, or None. The report is hostile: on
 a node owns are taken from it, and of the conditions only the node's own; scheduler, readiness gates
 (``readiness.py``) and eviction keep theirs. Fields that the report has no more are removed. A
 finished phase is never taken back. Conditions stand in a kubelet's order and carry the generation
-that they were made of, and containers that run have ``resources``, be they empty; these are added
-here and cost nothing on the link. While the node is away its
-pods are not called ready again: that they are not was written by Kubernetes itself. Called by
+that they were made of, and containers that are there have ``resources``, be they empty; these are
+added here and cost nothing on the link. While the node is away its pods are not called ready again:
+that they are not was written by Kubernetes itself. Called by
 ``reporting.py``.
 """
 
@@ -22,7 +22,7 @@ OWNED = (
     *("hostIP", "hostIPs", "podIP", "podIPs", "resources", "allocatedResources"),
     *("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"),
 )
-CONTAINERS = ("initContainerStatuses", "containerStatuses")
+CONTAINERS = ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
 MERGED_BY_KEY = ("hostIPs", "podIPs")
 """Lists that a strategic patch would merge instead of replacing."""
 CONDITIONS = (
@@ -98,9 +98,8 @@ def _field(name: str, value: Any, *, new: bool) -> Any:
 
 def _resizable(container: Any) -> Any:
     """Where what runs has none, an API server takes its node for one that cannot resize pods."""
-    state = container.get("state") if isinstance(container, dict) else None
-    runs = isinstance(state, dict) and "running" in state
-    return {"resources": {}, **container} if runs else container
+    is_there = isinstance(container, dict) and container.get("containerID")
+    return {"resources": {}, **container} if is_there else container
 
 
 def _observed(conditions: dict[str, Json], generation: Any) -> dict[str, Json]:

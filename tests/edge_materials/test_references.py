@@ -51,8 +51,13 @@ def test_short_names_mean_docker_hub_and_latest(text: str, full: str) -> None:
     ],
 )
 def test_what_is_no_reference_is_refused(text: str) -> None:
-    with pytest.raises(InvalidImageName, match="couldn't parse image reference"):
+    with pytest.raises(InvalidImageName, match="couldn't parse image name"):
         parse(text)
+
+
+def test_capital_letters_are_named_as_what_is_wrong() -> None:
+    with pytest.raises(InvalidImageName, match=r"repository name \(Case\) must be lowercase"):
+        parse("UPPER/Case:1")
 
 
 @given(st.text(alphabet="abA0.:/@-_ []\n", max_size=40))

@@ -489,7 +489,7 @@ async def test_a_sub_path_expression_is_expanded_from_the_environment(device: De
 
 
 async def test_a_sub_path_expression_needs_all_its_variables(device: Device) -> None:
-    with pytest.raises(ConfigError, match='missing value for "NO"'):
+    with pytest.raises(ConfigError, match="missing value for NO"):
         await one_mount(device, subPathExpr="$(NO)")
 
 

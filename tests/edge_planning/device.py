@@ -52,7 +52,7 @@ NANO = 10**9
 LAW = rules, starting_rules
 """Whose rules are in force."""
 NOT_ADMITTED = Refusal("OutOfcpu", "it does not fit")
-DEFERRED = Refusal(resizing.DEFERRED, "it does not fit now")
+DEFERRED = Refusal("OutOfcpu", "it does not fit now")
 INFEASIBLE = Refusal(resizing.INFEASIBLE, "it will never fit")
 
 

@@ -101,7 +101,7 @@ async def test_a_resize_that_has_no_room_now_is_deferred_until_there_is(device: 
     assert device.container(uid)["resources"]["requests"]["cpu"] == "200m", "it goes on as it is"
     assert device.container(uid)["allocatedResources"]["cpu"] == "200m"
     (message,) = device.messages(uid, "ResizeDeferred")
-    assert message.startswith("Pod resize Deferred: ")
+    assert message.startswith("Pod resize OutOfcpu: ")
     assert json.loads(message.partition(": ")[2])["error"] == words
     device.delete(other, grace=5)
     await device.until(lambda: device.container(uid)["resources"]["requests"]["cpu"] == "800m")
@@ -158,7 +158,7 @@ async def test_the_resize_policy_can_ask_for_a_restart(device: Device) -> None:
     await device.until(lambda: device.container(uid)["restartCount"] == 1 and device.runs(uid))
     assert memory_limit(device, uid) == 64 * MIB
     assert device.container(uid)["lastState"]["terminated"]["exitCode"] == 7
-    words = "Container main resize requires restart, will be restarted"
+    words = "Container main resize requires restart"
     assert words in device.messages(uid, "Killing")
     await device.until(lambda: len(device.messages(uid, "ResizeCompleted")) == 2)
 
@@ -198,7 +198,7 @@ async def test_an_init_container_with_that_policy_begins_anew_when_it_is_resized
     await device.until(lambda: device.runs(uid, "first"))
     assert device.container(uid, "first")["lastState"]["terminated"]["exitCode"] == 7
     assert memory_limit(device, uid, "first") == 64 * MIB
-    words = "Container first resize requires restart, will be restarted"
+    words = "Container first resize requires restart"
     assert words in device.messages(uid, "Killing")
     assert not device.container(uid).get("containerID"), "it waits"
     await device.until(lambda: len(device.messages(uid, "ResizeCompleted")) == 2)
@@ -293,7 +293,7 @@ async def test_memory_that_the_containers_of_a_pod_use_together_is_not_taken_awa
     limit = f"{each // MIB + 8}Mi"
     device.change(uid, resources=whole("500m", limit))
     await device.until(lambda: device.condition(uid, IN_PROGRESS).get("reason") == "Error")
-    words = "attempting to set pod memory limit ("
+    words = "cannot decrease memory limits: attempting to set pod memory limit ("
     assert device.condition(uid, IN_PROGRESS)["message"].startswith(words)
     limits = [memory_limit(device, uid, name) for name in ("", "main", "second")]
     assert limits == [128 * MIB] * 3
@@ -323,8 +323,11 @@ async def test_memory_that_is_in_use_is_not_taken_away(device: Device) -> None:
     await device.until(lambda: device.log(uid) == "held")
     device.change(uid, sized("500m", "16Mi", holds))
     await device.until(lambda: device.condition(uid, IN_PROGRESS).get("reason") == "Error")
-    words = 'attempting to set container "main" memory limit (16777216) below current usage ('
-    assert device.condition(uid, IN_PROGRESS)["message"].startswith(words)
+    message = device.condition(uid, IN_PROGRESS)["message"]
+    below = "memory limit (16777216) below current usage ("
+    words = "cannot decrease memory limits: [attempting to set"
+    assert message.startswith(f"{words} pod {below}")
+    assert f', attempting to set container "main" {below}' in message
     assert "ResizeError" in device.reasons(uid)
     assert memory_limit(device, uid) == 128 * MIB
     assert device.runs(uid)

@@ -77,6 +77,25 @@ def test_containers_are_listed_by_name_and_init_containers_in_the_order_they_run
         assert [one["name"] for one in said[kind]] == names
 
 
+def test_what_the_pod_was_granted_is_what_its_containers_ask_for_at_their_hungriest() -> None:
+    def sized(name: str, cpu: str) -> Json:
+        return {**a_container(name), "resources": {"requests": {"cpu": cpu, "memory": "8Mi"}}}
+
+    pod = a_pod("web", sized("main", "100m"), initContainers=[sized("init", "1500m")])
+    said = told(pod, ran("main"))
+    assert said["allocatedResources"] == {"cpu": "1500m", "memory": "8Mi"}
+    assert "resources" not in said, "its containers say what they have"
+    assert "allocatedResources" not in told(a_pod(), ran("main"))
+
+
+def test_an_ephemeral_container_is_never_called_started() -> None:
+    """It can have no probes, so nobody waits for that."""
+    pod = a_pod(ephemeralContainers=[a_container("debug")])
+    said = told(pod, ran("main"), ran("debug"))
+    assert "started" not in said["ephemeralContainerStatuses"][0]
+    assert "started" in said["containerStatuses"][0]
+
+
 def test_the_user_that_a_container_began_as_is_said_as_long_as_it_is_known() -> None:
     """A list of the runtime does not name it, and an old runtime never does."""
     pod = a_pod(

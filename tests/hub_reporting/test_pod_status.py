@@ -71,16 +71,16 @@ def test_after_the_patch_there_is_nothing_left_to_patch(current: Any, report: An
         assert status_patch(after(current, patch), report, online=True) is None
 
 
-def test_a_container_that_runs_has_resources_that_may_be_empty() -> None:
+def test_a_container_that_is_there_has_resources_that_may_be_empty() -> None:
     """Else an API server refuses to have the pod resized, whatever of it is to be resized."""
     runs, waits = {"running": {"startedAt": "t"}}, {"waiting": {"reason": "PodInitializing"}}
     sized = {"requests": {"cpu": "1"}}
     report: Any = {
         "phase": "Running",
-        "initContainerStatuses": [{"name": "side", "state": runs}],
+        "initContainerStatuses": [{"name": "side", "state": runs, "containerID": "c://1"}],
         "containerStatuses": [
-            {"name": "free", "state": runs, "resources": {}},
-            {"name": "sized", "state": runs, "resources": sized},
+            {"name": "free", "state": runs, "containerID": "c://2", "resources": {}},
+            {"name": "sized", "state": runs, "containerID": "c://3", "resources": sized},
             {"name": "waits", "state": waits},
             "nonsense",
         ],

@@ -7,7 +7,7 @@ written into the ``LivePod`` and the planner looks again. Called by ``workers.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -175,8 +175,8 @@ class Acting:
     async def _resize(self, pod: LivePod, action: ResizeContainer) -> None:
         whole, spec = pod.pod, pod.spec_of(action.name)
         resources = self._materials.resources(whole, spec)
-        await self._check_usage(pod, whole)
-        await self._check_usage_of_one(pod, action, resources.memory_limit_bytes)
+        lowered = _lowered(pod, action, resources.memory_limit_bytes)
+        await self._check_usage(pod, whole, lowered=lowered)
         await self._materials.limit_pod(whole, only_wider=True)
         await self._runtime.update_resources(action.container_id, resources)
         await self._materials.limit_pod(pod.pod)
@@ -187,37 +187,36 @@ class Acting:
 
     async def _resize_pod(self, pod: LivePod) -> None:
         whole = pod.pod
-        await self._check_usage(pod, whole)
+        await self._check_usage(pod, whole, lowered={})
         if trouble := await self._materials.limit_pod(whole):
             raise TemporaryError(f"failed to set the limits of the pod: {trouble}")
         pod.facts = replace(pod.facts, resources=resizing.as_a_whole(whole))
 
-    async def _check_usage(self, pod: LivePod, whole: Json) -> None:
-        """A kernel would kill for memory what uses more than a limit that became lower."""
-        limit = quantities.whole(amounts.whole_limit(whole, "memory"))
-        if not limit or pod.facts.resources == resizing.as_a_whole(whole):
-            return
-        ids = {one.id for one in pod.containers()}
-        stats = await self._runtime.stats()
-        used = sum(one.memory_usage_bytes for one in stats if one.container_id in ids)
-        if used > limit:
-            raise TemporaryError(
-                f"attempting to set pod memory limit ({limit}) below current usage ({used})"
-            )
+    async def _check_usage(
+        self, pod: LivePod, whole: Json, *, lowered: Mapping[str, tuple[str, int]]
+    ) -> None:
+        """A kernel would kill for memory what uses more than a limit that became lower.
 
-    async def _check_usage_of_one(self, pod: LivePod, action: ResizeContainer, limit: int) -> None:
-        """The same of one container."""
-        known = pod.facts.container(action.name)
-        before = {"name": action.name, "resources": known.resources if known else {}}
-        had = quantities.whole(amounts.of(before, "limits").get("memory", Fraction(0)))
-        if not limit or 0 < had <= limit:
+        ``lowered``: name and new limit of containers, by id.
+        """
+        if not lowered and pod.facts.resources == resizing.as_a_whole(whole):
             return
-        for one in await self._runtime.stats():
-            if one.container_id == action.container_id and one.memory_usage_bytes > limit:
-                raise TemporaryError(
-                    f'attempting to set container "{action.name}" memory limit ({limit})'
-                    f" below current usage ({one.memory_usage_bytes})"
-                )
+        stats = await self._runtime.stats()
+        usage = {one.container_id: one.memory_usage_bytes for one in stats}
+        together = sum(usage.get(one.id, 0) for one in pod.containers())
+        limits = [("pod", quantities.whole(amounts.whole_limit(whole, "memory")), together)]
+        limits += [
+            (f'container "{name}"', limit, usage.get(container_id, 0))
+            for container_id, (name, limit) in lowered.items()
+        ]
+        beyond = [
+            f"attempting to set {what} memory limit ({limit}) below current usage ({used})"
+            for what, limit, used in limits
+            if 0 < limit <= used
+        ]
+        if beyond:
+            words = beyond[0] if len(beyond) == 1 else f"[{', '.join(beyond)}]"
+            raise TemporaryError(f"cannot decrease memory limits: {words}")
 
     def _trouble(self, pod: LivePod, action: Action, error: KubetideError) -> None:
         self._observer.changed(pod.uid)
@@ -258,6 +257,14 @@ class Acting:
             pod.events.record(warning("Failed", f"Error: {error}", field_path=path))
         elif isinstance(action, (StopContainer, StopSandbox)) and pod.facts.stopping is not None:
             pod.events.record(not_killed(pod, action, error))
+
+
+def _lowered(pod: LivePod, action: ResizeContainer, limit: int) -> dict[str, tuple[str, int]]:
+    """The container that is resized, if its memory limit comes down or is a first one."""
+    known = pod.facts.container(action.name)
+    before = {"name": action.name, "resources": known.resources if known else {}}
+    had = quantities.whole(amounts.of(before, "limits").get("memory", Fraction(0)))
+    return {action.container_id: (action.name, limit)} if limit and not 0 < had <= limit else {}
 
 
 def _reason(action: Action, error: KubetideError) -> str:

@@ -90,7 +90,7 @@ def _why(pod: LivePod, action: StopContainer) -> str:
     if action.cause == "hook":
         return "FailedPostStartHook"
     if action.cause == "resize":
-        return f"Container {name} resize requires restart, will be restarted"
+        return f"Container {name} resize requires restart"
     if action.cause == restarting.ALL:
         return "killing"
     if action.cause in restarting.REPLACED:

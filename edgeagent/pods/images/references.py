@@ -50,7 +50,7 @@ def parse(text: str) -> Reference:
         and (tag is None or _TAG.fullmatch(tag))
     )
     if not ok:
-        raise InvalidImageName(f'couldn\'t parse image reference "{text:.300}": {_why(path)}')
+        raise InvalidImageName(f'couldn\'t parse image name "{text:.300}": {_why(path)}')
     return Reference(domain, path, tag or ("" if digest else "latest"), digest)
 
 
@@ -85,5 +85,5 @@ def _split_domain(name: str) -> tuple[str, str]:
 
 def _why(path: str) -> str:
     if path != path.lower():
-        return "invalid reference format: repository name must be lowercase"
+        return f"invalid reference format: repository name ({path:.300}) must be lowercase"
     return "invalid reference format"

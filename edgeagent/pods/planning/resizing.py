@@ -81,7 +81,8 @@ def _sized(owner: Json, resources: Json | None) -> Json:
 def refusal(
     allocated: Json, asked: Json, others: Iterable[Json], node: NodeFacts
 ) -> Refusal | None:
-    """Why the pod cannot have what it asks for, now or ever. Nobody is refused asking for less."""
+    """Why the pod cannot have what it asks for, now or ever (``INFEASIBLE``). Nobody is refused
+    asking for less."""
     try:
         had, wants = amounts.pod_requests(allocated), amounts.pod_requests(asked)
     except quantities.BadQuantity as error:
@@ -100,8 +101,7 @@ def refusal(
     for name in more:
         taken, room = Fraction(used[name]), node.allocatable[name]
         if wants[name] + taken > room:
-            message = refusals.out_of(name, wants[name], taken, capacity=room).message
-            return Refusal(DEFERRED, message)
+            return refusals.out_of(name, wants[name], taken, capacity=room)
     return None
 
 
@@ -120,13 +120,14 @@ def decided(facts: PodFacts, asked: Json, refused: Refusal | None) -> tuple[PodF
         return replace(facts, resize=None, resizing=max(generation, 1)), normal(
             "ResizeStarted", _words("started", asked)
         )
-    pending = PendingResize(refused.reason, refused.message, generation)
+    reason = INFEASIBLE if refused.reason == INFEASIBLE else DEFERRED
+    pending = PendingResize(reason, refused.message, generation)
     words = _words(refused.reason, asked, error=refused.message)
-    if facts.resize is not None and facts.resize.reason != refused.reason:
+    if facts.resize is not None and facts.resize.reason != reason:
         # For this condition, another reason is a transition.
         kept = {name: one for name, one in facts.conditions.items() if name != PENDING}
         facts = replace(facts, conditions=kept)
-    return replace(facts, resize=pending), warning(f"Resize{refused.reason}", words)
+    return replace(facts, resize=pending), warning(f"Resize{reason}", words)
 
 
 def completed(pod: Json) -> PodEvent:

@@ -38,8 +38,9 @@ def _status(view: PodView, container: Json, now: Moment) -> Json:
         "restartCount": known.attempt if known else 0,
         "image": (known.image if known else "") or container.get("image", ""),
         "imageID": known.image_id if known else "",
-        "started": "running" in state and known is not None and known.started,
     }
+    if not any(container is one for one in specs.ephemerals(view.pod)):
+        status["started"] = "running" in state and known is not None and known.started
     if mounts := recursive.unforeseen(view.pod, container, _node_of(view)):
         status["volumeMounts"] = mounts
     if known is not None:

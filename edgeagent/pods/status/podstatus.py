@@ -72,8 +72,10 @@ def _status(
         **_addresses(view),
         "containerStatuses": mains,
     }
+    if allocated := amounts.as_json(amounts.pod_requests(pod)):
+        status["allocatedResources"] = allocated
     if amounts.asks_as_a_whole(pod):
-        status.update(_as_a_whole(view))
+        status["resources"] = _as_a_whole(view)
     if inits:
         status["initContainerStatuses"] = inits
     if ephemerals:
@@ -87,7 +89,7 @@ def _by_name(statuses: list[Json]) -> list[Json]:
 
 
 def _as_a_whole(view: PodView) -> Json:
-    """What the pod's cgroup has, and what the pod was granted: they differ while a resize is
+    """What the pod's cgroup has: something else than what the pod was granted while a resize is
     carried out. Of a pod that asks as a whole only; of others the containers say it."""
     pod = view.pod
     has = {**pod, "spec": {**pod["spec"], "resources": view.facts.resources}}
@@ -100,10 +102,7 @@ def _as_a_whole(view: PodView) -> Json:
         "requests": amounts.as_json(amounts.pod_requests(has)),
         "limits": amounts.as_json(limits),
     }
-    return {
-        "resources": {kind: found for kind, found in resources.items() if found},
-        "allocatedResources": amounts.as_json(amounts.pod_requests(pod)),
-    }
+    return {kind: found for kind, found in resources.items() if found}
 
 
 def _head(view: PodView, now: Moment, stopping: Stopping | None, *, terminal: bool) -> Json:

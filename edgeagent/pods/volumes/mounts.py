@@ -98,7 +98,7 @@ def _volume(wanted: Json, container: Json, volumes: Mapping[str, Volume]) -> Vol
 def _sub_path(wanted: Json, environment: Mapping[str, str]) -> str:
     expression = wanted.get("subPathExpr") or ""
     if unknown := missing(expression, environment):
-        raise ConfigError(f'missing value for "{unknown[0]}"')
+        raise ConfigError(f"missing value for {unknown[0]}")
     try:
         return subpaths.check(expand(expression, environment) or wanted.get("subPath") or "")
     except ValueError as error:
