@@ -7,7 +7,7 @@ Nothing here knows a topic's direction, a broker or a database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -369,7 +369,3 @@ def _grace(value: Any) -> int | None:
     if value is None or (type(value) is int and 0 <= value < 2**31):
         return value
     raise WireError("bad-field", "a grace period")
-
-
-def bodies_size(bodies: Iterable[bytes]) -> int:
-    return sum(len(body) for body in bodies)

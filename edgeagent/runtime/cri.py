@@ -250,31 +250,6 @@ class CriRuntime:
     def events(self) -> AsyncIterator[Change]:
         return self._events.follow()
 
-    async def streaming_url(
-        self,
-        verb: str,
-        container_or_sandbox_id: str,
-        *,
-        command: Sequence[str] = (),
-        stdin: bool = False,
-        tty: bool = False,
-    ) -> str:
-        target = container_or_sandbox_id
-        streams = {"stdin": stdin, "stdout": True, "stderr": not tty, "tty": tty}
-        request: Any
-        if verb == "exec":
-            request = cri.ExecRequest(container_id=target, cmd=command, **streams)
-            answer = await self._query(self._runtime.Exec, request)
-        elif verb == "attach":
-            request = cri.AttachRequest(container_id=target, **streams)
-            answer = await self._query(self._runtime.Attach, request)
-        elif verb == "portforward":
-            request = cri.PortForwardRequest(pod_sandbox_id=target)
-            answer = await self._query(self._runtime.PortForward, request)
-        else:
-            raise PermanentError(f"there is no stream for {verb!r}")
-        return str(answer.url)
-
     async def close(self) -> None:
         self._channel.close()
 

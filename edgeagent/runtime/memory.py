@@ -33,7 +33,7 @@ from edgeagent.runtime.port import (
     SandboxState,
 )
 from edgeagent.runtime.usage import ContainerStats, FilesystemUsage
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import TemporaryError
 
 
 class MemoryRuntime:
@@ -253,18 +253,6 @@ class MemoryRuntime:
             raise RuntimeAway("the runtime is away")
         finally:
             self.device.followers.pop(queue, None)
-
-    async def streaming_url(
-        self,
-        verb: str,
-        container_or_sandbox_id: str,
-        *,
-        command: Sequence[str] = (),
-        stdin: bool = False,
-        tty: bool = False,
-    ) -> str:
-        await self._called("streaming_url", container_or_sandbox_id)
-        raise PermanentError(f"the memory runtime has no streams for {verb}")
 
     async def close(self) -> None:
         """Containers go on: they are the device's."""

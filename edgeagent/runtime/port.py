@@ -11,7 +11,8 @@ CRI-O are the real runtimes (``runtime/cri.py``); ``runtime/process.py`` runs ho
   so that nothing was learned about the pod) or ``PermanentError`` (this configuration can never
   work); images have the ``ImagePullError`` family below.
 
-Callers: ``edgeagent.pods`` only. Times are wall-clock nanoseconds since 1970, 0 = never.
+Callers: ``edgeagent.pods`` and ``edgeagent.housekeeping``; ``node.py`` asks which runtime it is.
+Times are wall-clock nanoseconds since 1970, 0 = never.
 """
 
 from __future__ import annotations
@@ -374,18 +375,6 @@ class Runtime(Protocol):
 
         Begins with every pod that is there. A runtime without events polls its own cheap list.
         """
-        ...
-
-    async def streaming_url(
-        self,
-        verb: str,
-        container_or_sandbox_id: str,
-        *,
-        command: Sequence[str] = (),
-        stdin: bool = False,
-        tty: bool = False,
-    ) -> str:
-        """URL of the runtime's own loopback stream for ``exec``, ``attach`` or ``portforward``."""
         ...
 
     async def close(self) -> None: ...

@@ -237,17 +237,6 @@ class ProcessRuntime:
             seen = looks(listed)
             await self._clock.sleep(_LOOK_SECONDS)
 
-    async def streaming_url(
-        self,
-        verb: str,
-        container_or_sandbox_id: str,
-        *,
-        command: Sequence[str] = (),
-        stdin: bool = False,
-        tty: bool = False,
-    ) -> str:
-        raise PermanentError(f"the process runtime has no streams for {verb}")
-
     async def close(self) -> None:
         """Processes go on; there is nothing to let go of."""
 

@@ -225,15 +225,6 @@ async def test_what_the_cri_cannot_express_is_refused_for_good(isolating_world: 
             await pod.create(RUNS, **changes)
 
 
-async def test_streams_have_loopback_addresses(isolating_world: World) -> None:
-    pod = await isolating_world.pod()
-    container_id = await pod.run(RUNS)
-    runtime = isolating_world.runtime
-    for verb, target in (("exec", container_id), ("attach", container_id), ("portforward", pod.id)):
-        url = await runtime.streaming_url(verb, target, command=["id"])
-        assert url.startswith("http://127.0.0.1:") and f"/{verb}/" in url
-
-
 async def _says(world: World, container_id: str, text: str) -> None:
     path = (await seen(world, container_id)).log_path
 
