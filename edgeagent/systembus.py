@@ -2,7 +2,8 @@
 
 Owns the socket, and how long an answer is waited for. Whatever goes wrong is the service's own kind
 of ``BusAway``. Signals are counted, never believed: one is a reason to ask (``news``). The library
-is loaded only where there is a bus. Called by ``shutdown/logind.py`` and ``slices.py`` of pods.
+is loaded only where there is a bus. Called by ``shutdown/logind.py`` and
+``pods/resources/slices.py``.
 """
 
 from __future__ import annotations

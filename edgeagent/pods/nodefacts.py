@@ -51,8 +51,6 @@ class NodeFacts:
     """Whether the runtime knows supplementalGroupsPolicy Strict."""
     apparmor: bool = False
     selinux: bool = False
-    seccomp_default: bool = False
-    """Give RuntimeDefault to containers that name no seccomp profile."""
     first_ids: range = FIRST_IDS
     """Those of them that pods may get for themselves."""
     pressures: tuple[str, ...] = ()

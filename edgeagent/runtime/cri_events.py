@@ -2,8 +2,8 @@
 
 Owns the pace of looking. What a pod looks like is the set of (id, state) pairs of its sandboxes
 and containers from the two list calls; whatever differs between two looks is yielded, with what
-the list shows of it. A push only
-says "look now", so a lost, early or unknown one costs time and never a change:
+the list shows of it. A push only says "look now", so a lost, early or unknown one costs time and
+never a change:
 
 * ``GetContainerEvents`` (containerd 1.7 and newer, CRI-O when enabled), else
 * containerd's own event service on the same socket (containerd 1.6), which runs ahead of the

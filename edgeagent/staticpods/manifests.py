@@ -26,7 +26,6 @@ MOST_VALUES = 20_000
 TOLERATION = {"operator": "Exists", "effect": "NoExecute"}
 """Nothing that ails a node drives its static pods away."""
 
-
 PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 """Of the classes that every cluster has; which value another has, only the API server knows."""
 

@@ -50,8 +50,6 @@ from shared.objects import Json
 log = structlog.get_logger()
 
 _FIRST_RETRY, _MOST_RETRY = 0.5, 10.0
-
-
 _BEGINNINGS = {"Failed": "Error: ", SANDBOX_FAILED: "Failed to create pod sandbox: "}
 """Of messages, by the reason of the Event."""
 

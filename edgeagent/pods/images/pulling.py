@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -45,8 +45,7 @@ _SHOWN_FOR = 2.0
 """Seconds that the status says ErrImagePull before it says ImagePullBackOff."""
 _AWAY_FOR = 30.0
 """Seconds for which a registry that did not answer is not asked again for an image we have."""
-
-
+_PULLS_AT_ONCE = 4
 _VERDICTS = {
     "RegistryUnavailable": "the registry is unavailable",
     "SignatureValidationFailed": "the signature validation failed",
@@ -86,7 +85,7 @@ class _Request:
     path: str
     record: Record
     auths: Sequence[ImageAuth | None] = (None,)
-    missing_secrets: tuple[str, ...] = field(default=())
+    missing_secrets: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -100,10 +99,10 @@ class _Request:
 
 
 class Images:
-    def __init__(self, runtime: Runtime, clock: Clock, *, parallel: int = 4) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock) -> None:
         self._runtime = runtime
         self._clock = clock
-        self._turn = asyncio.Semaphore(parallel)
+        self._turn = asyncio.Semaphore(_PULLS_AT_ONCE)
         self._looks: dict[str, Joint[Image | None]] = {}
         self._pulls: dict[tuple[str, ImageAuth | None], asyncio.Task[_Outcome]] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}

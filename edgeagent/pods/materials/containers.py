@@ -83,7 +83,6 @@ def container_config(
         resources=container_resources(pod, container, node),
         security=container_security(
             *(pod, container),
-            node=node,
             image_user=prepared.image.user,
             volume_groups=prepared.groups,
         ),

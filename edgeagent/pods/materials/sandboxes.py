@@ -30,7 +30,6 @@ from shared.objects import Json
 LABEL_NODE = "kubetide.io/node"
 """Says which agent made a sandbox, where several share one runtime."""
 
-
 LIST_REVISION = "kubetide.io/list-revision"
 """Revision of the list under which a sandbox was made: an older one says nothing about it."""
 
@@ -113,7 +112,7 @@ def _ports(pod: Json) -> tuple[PortMapping, ...]:
 
 
 def _sysctls(pod: Json) -> dict[str, str]:
-    """Only safe ones come this far (``admission.py``); a slash is another way to write a dot."""
+    """Only safe ones come this far (``refusals.py``); a slash is another way to write a dot."""
     wanted = (pod["spec"].get("securityContext") or {}).get("sysctls") or ()
     return {one["name"].replace("/", "."): str(one["value"]) for one in wanted}
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from edgeagent.pods import specs
 from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.materials import sandboxes
-from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.runtime.port import ContainerSecurity, SeccompProfile
 from shared.objects import Json
 
@@ -23,7 +22,6 @@ def container_security(
     pod: Json,
     container: Json,
     *,
-    node: NodeFacts,
     image_user: str,
     volume_groups: Sequence[int] = (),
 ) -> ContainerSecurity:
@@ -44,7 +42,7 @@ def container_security(
         no_new_privs=_no_new_privs(context, privileged=privileged),
         add_capabilities=tuple(capabilities.get("add") or ()),
         drop_capabilities=tuple(capabilities.get("drop") or ()),
-        seccomp=_seccomp(context, node, privileged=privileged),
+        seccomp=_seccomp(context, privileged=privileged),
         apparmor=_apparmor(pod, container, context),
         selinux=context.get("seLinuxOptions") or {},
         masked_paths=() if context.get("procMount") == "Unmasked" else None,
@@ -93,12 +91,10 @@ def _no_new_privs(context: Json, *, privileged: bool) -> bool:
     return context.get("allowPrivilegeEscalation") is False and not may_anyway
 
 
-def _seccomp(context: Json, node: NodeFacts, *, privileged: bool) -> SeccompProfile:
+def _seccomp(context: Json, *, privileged: bool) -> SeccompProfile:
     profile = context.get("seccompProfile")
-    if privileged:
+    if privileged or profile is None:
         return SeccompProfile("Unconfined")
-    if profile is None:
-        return SeccompProfile("RuntimeDefault" if node.seccomp_default else "Unconfined")
     kind = profile.get("type", "")
     if kind in ("RuntimeDefault", "Unconfined"):
         return SeccompProfile(kind)

@@ -1,7 +1,7 @@
 """Planning for a pod that has ended: give back what it holds, forget it when nobody wants it.
 
 A finished pod that is still desired keeps its dead containers, for their logs; its network and
-volumes are given back. Called by ``planning.plan`` only.
+volumes are given back. Called by ``planner.py`` only.
 """
 
 from __future__ import annotations

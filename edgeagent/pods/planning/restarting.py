@@ -119,8 +119,3 @@ def _ran_well(known: ContainerFacts) -> bool:
     if ended is None or not ended.started_at or not ended.finished_at:
         return False
     return ended.finished_at - ended.started_at >= GOOD_RUN_SECONDS * 10**9
-
-
-def duration_words(seconds: int) -> str:
-    """10 → 10s, 80 → 1m20s, 300 → 5m0s: the way these are written everywhere in Kubernetes."""
-    return f"{seconds // 60}m{seconds % 60}s" if seconds >= 60 else f"{seconds}s"

@@ -3,7 +3,7 @@
 A container that ends with such a code is the source. All others are stopped, without hooks and
 with no more than the least grace; then the pod starts as for the first time, init containers
 first, in the same sandbox and on the same volumes. Ephemeral containers are left alone. Only the
-source waits for its back-off. Called by ``planning.plan`` for a pod that should run.
+source waits for its back-off. Called by ``planner.py`` for a pod that should run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Planning for a pod that should run: sandbox, volumes, init containers in order, containers.
 
 Owns the order of starting and the legitimate causes to stop one container of a running pod: its
-probe failed, its spec changed, or its sandbox is gone. Called by ``planning.plan`` only.
+probe failed, its spec changed, or its sandbox is gone. Called by ``planner.py`` only.
 """
 
 from __future__ import annotations

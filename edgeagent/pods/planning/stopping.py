@@ -2,7 +2,7 @@
 
 Owns the order of stopping and the sharing of the grace period, which is one for the whole pod:
 preStop hooks run at once, sidecars are stopped in their turn, and when the grace period is over
-whatever still runs is stopped together. Called by ``planning.plan`` only: for a pod that
+whatever still runs is stopped together. Called by ``planner.py`` only: for a pod that
 ends, after a legitimate cause was recorded in the facts, and for one that stops with its device.
 """
 

@@ -17,7 +17,6 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from edgeagent import KUBERNETES_VERSION
 from edgeagent.pods.probing.dialing import DialFailed, dialed, system_words
 
-_MOST_HEADER = 16 * 1024
 _MOST_BODY = 10 * 1024
 _MOST_REQUESTS = 10
 _MOST_HEADS = 6

@@ -1,6 +1,6 @@
 """Events that follow from a plan rather than from an action. Pure.
 
-Owns the words for back-off, deadline and refusal; what actions tell is in ``acting*.py``.
+Owns the words for back-off, deadline and refusal; what actions tell is in ``acting/``.
 """
 
 from __future__ import annotations

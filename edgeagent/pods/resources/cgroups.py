@@ -19,7 +19,7 @@ from shared.objects import Json
 Settings = Mapping[str, str]
 """By controller and file (``cpu/cpu.shares``); version 2 has no folders for controllers."""
 
-_LEAST_SHARES, _MOST_SHARES, _MOST_WEIGHT = 2, 262_144, 10_000
+_MOST_WEIGHT = 10_000
 
 
 def parent(pod: Json, driver: str) -> str:
@@ -89,7 +89,8 @@ def _hugepages(asked: Amounts, node: NodeFacts) -> Settings:
 
 def weight(shares: int) -> int:
     """Version 1 counts from 2 to 262144 what version 2 counts from 1 to 10000."""
-    return 1 + (shares - _LEAST_SHARES) * (_MOST_WEIGHT - 1) // (_MOST_SHARES - _LEAST_SHARES)
+    least, most = kernel.LEAST_SHARES, kernel.MOST_SHARES
+    return 1 + (shares - least) * (_MOST_WEIGHT - 1) // (most - least)
 
 
 def is_wider(new: str, old: str) -> bool:

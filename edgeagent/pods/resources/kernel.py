@@ -17,7 +17,7 @@ from shared.objects import Json
 
 PERIOD = 100_000
 _LEAST_QUOTA = 1_000
-_LEAST_SHARES, _MOST_SHARES = 2, 262_144
+LEAST_SHARES, MOST_SHARES = 2, 262_144
 CRITICAL_PRIORITY = 2_000_000_000
 _NODE_CRITICAL_PRIORITY = 2_000_001_000
 _GUARANTEED_SCORE = -997
@@ -87,7 +87,7 @@ def page_size(name: str) -> str:
 
 
 def shares(cpu: Fraction) -> int:
-    return min(max(quantities.milli(cpu) * 1024 // 1000, _LEAST_SHARES), _MOST_SHARES)
+    return min(max(quantities.milli(cpu) * 1024 // 1000, LEAST_SHARES), MOST_SHARES)
 
 
 def quota(cpu: Fraction) -> int:

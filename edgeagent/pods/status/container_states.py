@@ -8,6 +8,7 @@ mounts only that is said which the hub cannot tell from the spec. The other part
 from __future__ import annotations
 
 from edgeagent.pods import specs, stamps
+from edgeagent.pods.durations import go_duration
 from edgeagent.pods.facts import ContainerFacts, Termination
 from edgeagent.pods.materials.sandboxes import handler_of
 from edgeagent.pods.nodefacts import NodeFacts
@@ -92,7 +93,7 @@ def _restarting(view: PodView, container: Json, known: ContainerFacts, *, now: M
 
 def _back_off(view: PodView, known: ContainerFacts) -> str:
     name = next(name for name, one in view.facts.containers.items() if one is known)
-    wait = restarting.duration_words(known.backoff)
+    wait = go_duration(known.backoff)
     pod = specs.title(view.pod)
     return f"back-off {wait} restarting failed container={name} pod={pod}"
 

@@ -3,7 +3,7 @@
 They would wait for ever. Terminated, as if their end had not been seen, are those whose turn had
 come: the containers of a pod that was initialized once, and the init containers up to the last one
 that was started, but always the first. The others go on waiting, as with a kubelet. Called by
-``status.py`` for the last status only; phase and conditions are decided without it.
+``podstatus.py`` for the last status only; phase and conditions are decided without it.
 """
 
 from __future__ import annotations
