@@ -181,6 +181,8 @@ class ProcessRuntime:
     ) -> ExecResult:
         if self._files.running(container_id) is None:
             raise TemporaryError(f"{container_id} does not run")
+        if not command:
+            raise TemporaryError("there is no command to run")
         spec = self._files.spec(container_id)
         try:
             process = await asyncio.create_subprocess_exec(

@@ -10,6 +10,7 @@ import pytest
 from grpclib.health.check import ServiceStatus
 from grpclib.health.service import Health
 from grpclib.server import Server
+from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,14 @@ def test_any_bytes_are_a_status_or_a_failure(data: bytes, headers: list[bytes]) 
         _status(_Answer(data, headers))
     except GrpcFailed as error:
         assert str(error)
+
+
+@pytest.mark.parametrize("code", [b"9" * 5000, b"99999999999", b"-1", b"two", b""])
+def test_a_status_that_is_no_number_fails_the_check(code: bytes) -> None:
+    """Of thousands of digits Python makes no number at all."""
+    headers = Encoder().encode([(b":status", b"200"), (b"grpc-status", code)])
+    with pytest.raises(GrpcFailed, match="code = Unknown desc = transport: malformed grpc-status"):
+        _status(_Answer(b"\0\0\0\0\2\x08\1", [headers]))
 
 
 @given(st.integers(0, 2**32))

@@ -112,8 +112,9 @@ async def test_exec_that_takes_too_long_is_cut_off(process_world: World) -> None
 async def test_exec_needs_a_running_container_and_a_real_command(process_world: World) -> None:
     pod = await process_world.pod()
     container_id = await pod.run(RUNS)
-    with pytest.raises(TemporaryError):
-        await process_world.runtime.exec_sync(container_id, ["/no/such"], 1)
+    for command in (["/no/such"], []):
+        with pytest.raises(TemporaryError):
+            await process_world.runtime.exec_sync(container_id, command, 1)
     await process_world.runtime.stop_container(container_id, 0)
     with pytest.raises(TemporaryError):
         await process_world.runtime.exec_sync(container_id, ["true"], 1)

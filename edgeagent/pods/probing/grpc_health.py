@@ -25,6 +25,8 @@ _MOST_FRAME = 16 * 1024
 _MOST_FRAMES = 64
 _BETWEEN_TRIES = 1.0
 _HEALTH = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
+_LONGEST_CODE = 10
+"""Digits of a status; of thousands of them Python makes no number."""
 _OK, _UNKNOWN, _UNIMPLEMENTED, _INTERNAL, _UNAVAILABLE = 0, 2, 12, 13, 14
 _CODES = (
     *("OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound"),
@@ -189,8 +191,9 @@ def _outcome(blocks: list[bytes]) -> tuple[int, str]:
     except HPACKError as error:
         words = f"headers that cannot be read: {error}"
         raise GrpcFailed(_FAILED.format(_CODES[_INTERNAL], words)) from error
-    code = fields.get("grpc-status", "")
-    if code.isdecimal():
+    if (code := fields.get("grpc-status")) is not None:
+        if not code.isdecimal() or len(code) > _LONGEST_CODE:
+            return _UNKNOWN, f"transport: malformed grpc-status: {code:.40}"
         return int(code), unquote(fields.get("grpc-message", ""))
     status = fields.get(":status", "")
     if status in ("", "200"):
