@@ -26,7 +26,7 @@ async def test_a_pod_waits_for_its_claim_and_keeps_its_data_without_the_cloud(
     disk = system.folder / "disk"
     disk.mkdir()
     await system.create_pod("keeper", containers=[WRITER], volumes=[DATA])
-    await _until_told(system, 'error processing PVC default/data: persistentvolumeclaim "data"')
+    await _until_told(system, "error processing PVC default/data: failed to fetch PVC")
     made = await claim(system.kube, "data")
     await _until_told(system, "error processing PVC default/data: PVC is not bound")
     local = volume_of("pv-data", {"local": {"path": str(disk)}}, nodeAffinity=here(system.node))
@@ -66,7 +66,7 @@ async def test_an_ephemeral_volume_waits_for_the_claim_that_is_made_for_its_pod(
     }
     own = {"name": "data", "ephemeral": {"volumeClaimTemplate": template}}
     await system.create_pod("keeper", containers=[WRITER], volumes=[own])
-    missing = 'error processing PVC default/keeper-data: persistentvolumeclaim "keeper-data"'
+    missing = "error processing PVC default/keeper-data: failed to fetch PVC"
     await _until_told(system, missing)
     made = await claim(system.kube, "keeper-data", made_for=system.view.pods["keeper"])
     local = volume_of("pv-own", {"local": {"path": str(disk)}}, nodeAffinity=here(system.node))

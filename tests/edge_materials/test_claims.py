@@ -77,14 +77,14 @@ def dying() -> Json:
 @pytest.mark.parametrize(
     ("objects", "why"),
     [
-        ([], 'persistentvolumeclaim "data" not found'),
+        ([], 'failed to fetch PVC from API server: persistentvolumeclaims "data" not found'),
         ([claim(phase="Pending", volume="")], "PVC is not bound"),
         ([claim(phase="Lost")], "PVC is not bound"),
         ([dying(), persistent_volume(**LOCAL)], "PVC is being deleted"),
         ([claim(volume="")], "PVC has empty pvc.Spec.VolumeName"),
         (
             [claim()],
-            'failed to fetch PV "pv-1" from API server: persistentvolume "pv-1" not found',
+            'failed to fetch PV "pv-1" from API server: persistentvolumes "pv-1" not found',
         ),
         (
             [claim(), persistent_volume(of="other", **LOCAL)],

@@ -136,7 +136,7 @@ async def test_two_pods_share_a_claim(device: Device, disk: Path) -> None:
 async def test_a_pod_begins_when_its_claim_is_there(device: Device, disk: Path) -> None:
     device.objects.drop(claim())
     whole = a_pod("echo begun", volumeMounts=MOUNT, spec=with_data())
-    with pytest.raises(ClaimError, match='persistentvolumeclaim "data" not found'):
+    with pytest.raises(ClaimError, match='persistentvolumeclaims "data" not found'):
         await device.start(whole)
     device.objects.put(claim())
     assert printed(await device.ended(a_new_one_of(whole))) == ["begun"]

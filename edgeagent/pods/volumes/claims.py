@@ -16,7 +16,6 @@ from edgeagent.pods.admission import nodeaffinity
 from edgeagent.pods.admission.supported import shortcomings
 from edgeagent.pods.errors import ClaimError, MountError
 from edgeagent.pods.materials import sources
-from edgeagent.pods.materials.sources import Missing
 from edgeagent.pods.volumes.contents import Origin
 from shared.objects import NO_NAMESPACE, VOLUME_GROUP, Json
 
@@ -52,7 +51,7 @@ def place_of(volume: Json, origin: Origin) -> Place:
         claim = _claim(volume, origin)
         found = _persistent_volume(claim, origin)
         _check_mode(volume["name"], found["spec"], origin.pod)
-    except (Missing, _NotReady) as error:
+    except _NotReady as error:
         named = f"{specs.namespace_of(origin.pod)}/{_claim_name(volume, origin.pod)}"
         raise ClaimError(volume["name"], named, str(error)) from error
     name, spec = found["metadata"]["name"], found["spec"]
@@ -82,7 +81,10 @@ def is_block(name: str, pod: Json) -> bool:
 
 def _claim(volume: Json, origin: Origin) -> Json:
     namespace, name = specs.namespace_of(origin.pod), _claim_name(volume, origin.pod)
-    claim = sources.need(origin.sources, "PersistentVolumeClaim", namespace=namespace, name=name)
+    claim = sources.find(origin.sources, "PersistentVolumeClaim", namespace=namespace, name=name)
+    if claim is None:
+        words = f'failed to fetch PVC from API server: persistentvolumeclaims "{name}" not found'
+        raise _NotReady(words)
     if volume.get(EPHEMERAL) is not None and not _is_of(origin.pod, claim):
         pod = f"{namespace}/{specs.name_of(origin.pod)}"
         raise _NotReady(f"PVC {namespace}/{name} was not created for pod {pod} (pod is not owner)")
@@ -107,12 +109,12 @@ def _persistent_volume(claim: Json, origin: Origin) -> Json:
     bound = spec.get("volumeName")
     if not bound:
         raise _NotReady("PVC has empty pvc.Spec.VolumeName")
-    try:
-        found = sources.need(
-            origin.sources, "PersistentVolume", namespace=NO_NAMESPACE, name=str(bound)
-        )
-    except Missing as error:
-        raise _NotReady(f'failed to fetch PV "{bound}" from API server: {error}') from error
+    found = sources.find(
+        origin.sources, "PersistentVolume", namespace=NO_NAMESPACE, name=str(bound)
+    )
+    if found is None:
+        what = f'failed to fetch PV "{bound}" from API server'
+        raise _NotReady(f'{what}: persistentvolumes "{bound}" not found')
     back = _map(_map(found, "spec"), "claimRef")
     if not back:
         raise _NotReady(
