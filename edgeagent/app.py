@@ -25,8 +25,8 @@ from edgeagent.node import NodeReporter
 from edgeagent.nodefacts import node_facts
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.ports import Materials
-from edgeagent.pods.reporting.podevents import PodEvent, warning
 from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.pods.workers import Pods

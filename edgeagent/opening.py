@@ -13,9 +13,9 @@ from edgeagent.commanding import commands
 from edgeagent.desired import DesiredSet
 from edgeagent.device import read_device, read_disk, read_now
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.volumes.contents import Tokens

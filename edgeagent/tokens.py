@@ -22,11 +22,11 @@ import structlog
 from edgeagent.desired import DesiredSet
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.materials.sources import Missing
-from edgeagent.pods.reporting.podevents import PodEvent, warning
+from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.view import Moment
-from edgeagent.session.waking import woken
 from edgeagent.store.records import Records
 from edgeagent.token_life import Held, Token, from_record, to_record
+from edgeagent.waking import woken
 from shared.asking import TokenAnswer, TokenRequest, requests_of
 from shared.backoff import Backoff
 from shared.clock import Clock

@@ -18,7 +18,7 @@ from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.pods import specs
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.images.references import tagged
-from edgeagent.pods.reporting.podevents import warning
+from edgeagent.pods.podevents import warning
 from edgeagent.runtime.port import (
     Image,
     InvalidImageName,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.ports import Reports
 from edgeagent.pods.reporting.eventing import EventLog
-from edgeagent.pods.reporting.podevents import PodEvent
 from shared.clock import Clock
 from shared.objects import NO_NAMESPACE, ObjectKey
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from edgeagent.pods.planning.holding import CONDITION
+from edgeagent.pods.rules.holding import CONDITION
 from edgeagent.snapshot import Snapshot, StoredReport
 from shared.clock import CLOCK_WAS_SET
 from shared.objects import Json

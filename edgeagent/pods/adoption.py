@@ -14,7 +14,7 @@ from edgeagent.pods import specs
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.materials.containers import POD_GRACE, TYPE
 from edgeagent.pods.materials.sandboxes import LIST_REVISION
-from edgeagent.pods.planning.holding import HOLD
+from edgeagent.pods.rules.holding import HOLD
 from edgeagent.runtime.port import Container, Sandbox
 from shared.objects import Json
 from shared.static_pods import is_static

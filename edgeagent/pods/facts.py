@@ -13,6 +13,10 @@ from typing import Any
 
 from shared.objects import Json
 
+LOST_CODE = 137
+LOST_REASON = "ContainerStatusUnknown"
+"""Of a container whose end nobody saw, as of one that never was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Termination:

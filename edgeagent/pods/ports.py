@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from edgeagent.pods.reporting.podevents import Record
+from edgeagent.pods.podevents import Record
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import Container, ContainerConfig, Image, SandboxConfig

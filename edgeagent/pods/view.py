@@ -10,9 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeagent.pods.facts import ContainerFacts, PodFacts
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     Action,
     RemoveSandbox,
     RemoveVolumes,
@@ -20,6 +18,8 @@ from edgeagent.pods.planning.actions import (
     StartSandbox,
     StopSandbox,
 )
+from edgeagent.pods.facts import ContainerFacts, PodFacts
+from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
 

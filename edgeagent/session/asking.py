@@ -7,8 +7,8 @@ acknowledgement.
 
 from __future__ import annotations
 
-from edgeagent.session.waking import woken
 from edgeagent.tokens import DeviceTokens
+from edgeagent.waking import woken
 from shared.asking import ASK_EXPIRY, TokenAnswer
 from shared.errors import PermanentError
 from shared.link import Connection, Message

@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from edgeagent.session.delivery import Delivery
-from edgeagent.session.waking import woken
+from edgeagent.waking import woken
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.link import Connection, Subscription

@@ -15,8 +15,8 @@ import structlog
 
 from edgeagent.desired import DesiredSet
 from edgeagent.outbox import News, Outbox, Row, smaller
-from edgeagent.session.waking import woken
 from edgeagent.store.outbox import OutboxStore
+from edgeagent.waking import woken
 from shared.clock import Clock
 from shared.errors import PermanentError, StoreBusy, TemporaryError, TooLarge
 from shared.link import Connection

@@ -12,6 +12,7 @@ from tests.architecture.test_layers import ROOT, imports
 
 PLANNERS = (
     *sorted((ROOT / "edgeagent/pods/planning").glob("*.py")),
+    *sorted((ROOT / "edgeagent/pods/rules").glob("*.py")),
     *sorted((ROOT / "edgeagent/pods/status").glob("*.py")),
     ROOT / "edgeagent/pods/reporting/telling.py",
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.view import Eviction
 from shared.objects import Json
 

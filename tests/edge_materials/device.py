@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.materials.sandboxes import handler_of
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.volumes.contents import NoTokens, Tokens
 from edgeagent.pods.volumes.making import Volumes

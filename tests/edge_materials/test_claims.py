@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgeagent.pods.errors import ClaimError, MountError, PodTrouble
 from edgeagent.pods.materials.mentions import mentions
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.reporting.podevents import PodEvent, warning
+from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.volumes import mounting, ownership
 from edgeagent.pods.volumes.claims import Place, group_of, place_of
 from edgeagent.pods.volumes.contents import NoTokens, Origin

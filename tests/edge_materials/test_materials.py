@@ -12,9 +12,9 @@ import pytest
 
 from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.volumes import mounting

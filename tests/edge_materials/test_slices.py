@@ -14,9 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices

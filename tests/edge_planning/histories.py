@@ -11,7 +11,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from edgeagent.pods.admission import preemption
-from edgeagent.pods.planning.holding import HOLD
+from edgeagent.pods.rules.holding import HOLD
 from edgeagent.pods.view import Eviction, Shutdown, Wanted
 from edgeagent.runtime.port import Container
 from shared.objects import Json

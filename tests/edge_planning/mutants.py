@@ -19,17 +19,9 @@ from hypothesis import strategies as st
 from edgeagent.pods import specs
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.live import LivePod
-from edgeagent.pods.planning import (
-    absorbing,
-    endings,
-    planner,
-    resizing,
-    restarting,
-    restarting_all,
-    starting,
-    stopping,
-)
+from edgeagent.pods.planning import absorbing, endings, planner, restarting_all, starting, stopping
 from edgeagent.pods.planning.draft import Draft
+from edgeagent.pods.rules import resizing, restarting
 from edgeagent.pods.view import PodView, Wanted
 from shared.objects import Json
 from tests.edge_planning.histories import Happening, deaths, lives, pods

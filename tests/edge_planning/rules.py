@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.planning import planner
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     Action,
     EnsureImage,
     Forget,
@@ -29,6 +27,8 @@ from edgeagent.pods.planning.actions import (
     StopContainer,
     StopSandbox,
 )
+from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.planning import planner
 from edgeagent.pods.planning.draft import MINIMUM_GRACE
 from edgeagent.pods.view import Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState, SandboxState

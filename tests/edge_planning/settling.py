@@ -6,7 +6,7 @@ by themselves, so that a plan which forgets to look again is found out.
 
 from __future__ import annotations
 
-from edgeagent.pods.planning.actions import StopContainer
+from edgeagent.pods.actions import StopContainer
 from edgeagent.pods.planning.cleaning import VOLUMES
 from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.view import Wanted

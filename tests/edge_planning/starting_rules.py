@@ -1,6 +1,6 @@
 """The judge, part two: when something may start, and in which order. See ``rules.py``."""
 
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     EnsureImage,
     ResizeContainer,
     ResizePod,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     EnsureImage,
     Forget,
     RemoveVolumes,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.planning import resizing
+from edgeagent.pods.rules import resizing
 from edgeagent.pods.view import Refusal
 from shared.objects import Json
 

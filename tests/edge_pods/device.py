@@ -14,9 +14,9 @@ from typing import Any
 from edgeagent.device import read_device
 from edgeagent.pods import specs
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.materials.podmaterials import PodMaterials
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.pods.workers import Pods

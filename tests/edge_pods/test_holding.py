@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edgeagent.pods.planning.holding import CONDITION, HOLD
+from edgeagent.pods.rules.holding import CONDITION, HOLD
 from edgeagent.windows import parse_window
 from shared.objects import Json, ObjectKey
 from tests.edge_pods.world import World, a_container, a_pod

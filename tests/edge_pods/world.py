@@ -17,7 +17,7 @@ from edgeagent.pods.materials.origins import HASH
 from edgeagent.pods.materials.sandboxes import LABEL_NODE, runtime_handler
 from edgeagent.pods.materials.userids import FIRST_ID, id_range
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.reporting.podevents import Record
+from edgeagent.pods.podevents import Record
 from edgeagent.pods.view import Refusal
 from edgeagent.pods.workers import Pods
 from edgeagent.runtime.abilities import Handler

@@ -10,7 +10,7 @@ import pytest
 
 from edgeagent.local import logs
 from edgeagent.local.describing import age, describe, state, table, wanted
-from edgeagent.pods.planning.holding import CONDITION
+from edgeagent.pods.rules.holding import CONDITION
 from edgeagent.snapshot import Snapshot, StoredReport
 from shared.errors import SettingsError
 

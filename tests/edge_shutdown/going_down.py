@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from edgeagent.pods.held import HeldPod, PodsToStop, ShutdownOf
-from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
 from edgeagent.shutdown.logind import connected
 from edgeagent.shutdown.planning import turns_of

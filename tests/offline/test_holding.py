@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloudhub.kube.port import PODS
-from edgeagent.pods.planning.holding import CONDITION, HOLD
+from edgeagent.pods.rules.holding import CONDITION, HOLD
 from shared.objects import Json
 from tests.parts.system import System, pod
 from tests.parts.view import is_ready

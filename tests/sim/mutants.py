@@ -29,7 +29,7 @@ from cloudhub.uplink import Uplink
 from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.outbox import Outbox, Row
 from edgeagent.pods import wanting
-from edgeagent.pods.planning import restarting
+from edgeagent.pods.rules import restarting
 from edgeagent.session import delivery
 from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports

@@ -17,11 +17,7 @@ from edgeagent.pods import specs
 from edgeagent.pods.acting.hooks import PodHooks
 from edgeagent.pods.acting.starting import Starting
 from edgeagent.pods.acting.stopping import StoppingContainers, not_killed
-from edgeagent.pods.errors import SANDBOX_FAILED, ContentsError, PodTrouble
-from edgeagent.pods.live import LivePod
-from edgeagent.pods.observing import Observer
-from edgeagent.pods.planning import resizing
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     Action,
     EnsureImage,
     PrepareVolumes,
@@ -37,10 +33,14 @@ from edgeagent.pods.planning.actions import (
     StopContainer,
     StopSandbox,
 )
+from edgeagent.pods.errors import SANDBOX_FAILED, ContentsError, PodTrouble
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning.cleaning import VOLUMES
+from edgeagent.pods.podevents import warning
 from edgeagent.pods.ports import Materials
-from edgeagent.pods.reporting.podevents import warning
 from edgeagent.pods.resources import amounts, quantities
+from edgeagent.pods.rules import resizing
 from edgeagent.pods.view import Trouble
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.clock import Clock

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from edgeagent import KUBERNETES_VERSION
 from edgeagent.pods import specs
 from edgeagent.pods.live import LivePod
+from edgeagent.pods.podevents import Record, warning
 from edgeagent.pods.probing import handlers, http_client
 from edgeagent.pods.probing.handlers import BadHandler, Target
-from edgeagent.pods.reporting.podevents import Record, warning
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError

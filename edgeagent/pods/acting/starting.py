@@ -12,14 +12,14 @@ from dataclasses import replace
 from edgeagent.pods import specs
 from edgeagent.pods.acting.hooks import HookFailed, PodHooks
 from edgeagent.pods.acting.turns import Start, Turns
+from edgeagent.pods.actions import StartContainer, StartSandbox
 from edgeagent.pods.errors import ConfigError, PodTrouble
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.materials.sandboxes import LIST_REVISION, handler_of
 from edgeagent.pods.observing import Observer
-from edgeagent.pods.planning.actions import StartContainer, StartSandbox
 from edgeagent.pods.planning.cleaning import VOLUMES
+from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
-from edgeagent.pods.reporting.podevents import normal, warning
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
 from shared.joining import Joint

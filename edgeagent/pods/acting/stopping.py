@@ -13,12 +13,12 @@ import structlog
 
 from edgeagent.pods import specs
 from edgeagent.pods.acting.hooks import HookFailed, PodHooks
+from edgeagent.pods.actions import RunPreStop, StopContainer, StopSandbox
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.observing import Observer
-from edgeagent.pods.planning import restarting
-from edgeagent.pods.planning.actions import RunPreStop, StopContainer, StopSandbox
 from edgeagent.pods.planning.draft import MINIMUM_GRACE
-from edgeagent.pods.reporting.podevents import PodEvent, normal, warning
+from edgeagent.pods.podevents import PodEvent, normal, warning
+from edgeagent.pods.rules import restarting
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError

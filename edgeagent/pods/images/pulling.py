@@ -21,7 +21,7 @@ from edgeagent.pods.durations import go_duration
 from edgeagent.pods.errors import ImageTrouble
 from edgeagent.pods.images import credentials
 from edgeagent.pods.images.references import Reference, parse, pull_policy, tagged
-from edgeagent.pods.reporting.podevents import Record, normal, warning
+from edgeagent.pods.podevents import Record, normal, warning
 from edgeagent.runtime.port import (
     Image,
     ImageAuth,

@@ -20,7 +20,7 @@ from edgeagent.pods.materials.expansion import expand
 from edgeagent.pods.materials.servicevars import service_variables
 from edgeagent.pods.materials.sources import Missing, Sources
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.reporting.podevents import PodEvent, warning
+from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.resources.quantities import BadQuantity
 from shared.objects import Json
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from edgeagent.pods import specs
 from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.reporting.podevents import PodEvent, warning
+from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.runtime.port import DnsConfig
 from shared.objects import Json, is_name
 

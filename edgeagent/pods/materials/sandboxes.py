@@ -13,7 +13,7 @@ from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.materials import naming, userids
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.reporting.podevents import PodEvent
+from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.resources import cgroups, kernel
 from edgeagent.runtime.port import (
     LABEL_POD_NAME,

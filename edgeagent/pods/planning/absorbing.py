@@ -9,18 +9,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeagent.pods import addresses, specs
-from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
+from edgeagent.pods.facts import (
+    LOST_CODE,
+    LOST_REASON,
+    ContainerFacts,
+    PodFacts,
+    Termination,
+)
 from edgeagent.pods.materials.origins import HASH, made_with
-from edgeagent.pods.planning.restarting import next_backoff
 from edgeagent.pods.resources import amounts
+from edgeagent.pods.rules.restarting import next_backoff
 from edgeagent.pods.view import Live, PodView
 from edgeagent.runtime.port import Container, ContainerState
 from edgeagent.runtime.users import ContainerUser
 from shared.objects import Json
 
-LOST_CODE = 137
-LOST_REASON = "ContainerStatusUnknown"
-LOST_MESSAGE = (
+_LOST_MESSAGE = (
     "The container could not be located when the pod was terminated, or its end was not seen"
 )
 
@@ -124,5 +128,5 @@ def _reason(container: Container) -> str:
 
 def _lost(known: ContainerFacts) -> Termination:
     return Termination(
-        LOST_CODE, LOST_REASON, LOST_MESSAGE, started_at=known.started_at, container_id=known.id
+        LOST_CODE, LOST_REASON, _LOST_MESSAGE, started_at=known.started_at, container_id=known.id
     )

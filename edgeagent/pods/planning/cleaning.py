@@ -6,7 +6,7 @@ volumes are given back. Called by ``planner.py`` only.
 
 from __future__ import annotations
 
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     EnsureImage,
     Forget,
     RemoveSandbox,

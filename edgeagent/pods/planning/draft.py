@@ -6,7 +6,7 @@ troubles, so that no planning module can contradict another or hurry a failing a
 
 from __future__ import annotations
 
-from edgeagent.pods.planning.actions import Action, ResizeContainer, StopContainer
+from edgeagent.pods.actions import Action, ResizeContainer, StopContainer
 from edgeagent.pods.view import Moment, PodView
 from edgeagent.runtime.port import Container
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from edgeagent.pods import specs
 from edgeagent.pods.facts import ContainerFacts, PodFacts, Stopping
-from edgeagent.pods.planning import restarting
+from edgeagent.pods.rules import restarting
 from edgeagent.pods.status import podstatus
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from edgeagent.pods.actions import Action, StopContainer
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.planning import cleaning, endings, resizing, restarting_all, starting, stopping
+from edgeagent.pods.planning import cleaning, endings, restarting_all, starting, stopping
 from edgeagent.pods.planning.absorbing import absorb
-from edgeagent.pods.planning.actions import Action, StopContainer
 from edgeagent.pods.planning.draft import Draft
-from edgeagent.pods.planning.restarting import KILLED
+from edgeagent.pods.rules import resizing
+from edgeagent.pods.rules.restarting import KILLED
 from edgeagent.pods.status.podstatus import current, waiting_status
 from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json

@@ -11,24 +11,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeagent.pods import specs
+from edgeagent.pods.actions import StartContainer
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.planning import restarting, stopping
-from edgeagent.pods.planning.actions import StartContainer
+from edgeagent.pods.planning import stopping
 from edgeagent.pods.planning.draft import MINIMUM_GRACE, Draft
-from edgeagent.pods.planning.restarting import ALL, SOURCE
+from edgeagent.pods.rules import restarting
+from edgeagent.pods.rules.restarting import ALL, RESTART_ALL, SOURCE
 from edgeagent.pods.view import PodView
 from edgeagent.runtime.port import Container
 from shared.objects import Json
-
-ACTION = "RestartAllContainers"
-
-
-def may_happen(pod: Json) -> bool:
-    return any(
-        rule.get("action") == ACTION
-        for one in _members(pod)
-        for rule in one.get("restartPolicyRules") or ()
-    )
 
 
 def decided(view: PodView) -> PodFacts:
@@ -66,7 +57,7 @@ def _is_source(view: PodView, container: Json) -> bool:
     if known.killed in restarting.KILLED - restarting.KILLED_BY_PROBE - {"hook"}:
         return False
     rule = restarting.rule_for(container, known.ended.exit_code)
-    return rule is not None and rule.get("action") == ACTION
+    return rule is not None and rule.get("action") == RESTART_ALL
 
 
 def _killed(facts: PodFacts, name: str, cause: str) -> PodFacts:

@@ -7,10 +7,7 @@ probe failed, its spec changed, or its sandbox is gone. Called by ``planner.py``
 from __future__ import annotations
 
 from edgeagent.pods import specs
-from edgeagent.pods.facts import ContainerFacts
-from edgeagent.pods.materials.origins import HASH
-from edgeagent.pods.planning import resizing, restarting
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     EnsureImage,
     PrepareVolumes,
     RefreshVolumes,
@@ -23,8 +20,11 @@ from edgeagent.pods.planning.actions import (
     StartSandbox,
     StopSandbox,
 )
+from edgeagent.pods.facts import ContainerFacts
+from edgeagent.pods.materials.origins import HASH
 from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.resources import amounts
+from edgeagent.pods.rules import resizing, restarting
 from edgeagent.pods.view import PodView, is_running
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json

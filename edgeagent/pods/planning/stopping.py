@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeagent.pods import specs
-from edgeagent.pods.planning.actions import (
+from edgeagent.pods.actions import (
     EnsureImage,
     ResizeContainer,
     ResizePod,
@@ -19,7 +19,7 @@ from edgeagent.pods.planning.actions import (
     StartContainer,
 )
 from edgeagent.pods.planning.draft import Draft
-from edgeagent.pods.planning.restarting import SHUTDOWN
+from edgeagent.pods.rules.restarting import SHUTDOWN
 from edgeagent.pods.view import PodView
 from edgeagent.runtime.port import Container
 

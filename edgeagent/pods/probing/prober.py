@@ -13,9 +13,9 @@ import asyncio
 from edgeagent.pods import specs
 from edgeagent.pods.facts import ContainerFacts
 from edgeagent.pods.live import LivePod, on_monotonic
+from edgeagent.pods.podevents import warning
 from edgeagent.pods.probing.checking import Outcome, Result, check
 from edgeagent.pods.probing.handlers import Target
-from edgeagent.pods.reporting.podevents import warning
 from edgeagent.pods.view import Moment
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from edgeagent.pods import specs
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.planning import resizing
-from edgeagent.pods.reporting.podevents import PodEvent, normal, warning
+from edgeagent.pods.podevents import PodEvent, normal, warning
+from edgeagent.pods.rules import resizing
 from shared.objects import Json
 
 _EVICTED = ("Evicted", "Preempting")

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from edgeagent.pods import specs, stamps
 from edgeagent.pods.facts import Condition, PodFacts
-from edgeagent.pods.planning import holding, resizing, restarting_all
-from edgeagent.pods.planning.resizing import IN_PROGRESS, PENDING
+from edgeagent.pods.rules import holding, resizing, restarting
+from edgeagent.pods.rules.resizing import IN_PROGRESS, PENDING
 from edgeagent.pods.status.phases import has_begun
 from edgeagent.pods.view import Moment, PodView
 from shared.objects import Json
@@ -41,7 +41,7 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
     if on_hold:
         held = {holding.CONDITION: (True, holding.reason(on_hold), holding.message(on_hold))}
     restarts: dict[str, Verdict] = {}
-    if restarting_all.may_happen(view.pod):
+    if restarting.may_restart_all(view.pod):
         restarts = {RESTARTING: _restarting_all(view, phase)}
     return {
         **disrupted,

@@ -12,8 +12,8 @@ from edgeagent.pods.durations import go_duration
 from edgeagent.pods.facts import ContainerFacts, Termination
 from edgeagent.pods.materials.sandboxes import handler_of
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.planning import restarting
 from edgeagent.pods.resources import amounts
+from edgeagent.pods.rules import restarting
 from edgeagent.pods.view import Moment, PodView, Trouble
 from edgeagent.pods.volumes import recursive
 from shared.objects import Json

@@ -9,7 +9,7 @@ that was started, but always the first. The others go on waiting, as with a kube
 from __future__ import annotations
 
 from edgeagent.pods import specs
-from edgeagent.pods.planning.absorbing import LOST_CODE, LOST_REASON
+from edgeagent.pods.facts import LOST_CODE, LOST_REASON
 from edgeagent.pods.status.phases import has_begun
 from edgeagent.pods.view import PodView
 from shared.objects import Json

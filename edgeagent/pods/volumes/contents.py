@@ -16,7 +16,7 @@ from edgeagent.pods import specs
 from edgeagent.pods.materials import fieldrefs, sources
 from edgeagent.pods.materials.sources import Missing, Sources
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.reporting.podevents import Record
+from edgeagent.pods.podevents import Record
 from shared.asking import DEFAULT_SECONDS
 from shared.objects import Json
 

@@ -22,7 +22,7 @@ from edgeagent.pods.errors import ContentsError, MountError, PodTrouble
 from edgeagent.pods.materials.sources import Missing, Sources
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.reporting.podevents import PodEvent, Record
+from edgeagent.pods.podevents import PodEvent, Record
 from edgeagent.pods.resources import amounts, quantities
 from edgeagent.pods.volumes import (
     atomic,

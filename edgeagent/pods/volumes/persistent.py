@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeagent.pods.errors import MountError
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.reporting.podevents import Record, warning
+from edgeagent.pods.podevents import Record, warning
 from edgeagent.pods.volumes import hostpath, ownership
 from edgeagent.pods.volumes.claims import LOCAL, Place
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from edgeagent.pods import specs
 from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.reporting.podevents import PodEvent, normal
+from edgeagent.pods.podevents import PodEvent, normal
 from edgeagent.pods.view import Wanted
 from shared.objects import Json, ObjectKey
 from shared.static_pods import is_static

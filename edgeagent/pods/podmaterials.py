@@ -2,7 +2,7 @@
 
 Puts the pure parts, the files and the images together (the ``Materials`` port of ``ports.py``).
 Owns no state but what is on disk. Raises ``PodTrouble`` for what may pass and ``PermanentError``
-for what cannot; Events go to ``record``.
+for what cannot; Events go to ``record``. Made by ``edgeagent/opening.py``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from edgeagent.pods.materials.sandboxes import sandbox_config
 from edgeagent.pods.materials.sources import Sources, find
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.planning import resizing
-from edgeagent.pods.reporting.podevents import Record, warning
+from edgeagent.pods.podevents import Record, warning
 from edgeagent.pods.resources import cgroups, kernel
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices
+from edgeagent.pods.rules import resizing
 from edgeagent.pods.view import Refusal
 from edgeagent.pods.volumes import subpaths
 from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private

@@ -16,11 +16,11 @@ from dataclasses import replace
 from fractions import Fraction
 
 from edgeagent.pods import specs
+from edgeagent.pods.actions import StartContainer
 from edgeagent.pods.admission import refusals
 from edgeagent.pods.facts import ContainerFacts, PendingResize, PodFacts
 from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.planning.actions import StartContainer
-from edgeagent.pods.reporting.podevents import PodEvent, normal, warning
+from edgeagent.pods.podevents import PodEvent, normal, warning
 from edgeagent.pods.resources import amounts, kernel, quantities
 from edgeagent.pods.view import PodView, Refusal
 from shared.objects import Json

@@ -18,9 +18,11 @@ FIRST_BACKOFF = 10
 MOST_BACKOFF = 300
 GOOD_RUN_SECONDS = 600
 
+RESTART_ALL = "RestartAllContainers"
+"""The action of a rule by which the whole pod begins anew."""
 KILLED_BY_PROBE = frozenset({"liveness", "startup"})
 ALL, SOURCE = "all", "all-source"
-"""The whole pod begins anew: see ``restarting_all.py``; the second is what ended and made it so."""
+"""The whole pod begins anew (``restarting_all.py``); the second is what ended and made it so."""
 REPLACED = frozenset({"spec", "resize", ALL})
 """Stopped by us in order to be started anew, whatever the policy."""
 SHUTDOWN = "shutdown"
@@ -56,6 +58,14 @@ def restarts_after(pod: Json, container: Json, exit_code: int) -> bool:
     if policy == "Always" and not any(one is container for one in specs.inits(pod)):
         return True
     return policy != "Never" and exit_code != 0
+
+
+def may_restart_all(pod: Json) -> bool:
+    return any(
+        rule.get("action") == RESTART_ALL
+        for one in (*specs.inits(pod), *specs.mains(pod))
+        for rule in one.get("restartPolicyRules") or ()
+    )
 
 
 def comes_back(pod: Json) -> bool:

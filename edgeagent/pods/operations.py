@@ -1,7 +1,8 @@
 """Actions of one pod that take time, each in a task of its own beside the pod's worker.
 
 Owns which are under way. An operation that was abandoned is cancelled and no longer counts; what
-takes its slot waits until it really has ended, except for a stop, which must not wait.
+takes its slot waits until it really has ended, except for a stop, which must not wait. Held by the
+``LivePod``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from edgeagent.pods.planning.actions import Action, StopContainer
+from edgeagent.pods.actions import Action, StopContainer
 from shared.tasks import stop
 
 

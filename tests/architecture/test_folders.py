@@ -1,0 +1,67 @@
+"""Folders of the agent import each other one way only: each can be read without those above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.test_layers import ROOT
+from tests.architecture.test_purity import imported, project_file
+
+TOP = ROOT / "edgeagent"
+WITH_FOLDERS = (TOP, TOP / "pods")
+
+
+def part_of(path: Path) -> str:
+    """The folder that a module is in; a module beside the folders is a part of its own."""
+    for top in reversed(WITH_FOLDERS):
+        if path.is_relative_to(top):
+            return f"{top.relative_to(ROOT)}/{path.relative_to(top).parts[0]}"
+    return ""
+
+
+def parts() -> Mapping[str, set[str]]:
+    """By part: those that it imports."""
+    found: dict[str, set[str]] = {}
+    for path in TOP.rglob("*.py"):
+        files = filter(None, map(project_file, imported(path)))
+        own = part_of(path)
+        found.setdefault(own, set()).update({part_of(file) for file in files} - {own, ""})
+    return found
+
+
+def in_a_circle(graph: Mapping[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_folder_is_imported_by_what_it_imports() -> None:
+    assert not in_a_circle(parts())
+
+
+def modules_of_pods() -> Iterator[str]:
+    for path in sorted((TOP / "pods").glob("*.py")):
+        if path.stem != "__init__":
+            yield part_of(path)
+
+
+VOCABULARY = ("specs", "facts", "nodefacts", "actions", "view", "podevents", "errors", "paths")
+
+
+@pytest.mark.parametrize("name", VOCABULARY)
+def test_the_vocabulary_of_pods_needs_none_of_their_folders(name: str) -> None:
+    own = {*modules_of_pods(), "edgeagent/runtime"}
+    assert parts()[f"edgeagent/pods/{name}.py"] <= own
+
+
+def test_the_rule_sees_a_circle() -> None:
+    """The guards above would pass on an empty graph."""
+    graph = parts()
+    assert "edgeagent/pods/planning" in graph["edgeagent/pods/workers.py"]
+    assert in_a_circle({**graph, "edgeagent/runtime": {"edgeagent/pods/workers.py"}})
