@@ -18,11 +18,11 @@ import structlog
 from edgeagent import VERSION, snapshot
 from edgeagent.commanding import Answers
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Device, Disk, Readings
 from edgeagent.housekeeping.keeping import Household, Housekeeping
 from edgeagent.housekeeping.nodevents import NodeEvents
-from edgeagent.node import NodeReporter
-from edgeagent.nodefacts import node_facts
+from edgeagent.node.device import Device, Disk, Readings
+from edgeagent.node.facts import node_facts
+from edgeagent.node.reporter import NodeReporter
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import PodEvent, warning

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from edgeagent.admission import RejectedPod, admit
+from edgeagent.podshape import RejectedPod, admit
 from shared import codec
 from shared.errors import WireError
 from shared.messages import Inventory

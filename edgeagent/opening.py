@@ -11,7 +11,8 @@ from dataclasses import replace
 from edgeagent.app import Ports
 from edgeagent.commanding import commands
 from edgeagent.desired import DesiredSet
-from edgeagent.device import read_device, read_disk, read_now
+from edgeagent.node.device import read_device, read_disk, read_now
+from edgeagent.node.subids import read_first_ids
 from edgeagent.pods.images.pulling import Images
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
@@ -25,7 +26,6 @@ from edgeagent.settings import Settings
 from edgeagent.shutdown.logind import connected
 from edgeagent.store.database import RESERVE, Database
 from edgeagent.store.executor import ThreadExecutor
-from edgeagent.subids import read_first_ids
 from shared.clock import SystemClock
 from shared.objects import Json
 from shared.paho_link import PahoLink

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 import structlog
 
-from edgeagent.admission import RejectedPod
 from edgeagent.desired import DesiredSet
+from edgeagent.podshape import RejectedPod
 from edgeagent.session.reporting import Reports
 from shared.clock import Clock
 from shared.messages import ReportedEvent

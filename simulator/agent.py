@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeagent.app import Agent, MakeMaterials, Ports
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Device, Readings
+from edgeagent.node.device import Device, Readings
 from edgeagent.pods.images.pulling import Images
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths

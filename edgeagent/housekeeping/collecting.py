@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import structlog
 
-from edgeagent.device import Disk
 from edgeagent.housekeeping.images import ImageUse, chosen, noted, to_free, used_by
 from edgeagent.housekeeping.nodevents import NodeEvents
+from edgeagent.node.device import Disk
 from edgeagent.pods import specs
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.images.references import tagged

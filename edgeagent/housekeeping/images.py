@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from edgeagent.device import Room
+from edgeagent.node.device import Room
 from edgeagent.runtime.port import Container, Image
 
 HIGH_PERCENT, LOW_PERCENT = 85, 80

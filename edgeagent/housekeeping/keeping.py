@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Disk, Readings
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.linking import LogLinks
@@ -21,6 +20,7 @@ from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.rotating import LogRotation
 from edgeagent.housekeeping.signals import Pressures, met, rooms_of
+from edgeagent.node.device import Disk, Readings
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.logs import leftovers
 from edgeagent.pods.paths import PodPaths

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgeagent.device import Disk, Readings, Room
+from edgeagent.node.allocatable import DISK_PERCENT, EVICTION_MEMORY
+from edgeagent.node.device import Disk, Readings, Room
 from shared.clock import Clock
 
-EVICTION_MEMORY = 100 * 1024 * 1024
-DISK_PERCENT, IMAGES_PERCENT, INODES_PERCENT, PIDS_PERCENT = 10, 15, 5, 5
+_IMAGES_PERCENT, _INODES_PERCENT, _PIDS_PERCENT = 15, 5, 5
 RELIEF_SECONDS = 300.0
 """A pressure counts as over when it was gone for this long."""
 
@@ -38,10 +38,10 @@ class Threshold:
 THRESHOLDS = (
     Threshold("memory.available", "MemoryPressure", "memory", amount=EVICTION_MEMORY),
     Threshold("nodefs.available", "DiskPressure", "ephemeral-storage", percent=DISK_PERCENT),
-    Threshold("imagefs.available", "DiskPressure", "ephemeral-storage", percent=IMAGES_PERCENT),
-    Threshold("nodefs.inodesFree", "DiskPressure", "inodes", percent=INODES_PERCENT),
-    Threshold("imagefs.inodesFree", "DiskPressure", "inodes", percent=INODES_PERCENT),
-    Threshold("pid.available", "PIDPressure", "pids", percent=PIDS_PERCENT),
+    Threshold("imagefs.available", "DiskPressure", "ephemeral-storage", percent=_IMAGES_PERCENT),
+    Threshold("nodefs.inodesFree", "DiskPressure", "inodes", percent=_INODES_PERCENT),
+    Threshold("imagefs.inodesFree", "DiskPressure", "inodes", percent=_INODES_PERCENT),
+    Threshold("pid.available", "PIDPressure", "pids", percent=_PIDS_PERCENT),
 )
 """Most urgent first: memory is lost at once, a disk fills slowly."""
 

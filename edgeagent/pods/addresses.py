@@ -2,7 +2,7 @@
 
 Pure. A runtime may name any number of them in any order (each network interface has its own); the
 API takes two, of different families. What is no address is left out. Called wherever addresses come
-in: by ``absorbing.py`` and ``podmaterials.py`` and ``nodefacts.py``.
+in: by ``absorbing.py``, ``podmaterials.py`` and ``node/facts.py``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ CRI-O are the real runtimes (``runtime/cri.py``); ``runtime/process.py`` runs ho
   so that nothing was learned about the pod) or ``PermanentError`` (this configuration can never
   work); images have the ``ImagePullError`` family below.
 
-Callers: ``edgeagent.pods`` and ``edgeagent.housekeeping``; ``node.py`` asks which runtime it is.
+Callers: ``edgeagent.pods`` and ``edgeagent.housekeeping``; ``node/reporter.py`` asks which it is.
 Times are wall-clock nanoseconds since 1970, 0 = never.
 """
 

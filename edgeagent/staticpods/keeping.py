@@ -13,11 +13,11 @@ from pathlib import Path
 
 import structlog
 
-from edgeagent.admission import RejectedPod, admit
 from edgeagent.desired import DesiredPod, DesiredSet
 from edgeagent.pods import stamps
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.volumes.making import Offload
+from edgeagent.podshape import RejectedPod, admit
 from edgeagent.session.reporting import Reports
 from edgeagent.staticpods.folder import Folder, Look
 from edgeagent.store.records import Records

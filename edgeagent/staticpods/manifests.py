@@ -13,9 +13,9 @@ import json
 from hashlib import blake2b
 from typing import Any
 
-from edgeagent.admission import RejectedPod, admit
 from edgeagent.desired import DesiredPod
 from edgeagent.pods.admission.supported import unsupported
+from edgeagent.podshape import RejectedPod, admit
 from shared.errors import PermanentError, WireError
 from shared.objects import Json, ObjectKey, is_name
 from shared.pod_defaults import fill_pod

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.device import Room
 from edgeagent.housekeeping.deciding import beyond_limits, has_storage_limits, ranking, words
 from edgeagent.housekeeping.signals import met
 from edgeagent.housekeeping.usage import ContainerUse, PodUse, binary
+from edgeagent.node.device import Room
 from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
 from shared.objects import Json
 from tests.edge_housekeeping.household import a_pod

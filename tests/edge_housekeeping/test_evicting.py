@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from edgeagent.desired import DesiredSet
-from edgeagent.device import Disk, Readings, Room
 from edgeagent.housekeeping import evicting
 from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.keeping import Household, Housekeeping
+from edgeagent.node.device import Disk, Readings, Room
 from edgeagent.pods.admission.refusals import refusal
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from devcluster.containerd import Containerd
-from edgeagent.device import Disk, Readings, read_disk
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.measuring import Measuring
 from edgeagent.housekeeping.signals import Pressures, Rooms, met, rooms_of
+from edgeagent.node.device import Disk, Readings, read_disk
 from shared.clock import SystemClock
 from shared.objects import Json
 from shared.tasks import stop

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.device import Disk, Room
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.images import LEAST_AGE, ImageUse, chosen, noted, to_free, used_by
+from edgeagent.node.device import Disk, Room
 from edgeagent.pods.held import HeldPod
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from devcluster.containerd import Containerd
-from edgeagent.device import Disk, Room, read_disk
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.measuring import Measuring
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.signals import THRESHOLDS, Shortage
+from edgeagent.node.device import Disk, Room, read_disk
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.edge_housekeeping.household import Hands, Told

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from edgeagent.device import Disk, Readings, Room
 from edgeagent.housekeeping.signals import (
     CONDITIONS,
-    EVICTION_MEMORY,
     RELIEF_SECONDS,
     Pressures,
     met,
     rooms_of,
 )
+from edgeagent.node.allocatable import EVICTION_MEMORY
+from edgeagent.node.device import Disk, Readings, Room
 from tests.edge_housekeeping.household import Hands
 
 WELL = Room(1000, 1000)

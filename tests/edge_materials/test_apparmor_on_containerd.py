@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.device import read_device
+from edgeagent.node.device import read_device
 from shared.errors import KubetideError
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Device, a_device, a_pod, printed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.device import read_device
+from edgeagent.node.device import read_device
 from edgeagent.pods import specs
 from edgeagent.pods.resources import cgroups
 from shared.objects import Json

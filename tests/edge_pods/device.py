@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgeagent.device import read_device
+from edgeagent.node.device import read_device
 from edgeagent.pods import specs
 from edgeagent.pods.images.pulling import Images
 from edgeagent.pods.nodefacts import NodeFacts

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.device import read_device, read_now
-from edgeagent.node import node_status
+from edgeagent.node.device import read_device, read_now
+from edgeagent.node.reporter import node_status
 from edgeagent.runtime.abilities import Handler
 from shared.objects import Json
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script

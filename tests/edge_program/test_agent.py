@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.app import Agent, Ports
-from edgeagent.device import Device, Readings, Room
+from edgeagent.node.device import Device, Readings, Room
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.runtime.port import RuntimeAway, SandboxConfig

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from cloudhub.nodes.node_status import accepted
-from edgeagent import VERSION, device
-from edgeagent.device import Device, Disk, Readings, read_device, read_disk, read_now
+from edgeagent import VERSION
 from edgeagent.housekeeping.signals import met, rooms_of
-from edgeagent.node import node_status
-from edgeagent.nodefacts import node_facts, parse_resolv_conf
+from edgeagent.node import device
+from edgeagent.node.device import Device, Disk, Readings, read_device, read_disk, read_now
+from edgeagent.node.facts import node_facts, parse_resolv_conf
+from edgeagent.node.reporter import node_status
 from edgeagent.runtime.abilities import Handler, RuntimeInfo
 from edgeagent.runtime.port import DnsConfig
 from edgeagent.settings import Settings

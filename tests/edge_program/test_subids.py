@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.device import Device, Readings
-from edgeagent.nodefacts import node_facts
+from edgeagent.node.device import Device, Readings
+from edgeagent.node.facts import node_facts
+from edgeagent.node.subids import read_first_ids
 from edgeagent.pods.nodefacts import FIRST_IDS
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.settings import Settings
-from edgeagent.subids import read_first_ids
 from shared.errors import SettingsError
 from shared.link import Broker
 from shared.topics import Topics

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgeagent import KUBERNETES_VERSION, VERSION
-from edgeagent.device import Device, Readings
-from edgeagent.housekeeping.signals import DISK_PERCENT, EVICTION_MEMORY
+from edgeagent.node.allocatable import allocatable, capacity
+from edgeagent.node.device import Device, Readings
 from edgeagent.runtime.abilities import Handler, RuntimeInfo
 from edgeagent.runtime.port import Runtime
 from edgeagent.session.reporting import Reports
@@ -22,7 +22,6 @@ from shared.errors import KubetideError
 from shared.objects import NO_NAMESPACE, Json, ObjectKey
 
 KUBELET_VERSION = f"v{KUBERNETES_VERSION}.0-kubetide-{VERSION}"
-MAX_PODS = 110
 LOOK_SECONDS = 10.0
 DECLARED_FEATURES = (
     "InPlacePodLevelResourcesVerticalScaling",
@@ -43,8 +42,8 @@ def node_status(
 ) -> Json:
     """A Node's status without what only the hub knows."""
     return {
-        "capacity": _capacity(device),
-        "allocatable": _allocatable(device),
+        "capacity": capacity(device),
+        "allocatable": allocatable(device),
         "addresses": [
             *({"type": "InternalIP", "address": address} for address in readings.addresses),
             {"type": "Hostname", "address": device.hostname or node},
@@ -85,41 +84,6 @@ def _handler(handler: Handler) -> Json:
         "userNamespaces": handler.user_namespaces,
     }
     return {"name": handler.name, "features": features}
-
-
-def _capacity(device: Device) -> Json:
-    return {
-        "cpu": str(device.cpus),
-        "memory": f"{device.memory // 1024}Ki",
-        "ephemeral-storage": f"{device.disk // 1024}Ki",
-        "pods": str(MAX_PODS),
-        **{_hugepages_name(size): str(amount) for size, amount in device.hugepages.items()},
-    }
-
-
-def allocatable_amounts(device: Device) -> list[tuple[str, int]]:
-    """What pods can have of each resource: cores, bytes, pieces."""
-    huge = sum(device.hugepages.values())
-    return [
-        ("cpu", device.cpus),
-        ("memory", max(0, device.memory - EVICTION_MEMORY - huge)),
-        ("ephemeral-storage", device.disk * (100 - DISK_PERCENT) // 100),
-        ("pods", MAX_PODS),
-        *((_hugepages_name(size), amount) for size, amount in device.hugepages.items()),
-    ]
-
-
-def _allocatable(device: Device) -> Json:
-    return {name: str(amount) for name, amount in allocatable_amounts(device)}
-
-
-def _hugepages_name(size: str) -> str:
-    """In the largest unit that it is whole in: ``64``, ``2048`` and ``1048576`` KiB are usual."""
-    kib = int(size)
-    for shift, unit in ((20, "Gi"), (10, "Mi")):
-        if kib % (1 << shift) == 0:
-            return f"hugepages-{kib >> shift}{unit}"
-    return f"hugepages-{kib}Ki"
 
 
 _WORDS = {

@@ -1,7 +1,8 @@
 """Whether a body is a pod that can be worked on: the door between decoded bytes and the planner.
 
 Checks only the shape that the pods layer takes for granted (an identity that fits the key, a spec
-with named containers); what a field means is the planner's. Pure; called by ``edgeagent.desired``.
+with named containers); what a field means is the planner's. Pure; called by ``desired.py``
+and ``staticpods``.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from edgeagent.device import Device, Readings
-from edgeagent.node import allocatable_amounts
+from edgeagent.node.allocatable import allocatable_amounts
+from edgeagent.node.device import Device, Readings
 from edgeagent.pods import addresses
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.runtime.abilities import RuntimeInfo
