@@ -58,6 +58,8 @@ log = structlog.get_logger()
 
 _CUT_OFF = b"command timed out"
 """What CRI-O answers instead of an error, with an exit code that no command has."""
+_LATE_SECONDS = 10.0
+"""A time-out that is told so much later is a runtime that hung, and says nothing of the command."""
 
 
 class CriRuntime:
@@ -190,13 +192,17 @@ class CriRuntime:
     ) -> ExecResult:
         seconds = max(1, cri_requests.whole_seconds(timeout))
         request = cri.ExecSyncRequest(container_id=container_id, cmd=command, timeout=seconds)
+        cut_off = TimeoutError(f"the command took longer than {seconds} s")
+        began = asyncio.get_running_loop().time()
         try:
             with translated("exec"):
                 answer = await self._runtime.ExecSync(request, timeout=seconds + QUERY_SECONDS)
         except TookTooLong as error:
-            raise TimeoutError(f"the command took longer than {seconds} s") from error
+            if asyncio.get_running_loop().time() - began > seconds + _LATE_SECONDS:
+                raise RuntimeAway(f"the container runtime did not keep time: {error}") from error
+            raise cut_off from error
         if answer.exit_code == -1 and answer.stderr == _CUT_OFF:
-            raise TimeoutError(f"the command took longer than {seconds} s")
+            raise cut_off
         return ExecResult(answer.exit_code, answer.stdout, answer.stderr)
 
     async def reopen_log(self, container_id: str) -> None:
