@@ -460,7 +460,7 @@ async def one_mount(device: Device, *, named: str = "v", **fields: Any) -> Mount
     one = container(volumeMounts=[{"name": named, "mountPath": "/m", **fields}])
     whole = pod(one, volumes=VOLUMES)
     await device.volumes.prepare(whole, device.objects, NODE)
-    (found,) = mounted(device, one, whole, POD="web-1")
+    (found,) = mounted(device, one, whole, POD="web-1", NOTHING="")
     return found
 
 
@@ -489,8 +489,13 @@ async def test_a_sub_path_expression_is_expanded_from_the_environment(device: De
 
 
 async def test_a_sub_path_expression_needs_all_its_variables(device: Device) -> None:
-    with pytest.raises(ConfigError, match="missing value for NO"):
-        await one_mount(device, subPathExpr="$(NO)")
+    with pytest.raises(ConfigError, match=r"^missing value for EVER, NO$"):
+        await one_mount(device, subPathExpr="$(NO)/$(POD)/$(EVER)/$(NO)")
+
+
+async def test_an_empty_variable_does_not_expose_the_whole_volume(device: Device) -> None:
+    with pytest.raises(ConfigError, match=r"^missing value for NOTHING$"):
+        await one_mount(device, subPathExpr="$(NOTHING)")
 
 
 async def test_a_sub_path_that_leaves_the_volume_is_refused_without_details(

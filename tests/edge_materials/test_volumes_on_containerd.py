@@ -431,9 +431,14 @@ async def test_a_sub_path_expression_needs_its_variables_and_must_stay_inside(
     device: Device,
 ) -> None:
     volumes = [{"name": "disk", "emptyDir": {}}]
-    env = [{"name": "UP", "value": "../x"}, {"name": "ROOT", "value": "/etc"}]
+    env = [
+        {"name": "UP", "value": "../x"},
+        {"name": "ROOT", "value": "/etc"},
+        {"name": "EMPTY", "value": ""},
+    ]
     for expression, words in (
-        ("$(NONE)/x", 'missing value for "NONE"'),
+        ("$(NONE)/x", "missing value for NONE"),
+        ("$(EMPTY)", "missing value for EMPTY"),
         ("$(UP)", "must not contain '..'"),
         ("$(ROOT)", "must not be an absolute path"),
     ):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
 from tests.edge_materials.making import secret
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script
@@ -41,11 +42,14 @@ def of_image(name: str, policy: str = "") -> Json:
     return a_script(OBEYS, image=name, **({"imagePullPolicy": policy} if policy else {}))
 
 
-def told(device: Device, uid: str) -> list[tuple[str, str, str]]:
-    """Of its images: the sandbox is begun at the same time, and tells of the device's DNS."""
+def of_images(device: Device, uid: str) -> list[ReportedEvent]:
+    """The sandbox is begun at the same time, and tells of the device's DNS."""
     events = device.reports.by_uid[uid].events
-    of_images = [one for one in events if one.reason != "MissingClusterDNS"]
-    return [(one.type, one.reason, one.message) for one in of_images]
+    return [one for one in events if one.reason != "MissingClusterDNS"]
+
+
+def told(device: Device, uid: str) -> list[tuple[str, str, str]]:
+    return [(one.type, one.reason, one.message) for one in of_images(device, uid)]
 
 
 def waiting(device: Device, uid: str) -> Json:
@@ -116,7 +120,7 @@ async def test_never_waits_until_somebody_brings_the_image(
         ("Warning", "ErrImageNeverPull", words),
         ("Warning", "Failed", "Error: ErrImageNeverPull"),
     ]
-    assert {one.field_path for one in device.reports.by_uid[uid].events[-2:]} == {PATH}
+    assert {one.field_path for one in of_images(device, uid)[-2:]} == {PATH}
     await device.runtime.pull_image(name)
     await device.until(lambda: device.runs(uid))
 

@@ -96,9 +96,11 @@ def _volume(wanted: Json, container: Json, volumes: Mapping[str, Volume]) -> Vol
 
 
 def _sub_path(wanted: Json, environment: Mapping[str, str]) -> str:
+    """An empty variable is as good as none: the container would see the whole volume."""
     expression = wanted.get("subPathExpr") or ""
-    if unknown := missing(expression, environment):
-        raise ConfigError(f"missing value for {unknown[0]}")
+    given = {name: value for name, value in environment.items() if value}
+    if unknown := missing(expression, given):
+        raise ConfigError(f"missing value for {', '.join(sorted(set(unknown)))}")
     try:
         return subpaths.check(expand(expression, environment) or wanted.get("subPath") or "")
     except ValueError as error:
