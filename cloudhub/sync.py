@@ -110,6 +110,10 @@ class Sync:
         self._downlink.unmanage(node)
         self._fleet.unmanage(node)
 
+    def taint(self, node: str, taints: list[Json]) -> None:
+        """What new pods must tolerate there."""
+        self._apply(self._fleet.taint(node, taints))
+
     def say(self, node: str, kind: str, reason: str, message: str) -> None:
         """An Event about the Node."""
         self._events.say(node, kind, reason, message)

@@ -23,6 +23,7 @@ from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.node.device import Device, Disk, Readings
 from edgeagent.node.facts import node_facts
 from edgeagent.node.reporter import NodeReporter
+from edgeagent.pods.admission.tolerations import taints_of
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import PodEvent, warning
@@ -55,7 +56,7 @@ from shared.clock import Clock
 from shared.errors import StoreBusy
 from shared.link import Link
 from shared.messages import Session
-from shared.objects import Json, ObjectKey
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.tasks import run_together
 
 log = structlog.get_logger()
@@ -193,7 +194,7 @@ class Agent:
         pods = self._make_pods(lambda: node.meet())
         refusing = Refusing(self.desired, self.reports, clock=self.ports.clock)
         session = self._make_session()
-        self.desired.subscribe(lambda keys: self._classes_changed(keys, pods))
+        self.desired.subscribe(lambda keys: self._cluster_changed(keys, pods))
         for told in (self.tokens.changed, self.reports.changed, pods.changed, refusing.changed):
             self.desired.subscribe(told)
         housekeeping = self._make_housekeeping(pods)
@@ -244,7 +245,7 @@ class Agent:
     def _make_pods(self, meet: Callable[[], Awaitable[None]]) -> Pods:
         ports = self.ports
         facts = node_facts(self.settings, ports.device, ports.look(), RuntimeInfo("containerd", ""))
-        node = self._facts = self._with_classes(facts)
+        node = self._facts = self._as_told(facts)
         pods: Pods
         self._materials = ports.materials(
             node, desired=self.desired, tokens=self.tokens, others=lambda: pods.active()
@@ -282,17 +283,20 @@ class Agent:
             changed=changed,
         )
 
-    def _classes_changed(self, keys: frozenset[ObjectKey], pods: Pods) -> None:
-        if any(key.kind == "RuntimeClass" for key in keys):
+    def _cluster_changed(self, keys: frozenset[ObjectKey], pods: Pods) -> None:
+        if any(key.kind in ("RuntimeClass", "Node") for key in keys):
             self._facts_changed(self._facts, pods)
 
     def _facts_changed(self, node: NodeFacts, pods: Pods) -> None:
-        self._facts = self._with_classes(node)
+        self._facts = self._as_told(node)
         self._materials.node_changed(self._facts)
         pods.node_changed(self._facts)
 
-    def _with_classes(self, node: NodeFacts) -> NodeFacts:
-        return replace(node, runtime_classes=self.desired.runtime_classes())
+    def _as_told(self, node: NodeFacts) -> NodeFacts:
+        """With what only the cluster says."""
+        told = self.desired.get(ObjectKey("Node", NO_NAMESPACE, node.name))
+        classes = self.desired.runtime_classes()
+        return replace(node, runtime_classes=classes, taints=taints_of(told))
 
     def _make_shutdown(self, pods: Pods, node: NodeReporter) -> NodeShutdown:
         settings, clock = self.settings, self.ports.clock

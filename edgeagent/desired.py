@@ -28,6 +28,7 @@ _USED = frozenset(
         "PersistentVolume",
         "RuntimeClass",
         "Service",
+        "Node",
     }
 )
 """Kinds that this agent does something with; of others, from a newer hub, it needs no body."""

@@ -33,6 +33,7 @@ from simulator.network import Path
 from simulator.programs import Program
 from simulator.shutdown_faults import device_shuts_down, logind_restarts, shutdown_is_called_off
 from simulator.static_faults import manifests_change, mirror_is_deleted, mirror_name_is_taken
+from simulator.taint_faults import node_is_tainted
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -272,5 +273,6 @@ FAULTS: dict[Fault, int] = {
     manifests_change: 6,
     mirror_is_deleted: 2,
     mirror_name_is_taken: 1,
+    node_is_tainted: 4,
 }
 """Every fault and how often it is drawn."""

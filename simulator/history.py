@@ -25,6 +25,8 @@ class PodStory:
     node: str
     policy: str
     priority: int = 0
+    tolerates: bool = False
+    """Whatever people taint its node with."""
     images: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """By container: since when the API has said which image."""
     doomed: float | None = None
@@ -75,6 +77,8 @@ class History:
         self.pods: dict[str, PodStory] = {}
         self.condemned: set[str] = set()
         """Pods that a user has deleted."""
+        self.maintained: set[str] = set()
+        """Nodes that people have tainted at some time."""
 
     async def run(self) -> None:
         async for event in self._server.watch(PODS):
@@ -118,6 +122,7 @@ class History:
                 node="",
                 policy=spec.get("restartPolicy", "Always"),
                 priority=spec.get("priority", 0),
+                tolerates=bool(spec.get("tolerations")),
             )
         story.node = spec.get("nodeName", "")
         for container in spec["containers"]:

@@ -88,6 +88,13 @@ class Judge:
         story = self._history.pods.get(uid)
         return story is not None and story.returned
 
+    def may_refuse(self, uid: str) -> bool:
+        """Whether a taint may have met the pod at the door: one that has run was taken up."""
+        story = self._history.pods.get(uid)
+        if story is None or story.tolerates or self._name not in self._history.maintained:
+            return False
+        return self.forgets(uid) or not any(of == uid for of, _ in self._seen)
+
     def _priority(self, run: Run) -> int | None:
         story = self._story(run)
         return None if story is None or story.over else story.priority

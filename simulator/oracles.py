@@ -14,11 +14,12 @@ from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.port import CONFIG_MAPS, NODES, PODS, SECRETS, SERVICES
 from edgeagent.desired import Desired
 from shared import codec
-from shared.objects import Json, ObjectKey
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.static_pods import MIRROR
 from shared.topics import Topics
 from simulator.device import EdgeDevice
 from simulator.runtime import Run
+from simulator.users import MAINTENANCE
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 FINISHED = ("Succeeded", "Failed")
 """How a pod has finished is not taken back; who lost its memory may have begun it once more."""
+REFUSED = "TaintToleration"
+"""The reason of a pod that was not taken up because of a taint."""
 TERMINATED = "Terminated"
 """The reason of a pod that a shutdown of its device has failed."""
 
@@ -44,7 +47,10 @@ async def differences(world: World) -> list[str]:
     for device in world.devices:
         own = [pod for pod in pods if pod["spec"].get("nodeName") == device.name]
         desired = await device.desired()
-        found += [f"desired: {device.name}: {what}" for what in _desired(desired, own, objects)]
+        node = await world.server.get(NODES, "", device.name)
+        tainted = _tainted(node)
+        wrong = _desired(desired, own, objects, tainted)
+        found += [f"desired: {device.name}: {what}" for what in wrong]
         for pod in own:
             uid = pod["metadata"]["uid"]
             found += [f"status: {_name(pod)}: {what}" for what in _status(pod, uid, device)]
@@ -52,7 +58,6 @@ async def differences(world: World) -> list[str]:
         found += [f"orphan: {device.name}: {what}" for what in _orphans(device, own)]
         if device.logind.locks != 1:
             found.append(f"lock: {device.name}: the agent holds {device.logind.locks}")
-        node = await world.server.get(NODES, "", device.name)
         found += [f"node: {device.name}: {what}" for what in _node(node)]
     found += [f"mirror: of {key.name}, which no file gives" for key in _left(world, mirrors)]
     return found
@@ -92,11 +97,16 @@ def _left(world: World, mirrors: Mapping[ObjectKey, Json]) -> list[ObjectKey]:
     return sorted(mirrors.keys() - given)
 
 
-def _desired(desired: Desired, own: list[Json], objects: dict[ObjectKey, Json]) -> Iterator[str]:
+def _desired(
+    desired: Desired,
+    own: list[Json],
+    objects: dict[ObjectKey, Json],
+    tainted: dict[ObjectKey, list[Json]],
+) -> Iterator[str]:
     """(a) The desired set on the device is the API server's for its node."""
     wanted = {ObjectKey.of("Pod", pod) for pod in own}
     wanted |= {key for pod in own for key in _referenced(pod) if key in objects}
-    wanted |= {key for key in objects if key.kind == "Service"}
+    wanted |= {key for key in objects if key.kind == "Service"} | tainted.keys()
     entries = desired.inventory.entries
     yield from (f"lacks {key}" for key in sorted(wanted - entries.keys()))
     yield from (f"has {key} without reason" for key in sorted(entries.keys() - wanted))
@@ -104,12 +114,23 @@ def _desired(desired: Desired, own: list[Json], objects: dict[ObjectKey, Json]) 
         if key.kind == "Service":  # Trimmed to what its variables are made of.
             continue
         body = codec.unpack(desired.bodies[key].packed)
+        if key in tainted:
+            if body["spec"]["taints"] != tainted[key]:
+                yield f"{key} has other taints"
+            continue
         for part in ("spec", "data"):
             if body.get(part) != objects[key].get(part):
                 yield f"{key} has another {part}"
         if body["metadata"]["uid"] != objects[key]["metadata"]["uid"]:
             yield f"{key} has another uid"
     yield from (f"no body of {key}" for key in sorted(wanted - desired.bodies.keys()))
+
+
+def _tainted(node: Json | None) -> dict[ObjectKey, list[Json]]:
+    """The Node's own key, if it has taints that a device is told of."""
+    if node is None or MAINTENANCE not in (node["spec"].get("taints") or ()):
+        return {}
+    return {ObjectKey("Node", NO_NAMESPACE, node["metadata"]["name"]): [MAINTENANCE]}
 
 
 def _referenced(pod: Json) -> Iterator[ObjectKey]:
@@ -126,6 +147,9 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
     """(b) Statuses tell the truth on the device, which has the pod under this uid; (e) final ones
     are not lost."""
     status = pod.get("status") or {}
+    if status.get("reason") == REFUSED:
+        yield from _refused(uid, device)
+        return
     phases = set()
     policy = pod["spec"].get("restartPolicy", "Always")
     returned, forgetful = device.judge.returned(uid), device.judge.forgets(uid)
@@ -146,6 +170,14 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
     again = forgetful and expected != "Running" and status.get("phase") in FINISHED
     if status.get("phase") != expected and not again:
         yield f"phase {status.get('phase')}, is {expected}"
+
+
+def _refused(uid: str, device: EdgeDevice) -> Iterator[str]:
+    """What was taken up once is not judged again."""
+    if not device.judge.may_refuse(uid):
+        yield "was refused for a taint without reason"
+    if any(run.uid == uid for run in device.runtime.running()):
+        yield "runs, and was refused"
 
 
 def _fate(run: Run, policy: str) -> str:

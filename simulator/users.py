@@ -22,6 +22,8 @@ PODS_NAMED = tuple(f"pod-{number}" for number in range(6))
 OBJECTS_NAMED = ("red", "blue")
 PODS_WITH_TOKEN = PODS_NAMED[:2]
 PODS_WITH_OWN_USERS = PODS_NAMED[1:3]
+PODS_THAT_TOLERATE = PODS_NAMED[::2]
+MAINTENANCE: Json = {"key": "sim/maintenance", "effect": "NoExecute"}
 TOKEN_SECONDS = 86_400
 """So long that no renewal falls into the time in which nothing may be sent."""
 GRACES = (0, 0, 1, 5, 30, 30, 30, 120)
@@ -200,6 +202,8 @@ class Users:
             containers[0]["volumeMounts"] = [mount]
         if name in PODS_WITH_OWN_USERS:
             spec["hostUsers"] = False
+        if name in PODS_THAT_TOLERATE:
+            spec["tolerations"] = [{"key": MAINTENANCE["key"], "operator": "Exists"}]
         if rng.random() < 0.15:
             spec["priority"] = CRITICAL_PRIORITY
         if name in PODS_WITH_TOKEN:

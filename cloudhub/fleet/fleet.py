@@ -1,9 +1,9 @@
-"""What every managed node should have: its own pods and the objects that those name.
+"""What every managed node should have: its own pods, the objects that those name, and its taints.
 
-Holds pods of managed nodes, referenced objects and Services, nothing else. Mirror pods stand aside:
-they are the API's copies of what devices run by themselves, and no list ever has them. Every input
-answers with its ``Effects``; nothing here reads, waits or sends. Invariants: a node is never said
-to want a list before all its pods were listed, and an object that was not fetched yet is
+Holds pods and taints of managed nodes, referenced objects and Services, nothing else. Mirror pods
+stand aside: they are the API's copies of what devices run by themselves, and no list ever has them.
+Every input answers with its ``Effects``; nothing here reads, waits or sends. Invariants: a node is
+never said to want a list before all its pods were listed, and an object that was not fetched yet is
 ``pending``, which is not absence. Inputs come from ``feeds/pods.py``, ``feeds/objects.py`` and
 ``feeds/services.py``; ``downlink.py`` reads.
 """
@@ -17,10 +17,10 @@ from cloudhub.fleet.pods import PodRecord, is_mirror, mirror_of, node_of, record
 from cloudhub.fleet.referenced import ReferencedObjects
 from cloudhub.fleet.revisions import Reached
 from cloudhub.fleet.services import Services
-from cloudhub.fleet.trimming import Body
+from cloudhub.fleet.trimming import Body, body_of
 from shared.errors import WireError
 from shared.messages import Entry
-from shared.objects import Json, ObjectKey
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.static_pods import pod_key
 
 
@@ -67,6 +67,8 @@ class _Node:
     touched: set[ObjectKey] = field(default_factory=set)
     """Pods that the watch told of since the node is managed: newer than a list asked for then."""
     wanted: Wanted | None = None
+    tainted: Body | None = None
+    """The Node itself, as far as a device has a use for it: None while it has no such taints."""
 
 
 class Fleet:
@@ -103,6 +105,9 @@ class Fleet:
             return pod.body if pod else None
         if key.kind == "Service":
             return self._services.body(key)
+        if key.kind == "Node":
+            node = self._nodes.get(key.name)
+            return node.tainted if node else None
         return self._objects.body(key)
 
     def pod(self, key: ObjectKey) -> PodRecord | None:
@@ -150,6 +155,19 @@ class Fleet:
             self._let_go(record)
         for key in found.mirrors if found else ():
             del self._mirrors[key]
+
+    def taint(self, node: str, taints: list[Json]) -> Effects:
+        """What new pods must tolerate there, all of it. Nothing is listed where that is nothing."""
+        found = self._nodes.get(node)
+        if found is None:
+            return Effects()
+        key = ObjectKey("Node", NO_NAMESPACE, node)
+        obj = {"metadata": {"name": node}, "spec": {"taints": taints}}
+        before, found.tainted = found.tainted, body_of(key, obj) if taints else None
+        if (before and before.digest) == (found.tainted and found.tainted.digest):
+            return Effects()
+        found.wanted = None
+        return Effects(dirty={node})
 
     def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
         """The answer to a list that was asked for after ``manage``."""
@@ -345,6 +363,8 @@ class Fleet:
         entries = {key: record.entry for key, record in node.pods.items()}
         linked = {record.key.namespace for record in node.pods.values() if record.links}
         entries |= self._services.entries(linked)
+        if node.tainted is not None:
+            entries[node.tainted.key] = Entry(node.tainted.digest)
         referenced, pending = self._objects.entries(self._needs(node.pods.values()))
         return Wanted(
             entries | referenced,

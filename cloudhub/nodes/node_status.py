@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from cloudhub.nodes.presence import Standing
+from cloudhub.nodes.taints import judged_by
 from shared.objects import Json
 
 MANAGED = "kubetide.io/managed"
@@ -324,7 +325,7 @@ def _changed_conditions(current: Json, report: Json, ready: Ready | None, now: s
 
 
 def kept_of(node: Json) -> Json:
-    """The parts of a Node object that are compared with: what the hub remembers of it."""
+    """The parts of a Node object that are compared with or told: what the hub remembers of it."""
     metadata, status = node["metadata"], node.get("status") or {}
     annotations = metadata.get("annotations") or {}
     parts = (
@@ -339,4 +340,5 @@ def kept_of(node: Json) -> Json:
             "annotations": {k: v for k, v in annotations.items() if k == VERSION_ANNOTATION},
         },
         "status": {part: status[part] for part in parts if part in status},
+        "taints": judged_by(node),
     }

@@ -21,6 +21,7 @@ from cloudhub.nodes.node_leases import NodeLeases
 from cloudhub.nodes.node_status import MANAGED, accepted, kept_of
 from cloudhub.nodes.node_writing import NodeRecord, NodeWriter, unpacked
 from cloudhub.nodes.presence import Heard, Presence, Standing
+from cloudhub.nodes.taints import without
 from shared import codec
 from shared.clock import Clock
 from shared.messages import Report, Session
@@ -44,6 +45,10 @@ class FleetListener(Protocol):
 
     def unmanage(self, node: str) -> None: ...
 
+    def taint(self, node: str, taints: list[Json]) -> None:
+        """What new pods must tolerate on a node that was given to ``manage``, all of it."""
+        ...
+
     def say(self, node: str, kind: str, reason: str, message: str) -> None:
         """An Event about the Node; ``kind`` is Normal or Warning."""
         ...
@@ -59,6 +64,7 @@ class Nodes:
     ) -> None:
         self._kube = kube
         self._clock = clock
+        self._own_taints = taints
         self._writer = NodeWriter(kube, clock=clock, taints=taints, say=self._say)
         self._nodes: dict[str, NodeRecord] = {}
         self._owned: frozenset[int] = frozenset()
@@ -202,15 +208,16 @@ class Nodes:
         self._wake(name)
 
     def _tell(self, name: str) -> None:
-        """Say it when a Node object of our slots came or went."""
-        node = self._nodes.get(name)
-        there = node is not None and bool(node.seen) and self._owns(name)
-        if self._fleet is None or there == (name in self._managed):
+        """Say which Node objects of our slots came or went, and what their taints are now."""
+        if self._fleet is None:
             return
-        if there:
-            self._managed.add(name)
-            self._fleet.manage(name)
-        else:
+        node = self._nodes.get(name)
+        if node is not None and node.seen and self._owns(name):
+            if name not in self._managed:
+                self._managed.add(name)
+                self._fleet.manage(name)
+            self._fleet.taint(name, without(unpacked(node.seen)["taints"], self._own_taints))
+        elif name in self._managed:
             self._managed.discard(name)
             self._fleet.unmanage(name)
 

@@ -19,6 +19,13 @@ highest have among them the one that stands for "no user", and no kernel maps th
 
 
 @dataclass(frozen=True, slots=True)
+class Taint:
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFacts:
     name: str
     ips: tuple[str, ...] = ()
@@ -53,6 +60,8 @@ class NodeFacts:
     selinux: bool = False
     first_ids: range = FIRST_IDS
     """Those of them that pods may get for themselves."""
+    taints: tuple[Taint, ...] = ()
+    """NoExecute ones of the Node in the API, as far as they say anything of new pods."""
     pressures: tuple[str, ...] = ()
     """Node conditions that say the device is short of something."""
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from edgeagent.pods.admission.refusals import refusal, shortage
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.admission.tolerations import taints_of, tolerated
+from edgeagent.pods.nodefacts import NodeFacts, Taint
 from edgeagent.pods.view import Refusal
 from shared.objects import Json
 from tests.edge_materials.making import NODE, container, pod
@@ -258,3 +259,76 @@ def test_image_volumes_need_a_runtime_that_is_new_enough(
         volumes=[{"name": "data", "emptyDir": {}}],
     )
     assert refusal(disk, [], node) is None
+
+
+MAINTAINED = Taint("example.com/maintenance", "week-7", "NoExecute")
+TAINTED = replace(NODE, taints=(MAINTAINED,))
+
+
+def test_a_pod_that_does_not_tolerate_a_no_execute_taint_of_the_node_is_refused() -> None:
+    words = "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+    assert refusal(pod(), [], TAINTED) == Refusal("TaintToleration", words)
+    bears = {"key": MAINTAINED.key, "operator": "Exists", "effect": "NoExecute"}
+    assert refusal(pod(tolerations=[bears]), [], TAINTED) is None
+    two = replace(TAINTED, taints=(MAINTAINED, Taint("other", "", "NoExecute")))
+    found = refusal(pod(tolerations=[bears]), [], two)
+    assert found and found.reason == "TaintToleration", "every taint must be tolerated"
+
+
+def test_for_how_long_a_pod_tolerates_the_taint_does_not_matter() -> None:
+    bears = {"key": MAINTAINED.key, "operator": "Exists", "tolerationSeconds": 0}
+    assert refusal(pod(tolerations=[bears]), [], TAINTED) is None
+
+
+def test_a_critical_pod_is_refused_for_a_taint_and_a_static_one_is_not() -> None:
+    found = refusal(pod(priority=2_000_001_000), [], TAINTED)
+    assert found and found.reason == "TaintToleration"
+    static = {"uid": "0123456789abcdef" * 2}
+    assert refusal(pod(metadata=static), [], TAINTED) is None
+
+
+def test_what_does_not_fit_for_another_cause_is_told_first() -> None:
+    found = refusal(asking(cpu="3"), [], TAINTED)
+    assert found and found.reason == "OutOfcpu"
+
+
+@pytest.mark.parametrize(
+    ("toleration", "matches"),
+    [
+        ({"operator": "Exists"}, True),
+        ({"operator": "Exists", "effect": "NoExecute"}, True),
+        ({"operator": "Exists", "effect": "NoSchedule"}, False),
+        ({"key": "size", "operator": "Exists"}, True),
+        ({"key": "other", "operator": "Exists"}, False),
+        ({"key": "size", "value": "5"}, True),
+        ({"key": "size", "operator": "Equal", "value": "5"}, True),
+        ({"key": "size", "operator": "Equal", "value": "6"}, False),
+        ({"key": "size"}, False),
+        ({"key": "size", "operator": "Gt", "value": "4"}, True),
+        ({"key": "size", "operator": "Gt", "value": "5"}, False),
+        ({"key": "size", "operator": "Lt", "value": "6"}, True),
+        ({"key": "size", "operator": "Lt", "value": "5"}, False),
+        ({"key": "size", "operator": "Lt", "value": "06"}, False),
+        ({"key": "size", "operator": "Lt", "value": "many"}, False),
+        ({"key": "size", "operator": "Lt", "value": "9" * 19}, False),
+        ({"key": "size", "operator": "Something", "value": "5"}, False),
+    ],
+)
+def test_a_toleration_matches_a_taint_as_documented(toleration: Json, matches: bool) -> None:
+    assert tolerated(pod(tolerations=[toleration]), Taint("size", "5", "NoExecute")) is matches
+
+
+def test_of_a_node_only_taints_of_the_right_form_count() -> None:
+    rows = [
+        {"key": "a", "effect": "NoExecute"},
+        {"key": "b", "value": "1", "effect": "NoExecute"},
+        {"key": "c", "effect": "NoSchedule"},
+        {"key": "", "effect": "NoExecute"},
+        {"key": 7, "effect": "NoExecute"},
+        {"key": "d", "value": 7, "effect": "NoExecute"},
+        "a",
+    ]
+    found = taints_of({"spec": {"taints": rows}})
+    assert found == (Taint("a", "", "NoExecute"), Taint("b", "1", "NoExecute"))
+    for nothing in (None, {}, {"spec": None}, {"spec": {"taints": "a"}}):
+        assert taints_of(nothing) == ()

@@ -76,6 +76,7 @@ MODELS = {
     "SELinuxOptions": "V1SELinuxOptions",
     "Profile": "V1SeccompProfile",
     "Sysctl": "V1Sysctl",
+    "Toleration": "V1Toleration",
     "HostAlias": "V1HostAlias",
     "DNSConfig": "V1PodDNSConfig",
     "DNSOption": "V1PodDNSConfigOption",

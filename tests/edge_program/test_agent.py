@@ -12,6 +12,9 @@ from typing import Any
 
 from edgeagent.app import Agent, Ports
 from edgeagent.node.device import Device, Readings, Room
+from edgeagent.pods.admission import refusals
+from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.runtime.port import RuntimeAway, SandboxConfig
@@ -37,6 +40,9 @@ class Files(PlainMaterials):
         self.begun_on: list[str] = []
         self.begun_with: list[Mapping[str, str]] = []
         """The RuntimeClasses that were known then."""
+
+    def refusal(self, pod: Json) -> Refusal | None:
+        return refusals.refusal(pod, [], self.node)
 
     def sandbox(self, pod: Json, **rest: Any) -> SandboxConfig:
         self.begun_on.append(self.node.runtime_version)
@@ -74,7 +80,7 @@ class Machine:
             rng=random.Random(str(self.folder)),
             device=Device(boot_id="boot-1", cpus=2, memory=1 << 30),
             look=lambda: self.readings,
-            materials=lambda node, **rest: self._new_files(),
+            materials=lambda node, **rest: self._new_files(node),
             ready=self._is_ready,
             told=self.lines.append,
         )
@@ -88,8 +94,9 @@ class Machine:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def _new_files(self) -> Files:
+    def _new_files(self, node: NodeFacts) -> Files:
         self.files = Files(self.containers)
+        self.files.node_changed(node)
         return self.files
 
     def _is_ready(self) -> None:
@@ -162,6 +169,47 @@ async def test_a_pod_begins_with_its_runtime_class_also_without_any_link(tmp_pat
     async with machine.agent():
         await until(lambda: machine.running() == {"plain", "web"})
         assert machine.files.begun_with[0] == {"sandboxed": "runsc"}
+
+
+@virtual
+async def test_a_taint_refuses_pods_that_come_and_stops_none_that_is_here(tmp_path: Path) -> None:
+    """Not when the agent is started again, nor when the device boots without any link."""
+    model = Model(tmp_path)
+    machine = Machine(model)
+    key = ObjectKey("Node", NO_NAMESPACE, NODE)
+    taints = [{"key": "example.com/maintenance", "effect": "NoExecute"}]
+    tainted = {key: {"metadata": {"name": NODE}, "spec": {"taints": taints}}}
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("web")
+        await until(lambda: machine.running() == {"web"})
+        before = set(machine.containers.pods)
+        await hub.want("web", objects=tainted)
+        await asyncio.sleep(60)
+        await hub.want("web", "late", objects=tainted)
+        await until(lambda: (hub.newest("late") or {}).get("reason") == "TaintToleration")
+        assert (hub.newest("late") or {})["phase"] == "Failed"
+        assert set(machine.containers.pods) == before
+    async with machine.agent():
+        await asyncio.sleep(60)
+        assert set(machine.containers.pods) == before
+    machine.containers.pods.clear()  # The device boots: the runtime has nothing.
+    model.broker.crash()
+    async with machine.agent():
+        await until(lambda: machine.running() == {"web"})
+
+
+@virtual
+async def test_a_pod_that_comes_when_the_taint_is_gone_is_taken_up(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    machine = Machine(model)
+    key = ObjectKey("Node", NO_NAMESPACE, NODE)
+    taints = [{"key": "example.com/maintenance", "effect": "NoExecute"}]
+    tainted = {key: {"metadata": {"name": NODE}, "spec": {"taints": taints}}}
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("early", objects=tainted)
+        await until(lambda: (hub.newest("early") or {}).get("reason") == "TaintToleration")
+        await hub.want("early", "late")
+        await until(lambda: machine.running() == {"late"})
 
 
 @virtual

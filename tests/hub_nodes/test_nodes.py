@@ -68,12 +68,16 @@ class Heeded:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.said: list[tuple[str, ...]] = []
+        self.taints: dict[str, list[Json]] = {}
 
     def manage(self, node: str) -> None:
         self.told.append(f"manage {node}")
 
     def unmanage(self, node: str) -> None:
         self.told.append(f"unmanage {node}")
+
+    def taint(self, node: str, taints: list[Json]) -> None:
+        self.taints[node] = taints
 
     def say(self, *said: str) -> None:
         self.said.append(said)
@@ -524,3 +528,32 @@ async def test_a_server_that_does_not_keep_what_it_took_is_not_flooded() -> None
             await asyncio.sleep(0.1)
         ours = len(world.writes()) - 600
         assert 1 <= ours <= 3
+
+
+@virtual
+async def test_the_taints_that_new_pods_are_judged_by_are_those_that_people_set() -> None:
+    own = {"key": "edge", "value": "yes", "effect": "NoExecute"}
+    world, heeded = World(), Heeded()
+    world.nodes = Nodes(world.kube, clock=world.clock, rng=random.Random(1), taints=(own,))
+
+    async def told(*taints: Json) -> list[Json]:
+        heeded.taints.clear()
+        await world.kube.patch(NODES, "", "n1", {"spec": {"taints": list(taints)}})
+        await asyncio.sleep(0.1)
+        return heeded.taints.get("n1", [{"key": "nothing was told"}])
+
+    async with running(world.nodes, heeded=heeded):
+        world.hear(birth(1))
+        await asyncio.sleep(0.1)
+        assert (await world.node())["spec"]["taints"] == [own]
+        assert heeded.taints == {"n1": []}, "its own says nothing of a node"
+        away = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+        full = {"key": "full", "effect": "NoSchedule"}
+        kept = {"key": "a/kept", "value": "x", "effect": "NoExecute"}
+        first = {"key": "a/first", "effect": "NoExecute"}
+        early = {**kept, "timeAdded": "2026-01-01T00:00:00Z"}
+        assert await told(own, away, full, early, first) == [first, kept]
+        late = {**kept, "timeAdded": "2026-01-01T00:01:00Z"}
+        assert await told(own, late, first) == [{"key": "nothing was told"}]
+        assert await told({**own, "value": "no"}) == [{**own, "value": "no"}]
+        assert await told() == []

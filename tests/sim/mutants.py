@@ -23,13 +23,16 @@ from cloudhub.fleet.delivery import Delivery
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.kube.port import PODS
 from cloudhub.mirrors.mirrors import Mirrors
+from cloudhub.nodes import taints
 from cloudhub.nodes.presence import Heard, Presence, Standing, _Known
 from cloudhub.reporting.reporting import Reporting
 from cloudhub.uplink import Uplink
 from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.outbox import Outbox, Row
 from edgeagent.pods import wanting
+from edgeagent.pods.live import LivePod
 from edgeagent.pods.rules import restarting
+from edgeagent.pods.view import PodView, Wanted
 from edgeagent.session import delivery
 from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports
@@ -46,6 +49,7 @@ from simulator.choosing import Fault
 from simulator.device_faults import device_reboots, disk_goes_bad, disk_is_imaged
 from simulator.faults import (
     FAULTS,
+    agent_dies,
     api_is_moody,
     api_is_restored,
     broker_crashes,
@@ -60,6 +64,7 @@ from simulator.faults import (
 )
 from simulator.shutdown_faults import device_shuts_down, shutdown_is_called_off
 from simulator.static_faults import manifests_change, mirror_is_deleted
+from simulator.taint_faults import node_is_tainted
 
 Plant = Callable[[ExitStack], None]
 
@@ -349,6 +354,27 @@ def what_a_backup_has_is_old_news(stack: ExitStack) -> None:
 
     put = Fleet._put
     patch(stack, Fleet, "_put", put_if_newer)
+
+
+@mutant(node_is_tainted, agent_dies)
+def a_pod_is_judged_again_at_every_start(stack: ExitStack) -> None:
+    """As a kubelet does it."""
+
+    def take(self: LivePod, body: Any, materials: Any) -> None:
+        if self.pod and self.refusal is None and self.uid not in judged.setdefault(materials, {}):
+            self.refusal = materials.refusal(body)
+        judged.setdefault(materials, {})[self.uid] = True
+        take_body(self, body, materials)
+
+    judged: dict[Any, dict[str, bool]] = {}
+    take_body = LivePod.take_body
+    patch(stack, LivePod, "take_body", take)
+    patch(stack, PodView, "taken_up", property(lambda self: self.wanted is not Wanted.RUN))
+
+
+@mutant(node_is_tainted)
+def devices_are_told_that_they_are_unreachable(stack: ExitStack) -> None:
+    patch(stack, taints, "CONTROL_PLANES", "none/")
 
 
 @mutant()

@@ -13,12 +13,14 @@ from fractions import Fraction
 from edgeagent.pods import specs
 from edgeagent.pods.admission import nodeaffinity
 from edgeagent.pods.admission.supported import unsupported
+from edgeagent.pods.admission.tolerations import tolerated
 from edgeagent.pods.materials import security, userids
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.nodefacts import NodeFacts, Taint
 from edgeagent.pods.resources import amounts, kernel, quantities
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.abilities import no_image_volume
 from shared.objects import Json
+from shared.static_pods import is_static
 
 SAFE_SYSCTLS = frozenset(
     {
@@ -37,7 +39,7 @@ SAFE_SYSCTLS = frozenset(
     }
 )
 
-_MEMORY_TAINT = "node.kubernetes.io/memory-pressure"
+_MEMORY_TAINT = Taint("node.kubernetes.io/memory-pressure", "", "NoSchedule")
 _ALWAYS_THERE = ("cpu", "memory", "ephemeral-storage", "pods")
 """Every device has them, so without an amount it is only not known yet."""
 
@@ -59,6 +61,7 @@ def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | Non
         or (None if kernel.is_critical(pod) else _room(pod, kept, node))
         or _place(pod, node)
         or _ports(pod, kept)
+        or _taints(pod, node)
     )
 
 
@@ -76,23 +79,11 @@ def _pressure(pod: Json, node: NodeFacts) -> Refusal | None:
     if not node.pressures or kernel.is_critical(pod):
         return None
     if node.pressures == ("MemoryPressure",) and (
-        kernel.qos_class(pod) != "BestEffort" or _tolerates(pod, _MEMORY_TAINT)
+        kernel.qos_class(pod) != "BestEffort" or tolerated(pod, _MEMORY_TAINT)
     ):
         return None
     words = f"The node had condition: [{' '.join(node.pressures)}]. "
     return Refusal("Evicted", words)
-
-
-def _tolerates(pod: Json, taint: str) -> bool:
-    """Whether the pod bears a taint without a value and with the effect NoSchedule."""
-    return any(
-        one.get("effect") in (None, "", "NoSchedule")
-        and (
-            (one.get("key") == taint and (one.get("operator") == "Exists" or not one.get("value")))
-            or (not one.get("key") and one.get("operator") == "Exists")
-        )
-        for one in pod["spec"].get("tolerations") or ()
-    )
 
 
 def _operating_system(pod: Json) -> Refusal | None:
@@ -254,3 +245,11 @@ def _host_ports(pod: Json) -> list[tuple[str, int, str]]:
 
 def _address(text: str | None) -> str:
     return "" if (text or "") in _ANY_ADDRESS else str(text)
+
+
+def _taints(pod: Json, node: NodeFacts) -> Refusal | None:
+    """Who is to leave for a taint that comes later is the control plane's to say."""
+    if is_static(specs.uid_of(pod)) or all(tolerated(pod, one) for one in node.taints):
+        return None
+    words = "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+    return Refusal("TaintToleration", words)

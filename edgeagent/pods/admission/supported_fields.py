@@ -72,9 +72,7 @@ TABLE: dict[str, dict[str, Field]] = {
         "subdomain": yes("text"),
         "affinity": yes("Affinity"),
         "schedulerName": idle("text", _SCHEDULER),
-        "tolerations": idle(
-            "any", "edge nodes evict nothing for taints; memory-pressure counts at admission"
-        ),
+        "tolerations": yes("[Toleration]", "judged at admission; the device evicts for no taint"),
         "hostAliases": yes("[HostAlias]"),
         "priorityClassName": idle("text", "priority is what counts"),
         "priority": yes(
@@ -259,6 +257,13 @@ TABLE: dict[str, dict[str, Field]] = {
         "localhostProfile": yes("text"),
     },
     "Sysctl": {"name": must("text"), "value": yes("text")},
+    "Toleration": {
+        "key": yes("text"),
+        "operator": yes("text", "Exists, Equal, Lt, Gt"),
+        "value": yes("text"),
+        "effect": yes("text"),
+        "tolerationSeconds": idle("number", "the control plane evicts"),
+    },
     "HostAlias": {"ip": must("text"), "hostnames": yes("[text]")},
     "DNSConfig": {
         "nameservers": yes("[text]"),
