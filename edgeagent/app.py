@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -20,6 +20,7 @@ from edgeagent.commanding import Answers
 from edgeagent.desired import DesiredSet
 from edgeagent.housekeeping.keeping import Household, Housekeeping
 from edgeagent.housekeeping.nodevents import NodeEvents
+from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.node.device import Device, Disk, Readings
 from edgeagent.node.facts import node_facts
 from edgeagent.node.reporter import NodeReporter
@@ -28,6 +29,8 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import PodEvent, warning
 from edgeagent.pods.ports import Materials
+from edgeagent.pods.resources.cgroup_files import CgroupFiles
+from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.pods.workers import Pods
@@ -99,6 +102,10 @@ class Ports:
     """The file system that a path is on."""
     offload: Offload | None = None
     """Runs what blocks on files away from the loop; None = no files to keep house for."""
+    cgroup_files: CgroupFiles | None = None
+    """Of pods; None where the runtime has no cgroups."""
+    slices: Slices = field(default_factory=Slices)
+    """What systemd keeps of them."""
     ready: Callable[[], None] = lambda: None
     """Called once, when the stored pods are being worked on."""
     commands: Callable[[Answers], AbstractAsyncContextManager[None]] = lambda answers: nullcontext()
@@ -327,8 +334,15 @@ class Agent:
                 disk=self.ports.disk,
                 paths=PodPaths(self.settings.data_dir, self.settings.log_dir),
                 offload=self.ports.offload,
+                cgroups=self._orphan_cgroups(),
             )
         )
+
+    def _orphan_cgroups(self) -> OrphanCgroups | None:
+        files, slices, offload = self.ports.cgroup_files, self.ports.slices, self.ports.offload
+        if files is None or offload is None:
+            return None
+        return OrphanCgroups(files, slices, node=lambda: self._facts, offload=offload)
 
     def _make_session(self) -> AgentSession:
         topics = self.settings.topics.of(self.settings.node)

@@ -41,6 +41,7 @@ async def open_ports(
     images = Images(runtime, clock)
     paths = PodPaths(settings.data_dir, settings.log_dir)
     slices = Slices()
+    cgroup_files = None if settings.runtime == "process" else CgroupFiles()
 
     def materials(
         node: NodeFacts,
@@ -56,7 +57,7 @@ async def open_ports(
             sources=desired,
             node=node,
             others=others,
-            cgroup_files=None if settings.runtime == "process" else CgroupFiles(),
+            cgroup_files=cgroup_files,
             slices=slices,
         )
 
@@ -72,6 +73,8 @@ async def open_ports(
             materials=materials,
             disk=read_disk,
             offload=asyncio.to_thread,
+            cgroup_files=cgroup_files,
+            slices=slices,
             ready=ready,
             commands=lambda answers: commands(settings.data_dir, answers),
             reserve=RESERVE,

@@ -112,7 +112,7 @@ class Bus:
 
         await self._ask(message_bus.Hello())
 
-    async def call(self, method: str, signature: str, body: tuple[str, ...]) -> Any:
+    async def call(self, method: str, signature: str, body: tuple[Any, ...]) -> Any:
         """The body of the reply."""
         from jeepney import new_method_call
 

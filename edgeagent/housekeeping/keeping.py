@@ -17,6 +17,7 @@ from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.linking import LogLinks
 from edgeagent.housekeeping.measuring import Measuring
 from edgeagent.housekeeping.nodevents import NodeEvents
+from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.rotating import LogRotation
 from edgeagent.housekeeping.signals import Pressures, met, rooms_of
@@ -55,6 +56,8 @@ class Household:
     """The file system that a path is on."""
     offload: Offload | None
     """Runs what blocks on files away from the loop; None = there are no files."""
+    cgroups: OrphanCgroups | None = None
+    """Of pods that nobody knows; None where the runtime has no cgroups."""
 
 
 class Housekeeping:
@@ -123,5 +126,6 @@ class Housekeeping:
             clock=house.clock,
             paths=house.paths,
             offload=house.offload,
+            cgroups=house.cgroups,
         )
         return [*loops, rotation.run, links.run, orphans.run]

@@ -1,18 +1,21 @@
-"""Folders of pods that a crash left behind: found once after the start, and taken away.
+"""Folders and cgroups of pods that a crash left behind: found after the start, and taken away.
 
-Owns the evidence that a folder is nobody's: the list of pods is valid and every body in it is
-here, what was remembered has been read, the runtime has answered, and none of them knows the uid.
-Short of that nothing is removed. Logs are removed only of pods that have a folder in the agent's
-own data: the log folder may be shared with somebody else's pods. Called by ``keeping.py``.
+Owns the evidence that one is nobody's: the list of pods is valid and every body in it is here,
+what was remembered has been read, the runtime has answered, and none of them knows the uid. Short
+of that nothing is removed. Cgroups must be empty too (``orphan_cgroups.py``). Logs are removed only
+of pods that have a folder in the agent's own data: the log folder may be shared with somebody
+else's pods. Called by ``keeping.py``.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Protocol
 
 import structlog
 
+from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.logs import leftovers, loglinks
 from edgeagent.pods.paths import PodPaths, safe
@@ -43,13 +46,16 @@ class Orphans:
         clock: Clock,
         paths: PodPaths,
         offload: Offload,
+        cgroups: OrphanCgroups | None,
     ) -> None:
+        """``cgroups`` is None where the runtime has none."""
         self._runtime = runtime
         self._pods = pods
         self._desired = desired
         self._clock = clock
         self._paths = paths
         self._offload = offload
+        self._cgroups = cgroups
         self._volumes = Volumes(paths, clock, offload=offload)
 
     async def run(self) -> None:
@@ -64,11 +70,17 @@ class Orphans:
         try:
             sandboxes = {one.uid for one in await self._runtime.list_sandboxes()}
             found = await self._volumes.orphans({*sandboxes, *self._pods.known()})
+            removed = [await self._remove(uid) for uid in found]
+            return await self._clean_cgroups(sandboxes) and all(removed)
         except (OSError, KubetideError) as error:
             log.warning("orphans not looked for", error=str(error))
             return False
-        removed = [await self._remove(uid) for uid in found]
-        return all(removed)
+
+    async def _clean_cgroups(self, sandboxes: Collection[str]) -> bool:
+        def is_known(uid: str) -> bool:
+            return uid in sandboxes or uid in self._pods.known()
+
+        return self._cgroups is None or await self._cgroups.clean(is_known)
 
     async def _remove(self, uid: str) -> bool:
         if uid in self._pods.known():

@@ -204,6 +204,7 @@ async def test_volumes_of_every_kind_that_a_crash_left_mounted_are_cleaned_up(
         clock=Hands(),
         paths=device.paths,
         offload=asyncio.to_thread,
+        cgroups=None,
     )
     assert await orphans.clean()
     assert not folder.exists()

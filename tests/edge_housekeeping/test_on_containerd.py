@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -13,16 +14,22 @@ from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.evicting import Evictor
 from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.measuring import Measuring
+from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.housekeeping.orphans import Orphans
 from edgeagent.housekeeping.signals import THRESHOLDS, Shortage
 from edgeagent.node.device import Disk, Room, read_disk
+from edgeagent.pods.resources.cgroup_files import CgroupFiles
+from edgeagent.pods.resources.slices import Slices
 from shared.clock import SystemClock
 from shared.objects import Json
 from tests.edge_housekeeping.household import Hands, Told
 from tests.edge_housekeeping.test_orphans import Listed
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script
 from tests.parts import images
+from tests.parts.clearing import cleared
 from tests.parts.containerd import new_containerd
+
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @pytest.fixture
@@ -209,12 +216,42 @@ async def test_what_a_lost_database_left_behind_goes_and_what_runs_stays(device:
         clock=Hands(),
         paths=device.paths,
         offload=asyncio.to_thread,
+        cgroups=None,
     )
     await device.until(lambda: device.pods.adopted)
     assert await orphans.clean()
     assert not lost.exists()
     assert device.paths.volume(uid, "x").exists(), "its sandbox is there"
     assert device.paths.log_directory(pod).exists()
+
+
+async def test_the_cgroup_of_a_pod_that_agent_and_runtime_have_forgotten_goes(
+    device: Device,
+) -> None:
+    """A wiped runtime and a lost database; the cgroups of other tests' pods count as known."""
+    await device.meet_runtime()
+    uid = str(uuid4())
+    metadata = {"name": "web", "namespace": "default", "uid": uid}
+    device.put({"metadata": metadata, "spec": {"containers": [a_script(OBEYS)]}})
+    await device.until(lambda: device.runs(uid))
+    await device.kill_agent()
+    orphans = OrphanCgroups(
+        CgroupFiles(), Slices(), node=lambda: device.node, offload=asyncio.to_thread
+    )
+
+    async def clean() -> bool:
+        return await orphans.clean(lambda one: one != uid)
+
+    assert await clean() and await clean()
+    assert cgroups_of(uid), "its containers run in it"
+    await cleared(device.runtime, await device.sandboxes())
+    assert cgroups_of(uid), "a runtime leaves it"
+    assert not await clean() and await clean()
+    assert not cgroups_of(uid)
+
+
+def cgroups_of(uid: str) -> list[Path]:
+    return [one for depth in ("", "*/", "*/*/") for one in CGROUPS.glob(f"{depth}*/pod{uid}")]
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ class Disk:
             clock=Hands(),
             paths=self.paths,
             offload=at_once,
+            cgroups=None,
         )
 
     def leave(self, uid: str) -> tuple[Path, Path]:

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
@@ -149,3 +151,35 @@ def test_a_cgroup_goes_when_it_is_empty(tree: Path) -> None:
         (tree / controller / PATH.lstrip("/")).mkdir(parents=True)
     files.remove(PATH, version=1)
     assert not list(tree.glob("*/kubepods/pod1"))
+
+
+UIDS = st.uuids().map(str) | st.uuids().map(lambda one: one.hex)
+WHOLES = st.sampled_from([pod(container()), limited(), BOUND])
+
+
+@given(UIDS, WHOLES, st.sampled_from(["cgroupfs", "systemd"]))
+def test_a_cgroup_tells_whose_it_is(uid: str, whole: Json, driver: str) -> None:
+    path = cgroups.parent({**whole, "metadata": {**whole["metadata"], "uid": uid}}, driver)
+    assert cgroups.uid_in(path, driver) == uid
+    other = {"cgroupfs": "systemd", "systemd": "cgroupfs"}[driver]
+    assert cgroups.uid_in(path, other) == ""
+    assert path.rpartition("/")[0] in cgroups.places(driver)
+
+
+@given(st.text(), st.sampled_from(["cgroupfs", "systemd"]))
+def test_of_any_other_name_it_is_nobodys(name: str, driver: str) -> None:
+    for place in cgroups.places(driver):
+        assert cgroups.uid_in(f"{place}/{name}", driver) == ""
+
+
+def test_what_is_no_cgroup_may_have_processes(tree: Path) -> None:
+    files = CgroupFiles(tree)
+    assert files.in_use(PATH, version=2), "it has no list of them"
+    (tree / PATH.lstrip("/") / "cgroup.procs").touch()
+    assert not files.in_use(PATH, version=2)
+    (tree / PATH.lstrip("/") / "below").mkdir()
+    assert files.in_use(PATH, version=2)
+    assert not files.in_use("/kubepods/pod2", version=2), "it is not there"
+    assert files.in_use("/nowhere/pod1", version=2), "nothing can be seen of it"
+    assert not files.remove_empty(PATH, version=2)
+    assert (tree / PATH.lstrip("/") / "below").exists()

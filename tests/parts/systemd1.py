@@ -8,6 +8,7 @@ forgotten, as a slice without a file of its own is. It stops nothing. The real o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ class Systemd1(PlayedService):
         fields = message.header.fields
         assert fields[HeaderFields.path] == OBJECT
         assert fields[HeaderFields.interface] == MANAGER
+        if fields[HeaderFields.member] == "ListUnitsByPatterns":
+            self._list(message)
+            return
         assert fields[HeaderFields.member] == "StopUnit"
         name, mode = message.body
         self.asked.append((name, mode))
@@ -51,6 +55,18 @@ class Systemd1(PlayedService):
         else:
             self.units.remove(name)
             self.connection.send(new_method_return(message, "o", (f"{OBJECT}/job/1",)))
+
+    def _list(self, message: Any) -> None:
+        from jeepney import new_method_return
+
+        states, patterns = message.body
+        assert states == []
+        rows = [
+            (name, name, "loaded", "active", "active", "", f"{OBJECT}/unit/1", 0, "", "/")
+            for name in sorted(self.units)
+            if any(fnmatch(name, pattern) for pattern in patterns)
+        ]
+        self.connection.send(new_method_return(message, "a(ssssssouso)", (rows,)))
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 A cgroup appears with its pod's sandbox, made by the runtime; here nothing is ever made. Only what
 differs is written. No start fails because of it: a pod that could not be limited as a whole still
-has the limits of its containers, and the log says so. Blocking. Called by ``podmaterials.py`` only.
+has the limits of its containers, and the log says so. Blocking. Called by ``podmaterials.py``, for
+pods that nobody knows by ``edgeagent/housekeeping/orphan_cgroups.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import structlog
@@ -40,9 +42,43 @@ class CgroupFiles:
         Whether it is seen to be gone: where no cgroup above it can be seen, nothing is known.
         """
         above, _, name = path.lstrip("/").rpartition("/")
-        parents = list(self._top.glob(above if version == 2 else f"*/{above}"))
-        gone = [_removed(parent / name) for parent in parents]
+        gone = [_removed(parent / name) for parent in self._in_hierarchies(above, version)]
         return bool(gone) and all(gone)
+
+    def names_in(self, path: str, *, version: int) -> set[str]:
+        """Of the cgroups directly below one, in whatever hierarchy."""
+        folders = self._in_hierarchies(path, version)
+        return {
+            one.name
+            for folder in folders
+            for one in _entries(folder)
+            if one.is_dir(follow_symlinks=False)
+        }
+
+    def in_use(self, path: str, *, version: int) -> bool:
+        """Whether a process may be in a cgroup or below it, in whatever hierarchy.
+
+        One that cannot be read may have some, and so may one of which nothing can be seen.
+        """
+        above = path.rpartition("/")[0]
+        folders = self._in_hierarchies(path, version)
+        return not self._in_hierarchies(above, version) or any(map(_has_processes, folders))
+
+    def remove_empty(self, path: str, *, version: int) -> bool:
+        """``remove``, with the cgroups below it that are empty as well: containers' of a runtime
+        that has forgotten them. The kernel keeps one that has a process."""
+        if self.in_use(path, version=version):
+            return False
+        for folder in self._in_hierarchies(path, version):
+            for where, _, _ in os.walk(folder, topdown=False):
+                if not _removed(Path(where)):
+                    return False
+        return self.remove(path, version=version)
+
+    def _in_hierarchies(self, path: str, version: int) -> list[Path]:
+        """Version 1 has one for each controller."""
+        below = path.lstrip("/")
+        return list(self._top.glob(below if version == 2 else f"*/{below}"))
 
     def _write(self, file: Path, value: str, only_wider: bool) -> str:
         try:
@@ -66,3 +102,23 @@ def _removed(folder: Path) -> bool:
         log.debug("cgroup not removed", path=str(folder), error=str(error))
         return False
     return True
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        yield from found
+
+
+def _has_processes(folder: Path) -> bool:
+    """One that is not there has none; one that vanishes meanwhile is looked at again."""
+    try:
+        for where, _, _ in os.walk(folder, onerror=_complain):
+            if (Path(where) / "cgroup.procs").read_bytes():
+                return True
+    except OSError:
+        return True
+    return False
+
+
+def _complain(error: OSError) -> None:
+    raise error

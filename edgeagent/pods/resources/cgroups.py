@@ -7,6 +7,7 @@ containers only, and what one pod gets of a busy CPU beside another is decided u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
@@ -20,6 +21,11 @@ Settings = Mapping[str, str]
 """By controller and file (``cpu/cpu.shares``); version 2 has no folders for controllers."""
 
 _MOST_WEIGHT = 10_000
+_CLASSES: tuple[list[str], ...] = ([], ["burstable"], ["besteffort"])
+_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
+"""As the API server makes them; static pods have none of the dashes."""
+UNITS = "kubepods*-pod*.slice"
+"""What systemd knows cgroups of pods as."""
 
 
 def parent(pod: Json, driver: str) -> str:
@@ -34,6 +40,19 @@ def path(names: list[str], driver: str) -> str:
 def unit(pod: Json, driver: str) -> str:
     """What systemd knows the pod's cgroup as; empty with the driver that does without systemd."""
     return parent(pod, driver).rpartition("/")[2] if driver == "systemd" else ""
+
+
+def places(driver: str) -> list[str]:
+    """Cgroups that have those of pods in them."""
+    return [path(["kubepods", *quality], driver) for quality in _CLASSES]
+
+
+def uid_in(where: str, driver: str) -> str:
+    """Whose cgroup it is; empty for a path that no pod has, or none with such a uid."""
+    last = where.rpartition("/")[2].removesuffix(".slice").rpartition("pod")[2]
+    uid = last.replace("_", "-") if driver == "systemd" else last
+    own = (path(["kubepods", *quality, f"pod{uid}"], driver) for quality in _CLASSES)
+    return uid if _UID.fullmatch(uid) and where in own else ""
 
 
 def settings(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Settings]:
