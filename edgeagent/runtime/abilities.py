@@ -12,6 +12,9 @@ _MOUNTS_THEIR_FOLDERS = {"containerd": (2, 2), "cri-o": (1, 33)}
 and mount nothing, or the whole image instead of a folder of it."""
 _STOPS_BY_SIGNAL = {"containerd": (2, 3), "cri-o": (1, 33)}
 """The first versions that stop a container by the signal that is asked for; likewise."""
+_TELLS_ALL_FOLLOWERS = {"containerd": (2, 0)}
+"""The first version that tells every follower of its container events. Before, each event goes to
+one of them: half are lost to whoever else looks, and one to each follower that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,11 @@ def no_stop_signal(name: str, version: str) -> str:
     if not version or first is None or _numbers(version) >= first:
         return ""
     return f"{name} {version} goes by the signal of the image; {_able(_STOPS_BY_SIGNAL)}"
+
+
+def tells_all_followers(name: str, version: str) -> bool:
+    """Whether nobody else can take this runtime's container events away."""
+    return _numbers(version) >= _TELLS_ALL_FOLLOWERS.get(name, ())
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -5,9 +5,9 @@ and containers from the two list calls; whatever differs between two looks is yi
 the list shows of it. A push only says "look now", so a lost, early or unknown one costs time and
 never a change:
 
-* ``GetContainerEvents`` (containerd 1.7 and newer, CRI-O when enabled), else
-* containerd's own event service on the same socket (containerd 1.6), which runs ahead of the
-  lists, by tens of milliseconds or, on a slow disk, more: hence several looks after each push,
+* ``GetContainerEvents`` (containerd 2.0 and newer, CRI-O when enabled), else
+* containerd's own event service on the same socket (containerd 1.6 and 1.7), which runs ahead of
+  the lists, by tens of milliseconds or, on a slow disk, more: hence several looks after each push,
   else
 * looking on its own: four times a second while something changes, once a second when idle.
 """
@@ -20,7 +20,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import chain, repeat
 from typing import Any
 
-from edgeagent.runtime.cri_channel import CriChannel
+from edgeagent.runtime.abilities import tells_all_followers
+from edgeagent.runtime.cri_channel import QUERY_SECONDS, CriChannel
 from edgeagent.runtime.cri_errors import translated
 from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.looking import Looks, changes, looks
@@ -104,17 +105,23 @@ class CriEvents:
 
     async def _listen(self) -> None:
         """Returns when the runtime refuses every stream; raises when a working one ends."""
-        sources = (
-            (self._channel.runtime.GetContainerEvents, cri.GetEventsRequest()),
-            (self._channel.stream_of_bytes(_SUBSCRIBE), _SUBSCRIPTION),
-        )
-        for method, request in sources:
+        for method, request in await self._sources():
             self.pushed = False
             try:
                 await self._wake_on(method, request)
             except KubetideError as error:
                 if self.pushed or isinstance(error, RuntimeAway):
                     raise
+
+    async def _sources(self) -> tuple[tuple[Any, Any], ...]:
+        """Streams that may push, the best one first."""
+        own = (self._channel.stream_of_bytes(_SUBSCRIBE), _SUBSCRIPTION)
+        of_cri = (self._channel.runtime.GetContainerEvents, cri.GetEventsRequest())
+        with translated("Version"):
+            asked = self._channel.runtime.Version(cri.VersionRequest(), timeout=QUERY_SECONDS)
+            version = await asked
+        told = tells_all_followers(version.runtime_name, version.runtime_version)
+        return (of_cri, own) if told else (own, of_cri)
 
     async def _wake_on(self, method: Any, request: Any) -> None:
         with translated("follow events"):

@@ -10,7 +10,9 @@ import pytest
 from edgeagent.runtime import cri_events
 from edgeagent.runtime.cri import CriRuntime
 from edgeagent.runtime.cri_channel import CriChannel
+from edgeagent.runtime.cri_errors import translated
 from edgeagent.runtime.cri_events import CriEvents
+from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import RuntimeAway, Sandbox
 from tests.runtime_contract.worlds import RUNS, World, ended, eventually, exits, listening
 
@@ -78,6 +80,36 @@ async def test_containerd_pushes(isolating_world: World) -> None:
             return (await runtime.info()).has_events
 
         await eventually(pushed)
+
+
+async def test_a_change_is_told_whoever_else_follows_too(
+    isolating_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``crictl events``, or an agent that is gone and whose stream containerd still has."""
+    monkeypatch.setattr(cri_events, "_PUSHED", ((0.06, 0.12), 60.0))
+    world = isolating_world
+    pod = await world.pod()
+    elsewhere = CriChannel(world.address)
+    other = asyncio.create_task(_take_events(elsewhere))
+    try:
+        async with listening(world.runtime) as heard:
+            await ended(world, await pod.run(exits(0), name="before"))
+            for number in range(4):
+                container_id = await pod.run(exits(0, after=1.5), name=f"c{number}")
+                await ended(world, container_id)
+                await heard.names(pod.config.uid, since=time.monotonic() - 0.5, within=SOON)
+    finally:
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+        elsewhere.close()
+
+
+async def _take_events(channel: CriChannel) -> None:
+    with translated("take events"):
+        async with channel.runtime.GetContainerEvents.open() as stream:
+            await stream.send_message(cri.GetEventsRequest(), end=True)
+            async for _ in stream:
+                pass
 
 
 async def _true(value: object) -> object:

@@ -32,7 +32,9 @@ class PlayedRuntime:
         self.state = cri.SANDBOX_READY
         self.lists = 0
         self.push = asyncio.Event()
+        self.followed: list[str] = []
         self.more: dict[str, Handler] = {}
+        self.is_called("cri-o", "1.36.3")
 
     def __mapping__(self) -> dict[str, Handler]:
         unary = Cardinality.UNARY_UNARY
@@ -48,11 +50,30 @@ class PlayedRuntime:
         }
 
     def has_container_events(self) -> None:
-        self.more["/runtime.v1.RuntimeService/GetContainerEvents"] = Handler(
-            self._events,
-            Cardinality.UNARY_STREAM,
-            cri.GetEventsRequest,
-            cri.ContainerEventResponse,
+        self._pushes("/runtime.v1.RuntimeService/GetContainerEvents")
+
+    def has_events_of_its_own(self) -> None:
+        """Containerd's; what they say is another test's matter."""
+        self._pushes("/containerd.services.events.v1.Events/Subscribe")
+
+    def is_called(self, name: str, version: str) -> None:
+        said = cri.VersionResponse(runtime_name=name, runtime_version=version)
+
+        async def answer(stream: Any) -> None:
+            await stream.recv_message()
+            await stream.send_message(said)
+
+        self.more["/runtime.v1.RuntimeService/Version"] = Handler(
+            answer, Cardinality.UNARY_UNARY, cri.VersionRequest, cri.VersionResponse
+        )
+
+    def _pushes(self, path: str) -> None:
+        async def events(stream: Any) -> None:
+            self.followed.append(path.rpartition("/")[2])
+            await self._events(stream)
+
+        self.more[path] = Handler(
+            events, Cardinality.UNARY_STREAM, cri.GetEventsRequest, cri.ContainerEventResponse
         )
 
     async def _pods(self, stream: Any) -> None:
@@ -141,6 +162,37 @@ async def test_a_burst_of_pushes_is_looked_at_a_few_times_and_its_end_at_once(
         async with asyncio.timeout(10):
             await waiting
         assert time.monotonic() - changed < 5
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "followed"),
+    [
+        ("containerd", "1.7.24~ds1", "Subscribe"),
+        ("containerd", "2.0.0", "GetContainerEvents"),
+        ("containerd", "2.2.7", "GetContainerEvents"),
+        ("cri-o", "1.31.0", "GetContainerEvents"),
+    ],
+)
+async def test_containerd_is_followed_by_events_that_nobody_can_take_away(
+    name: str, version: str, followed: str, tmp_path: Path
+) -> None:
+    """Before 2.0 each event of the CRI goes to one follower, and that may be another one."""
+    played = PlayedRuntime()
+    played.is_called(name, version)
+    played.has_container_events()
+    played.has_events_of_its_own()
+    async with serving(played, tmp_path) as runtime:
+        events = runtime.events()
+        await next_uid(events, within=10)
+        waiting = asyncio.create_task(next_uid(events, within=10))
+        async with asyncio.timeout(10):
+            while not played.followed:
+                await asyncio.sleep(0.01)
+        played.state = cri.SANDBOX_NOTREADY
+        played.push.set()
+        await waiting
+        assert played.followed == [followed]
         await events.aclose()  # type: ignore[attr-defined]
 
 
