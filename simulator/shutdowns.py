@@ -16,7 +16,8 @@ REGULAR, CRITICAL = 20.0, 10.0
 """Seconds of the two turns, as the agent's settings have them unless told otherwise."""
 LATE = 60.0
 """What a stop may take that was under way when the shutdown was called off: its grace period, and
-a slow runtime."""
+a slow runtime. An agent that starts ends the stops that the one before it had begun, and gives them
+the same time again."""
 CLOSE = 1.0
 """Seconds of a turn in which nothing is judged: everybody's clock is a little behind."""
 
@@ -30,12 +31,16 @@ class Shutdowns:
         self._priority = priority
         self._began: float | None = None
         self._ended: float | None = None
+        self._agent_started = 0.0
         self._last: float | None = None
         self._part = 1.0
 
     def announced(self, allowed: float) -> None:
         self._began = self._last = self._now()
         self._part = min(1.0, allowed / (REGULAR + CRITICAL))
+
+    def agent_starts(self) -> None:
+        self._agent_started = self._now()
 
     def over(self) -> None:
         """Called off, or the device is down."""
@@ -57,7 +62,9 @@ class Shutdowns:
 
     def _was_under_way(self, run: Run) -> bool:
         ended = self._ended
-        return ended is not None and run.started <= ended and self._now() <= ended + LATE
+        if ended is None or run.started > ended:
+            return False
+        return self._now() <= max(ended, self._agent_started) + LATE
 
     def out_of_turn(self, run: Run, running: Iterable[Run]) -> Run | None:
         """The run for which this one, which is being stopped, should have waited."""
