@@ -134,6 +134,7 @@ def _conditions(before: dict[str, Json], after: dict[str, Json], *, online: bool
         if new is None:
             rows.append({"type": kind, "$patch": "delete"})
         elif not (kind == "Ready" and not online and new.get("status") == "True"):
-            vanished: Json = dict.fromkeys(old or ())
-            rows.append(vanished | new)
+            # Whatever was seen of it: a patch of ours may have given it words since.
+            words: Json = dict.fromkeys(("reason", "message", *old)) if old else {}
+            rows.append(words | new)
     return rows

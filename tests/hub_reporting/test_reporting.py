@@ -348,6 +348,30 @@ def test_a_server_that_drops_a_field_is_not_asked_again_and_again() -> None:
     in_world(story)
 
 
+def test_what_a_condition_has_no_more_goes_though_the_watch_is_late() -> None:
+    """The hub has not seen what its first patch made when it makes the second."""
+
+    async def story(world: World) -> None:
+        kube = LaggingKube(world.kube)
+        world.device()
+        world.hub(kube=kube)
+        uid = (await world.pod("web"))["metadata"]["uid"]
+        await world.quiet()
+        ready = {"type": "Ready", "status": "True"}
+        world.devices[NODE].report(pod_key("web"), uid, {**RUNNING, "conditions": [ready]})
+        await world.quiet()
+        kube.lag = 60.0
+        unready = {"type": "Ready", "status": "False"}
+        for why in ({"reason": "Waits", "message": "for main"}, {"reason": "PodFailed"}):
+            told = {**RUNNING, "conditions": [{**unready, **why}]}
+            world.devices[NODE].report(pod_key("web"), uid, told)
+            await world.quiet(5)
+        (row,) = (await pod_of(world))["status"]["conditions"]
+        assert (row["reason"], row.get("message")) == ("PodFailed", None)
+
+    in_world(story)
+
+
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_status_that_the_server_refuses_is_not_repeated(status: int) -> None:
     async def story(world: World) -> None:
