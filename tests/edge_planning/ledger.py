@@ -104,7 +104,10 @@ class Ledger:
             life.ended, life.code = now, code
 
     def condemned(self, container_id: str, kind: str) -> None:
-        self.lives[container_id].causes.add(kind)
+        life = self.lives[container_id]
+        life.causes.add(kind)
+        if kind == "hook":
+            life.started = False
 
     # Before and after a plan
 

@@ -128,8 +128,24 @@ async def test_a_failed_post_start_hook_kills_the_container_and_is_told(device: 
     assert shown
     for waiting in shown:
         assert "s3cret" in waiting["message"]
-        assert "exited with 3" in waiting["message"]
+        assert "exited with 3: , message: " in waiting["message"]
     await device.until(lambda: device.waits_for(uid) == "CrashLoopBackOff")
+
+
+async def test_a_sidecar_whose_post_start_hook_fails_holds_up_what_comes_after_it(
+    device: Device,
+) -> None:
+    """It has not started, and is never called ready, though its process runs until it is killed."""
+    hook = by_exec("sleep 1; exit 3")
+    sidecar = hooked("postStart", hook, name="proxy", restartPolicy="Always")
+    uid = device.apply(a_script(OBEYS), initContainers=[sidecar])
+    await device.until(lambda: device.container(uid, "proxy").get("restartCount") == 1)
+    for status in device.reports.by_uid[uid].history:
+        (main,) = status["containerStatuses"]
+        assert main["state"] == {"waiting": {"reason": "PodInitializing"}}
+        (proxy,) = status["initContainerStatuses"]
+        assert not proxy["started"] and not proxy["ready"]
+    assert device.messages(uid, "Started") == ["Container started"] * 2
 
 
 async def test_a_deletion_does_not_wait_for_a_post_start_hook(device: Device) -> None:

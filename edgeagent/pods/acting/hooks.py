@@ -59,7 +59,7 @@ class Hooks:
             raise HookFailed(f'{failed} {error}, message: ""') from error
         if result.exit_code:
             said = (result.stdout + result.stderr)[:_MOST_OUTPUT].decode(errors="replace")
-            why = f"command '{' '.join(command)}' exited with {result.exit_code}"
+            why = f"command '{' '.join(command)}' exited with {result.exit_code}: "
             raise HookFailed(f'{failed} {why}, message: "{said}"')
 
 

@@ -101,10 +101,11 @@ def _with_end(known: ContainerFacts, end: Termination) -> ContainerFacts:
 
 
 def _probed(known: ContainerFacts, live: Live, spec: Json) -> ContainerFacts:
-    """Before a probe's first verdict the last known one stays, also across agents."""
+    """Before a probe's first verdict the last known one stays, also across agents. Whose postStart
+    hook failed has not started, though it runs until it is killed."""
     if known.ended is not None:
         return known
-    started = live.startup.get(known.id, known.started)
+    started = live.startup.get(known.id, known.started) and live.unhealthy.get(known.id) != "hook"
     ready = live.readiness.get(known.id, known.ready) if "readinessProbe" in spec else started
     return replace(known, started=started, ready=started and ready)
 
