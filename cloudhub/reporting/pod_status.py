@@ -6,8 +6,7 @@ a node owns are taken from it, and of the conditions only the node's own; schedu
 finished phase is never taken back. Conditions stand in a kubelet's order and carry the generation
 that they were made of, and containers that are there have ``resources``, be they empty; these are
 added here and cost nothing on the link. While the node is away its pods are not called ready again:
-that they are not was written by Kubernetes itself. Called by
-``reporting.py``.
+that they are not was written by Kubernetes itself. Called by ``reporting.py``.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from typing import Any
 from shared.objects import Json
 
 DEFAULT_GRACE = 30
+CRITICAL_PRIORITY = 2_000_000_000
+"""The least that is reserved for pods of the system."""
 
 
 def name_of(pod: Json) -> str:

@@ -16,7 +16,7 @@ from edgeagent.node.device import Disk, Readings, Room
 from edgeagent.pods.admission.refusals import refusal
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
+from edgeagent.pods.specs import CRITICAL_PRIORITY
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.usage import ContainerStats

@@ -10,7 +10,7 @@ from functools import partial
 
 from edgeagent.pods.held import HeldPod, PodsToStop, ShutdownOf
 from edgeagent.pods.podevents import PodEvent
-from edgeagent.pods.resources.kernel import CRITICAL_PRIORITY
+from edgeagent.pods.specs import CRITICAL_PRIORITY
 from edgeagent.shutdown.logind import connected
 from edgeagent.shutdown.planning import turns_of
 from edgeagent.shutdown.port import Connect

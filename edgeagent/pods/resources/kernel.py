@@ -18,7 +18,6 @@ from shared.objects import Json
 PERIOD = 100_000
 _LEAST_QUOTA = 1_000
 LEAST_SHARES, MOST_SHARES = 2, 262_144
-CRITICAL_PRIORITY = 2_000_000_000
 _NODE_CRITICAL_PRIORITY = 2_000_001_000
 _GUARANTEED_SCORE = -997
 _BEST_EFFORT_SCORE = 1000
@@ -156,4 +155,4 @@ def is_node_critical(pod: Json) -> bool:
 def is_critical(pod: Json) -> bool:
     """Static, or of a priority that is reserved for the system."""
     source = (pod["metadata"].get("annotations") or {}).get("kubernetes.io/config.source", "api")
-    return source != "api" or (pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
+    return source != "api" or (pod["spec"].get("priority") or 0) >= specs.CRITICAL_PRIORITY
