@@ -35,6 +35,7 @@ _HOUSE = "tests/edge_housekeeping"
 _WHOLE = "tests/e2e"
 _ENVIRONMENT = f"{_MATERIALS}/test_environment.py"
 _CLAIMS = f"{_MATERIALS}/test_claims.py"
+_CLAIMS_ON_DISK = f"{_MATERIALS}/test_claims_on_disk.py"
 SHOWN_BY = {
     "PodSpec": (_MATERIALS, _PODS, f"{_WHOLE}/test_readiness_gates.py"),
     "Container": (
@@ -50,28 +51,29 @@ SHOWN_BY = {
     "ResizePolicy": (_PODS,),
     "RestartRule": (_PODS,),
     "ExitCodes": (_PODS,),
-    "VolumeMount": (f"{_MATERIALS}/test_volumes.py", f"{_MATERIALS}/test_subpaths.py"),
+    "VolumeMount": (f"{_MATERIALS}/test_mounts.py", f"{_MATERIALS}/test_subpaths.py"),
     "Probe": (_PODS, f"{_MATERIALS}/test_supported.py"),
     "Lifecycle": (_PODS,),
     "Security": (
         f"{_MATERIALS}/test_containers.py",
         f"{_MATERIALS}/test_security_on_containerd.py",
-        _CLAIMS,
+        _CLAIMS_ON_DISK,
     ),
     "Names": (f"{_MATERIALS}/test_names.py",),
     "Place": (f"{_MATERIALS}/test_admission.py",),
     "ReadinessGate": (f"{_WHOLE}/test_readiness_gates.py",),
     "Volume": (
         f"{_MATERIALS}/test_volumes.py",
+        f"{_MATERIALS}/test_empty_dirs.py",
         f"{_MATERIALS}/test_volumes_on_containerd.py",
-        _CLAIMS,
+        *(_CLAIMS, _CLAIMS_ON_DISK),
         f"{_HOUSE}/test_on_containerd.py",
     ),
     "ImageVolume": (
         f"{_PODS}/test_image_volumes_on_containerd.py",
         f"{_MATERIALS}/test_admission.py",
     ),
-    "Claims": (_CLAIMS, f"{_MATERIALS}/test_claims_on_containerd.py"),
+    "Claims": (_CLAIMS, _CLAIMS_ON_DISK, f"{_MATERIALS}/test_claims_on_containerd.py"),
     "Files": (f"{_MATERIALS}/test_volume_contents.py",),
     "Images": (f"{_MATERIALS}/test_images.py", f"{_MATERIALS}/test_references.py"),
 }

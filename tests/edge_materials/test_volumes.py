@@ -1,187 +1,36 @@
-"""The volumes of a pod on a real disk: made, refreshed, mounted, removed."""
+"""Volumes on a real disk: made of what the pod names, kept in step with it, and removed."""
 
 from __future__ import annotations
 
 import os
 import socket
-import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError, ContentsError, MountError
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.errors import ContentsError, MountError
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.volumes import mounting
-from edgeagent.pods.volumes.making import Volumes, memory_size
-from edgeagent.pods.volumes.mounts import mounts
+from edgeagent.pods.volumes.making import Volumes
 from edgeagent.pods.volumes.removing import StillMounted, remove
-from edgeagent.runtime.abilities import Handler
-from edgeagent.runtime.port import Mount
 from shared.errors import PermanentError
-from shared.objects import Json
 from tests.edge_materials.making import (
     NODE,
     UID,
-    Objects,
     SteppedClock,
     config_map,
     container,
     pod,
     secret,
 )
+from tests.edge_materials.volume_device import ROOT_ONLY, Device, a_device, mode, mounted, text_of
 from tests.parts.small_disk import SmallDisk
-
-ROOT_ONLY = pytest.mark.skipif(not mounting.may_mount(), reason="mounting needs root")
-
-
-@dataclass
-class Device:
-    paths: PodPaths
-    objects: Objects
-    volumes: Volumes
-
-    async def prepare(self, *volumes: Json, **spec: Any) -> dict[str, Path]:
-        whole = pod(*spec.pop("containers", ()), volumes=list(volumes), **spec)
-        made = await self.volumes.prepare(whole, self.objects, NODE)
-        return {name: Path(volume.path) for name, volume in made.items()}
-
-    async def refused(self, volume: Json, **spec: Any) -> str:
-        with pytest.raises(MountError) as raised:
-            await self.prepare(volume, **spec)
-        assert (raised.value.reason, raised.value.event) == ("ContainerCreating", "FailedMount")
-        return str(raised.value)
 
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
-    paths = PodPaths(tmp_path / "data", tmp_path / "logs")
-    yield Device(paths, Objects(), Volumes(paths, SteppedClock()))
-    if mounting.may_mount():
-        mounting.unmount_below(tmp_path)
-
-
-def text_of(path: str) -> str:
-    return Path(path).read_text()
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-# emptyDir
-
-
-async def test_an_empty_dir_is_empty_and_open_to_everybody(device: Device) -> None:
-    made = await device.prepare({"name": "v", "emptyDir": {}})
-    assert os.listdir(made["v"]) == []
-    assert mode(made["v"]) == 0o777
-
-
-async def test_an_empty_dir_keeps_its_files_when_containers_restart(device: Device) -> None:
-    made = await device.prepare({"name": "v", "emptyDir": {}})
-    (made["v"] / "kept").write_text("x")
-    made["v"].chmod(0o700)  # the pod may do that
-    again = await device.prepare({"name": "v", "emptyDir": {}})
-    assert (again["v"] / "kept").read_text() == "x"
-    assert mode(again["v"]) == 0o700
-
-
-async def test_an_empty_dir_may_have_a_mode(device: Device) -> None:
-    made = await device.prepare({"name": "v", "emptyDir": {"mode": 0o1700}})
-    assert mode(made["v"]) == 0o1700
-
-
-@ROOT_ONLY
-async def test_an_empty_dir_belongs_to_the_group_of_the_pod(device: Device) -> None:
-    made = await device.prepare({"name": "v", "emptyDir": {}}, securityContext={"fsGroup": 4242})
-    assert made["v"].stat().st_gid == 4242
-    assert mode(made["v"]) == 0o2777
-
-
-@ROOT_ONLY
-async def test_an_empty_dir_in_memory_is_a_file_system_of_its_size(device: Device) -> None:
-    wanted = {"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
-    made = await device.prepare(wanted, securityContext={"fsGroup": 4242})
-    assert mounting.is_mounted(made["v"])
-    assert os.statvfs(made["v"]).f_blocks * os.statvfs(made["v"]).f_frsize == 1024**2
-    assert (mode(made["v"]), made["v"].stat().st_gid) == (0o3777, 4242)
-    (made["v"] / "f").write_bytes(b"x" * 1024**2)
-    with pytest.raises(OSError, match="No space left"), (made["v"] / "g").open("wb") as more:
-        more.write(b"x" * 10_000)
-    await device.prepare(wanted)
-    assert mounting.mount_points().count(str(made["v"])) == 1
-    (made["v"] / "f").unlink()
-
-
-def test_the_size_in_memory_is_the_least_of_limit_pod_and_node() -> None:
-    limited = container(resources={"limits": {"memory": "64Mi"}})
-    assert memory_size({}, pod(), NODE) == 4 * 1024**3
-    assert memory_size({}, pod(limited), NODE) == 64 * 1024**2
-    assert memory_size({"sizeLimit": "1Mi"}, pod(limited), NODE) == 1024**2
-
-
-HUGE_2M = {"limits": {"hugepages-2Mi": "4Mi"}}
-HAS_HUGE_PAGES = pytest.mark.skipif(
-    not mounting.may_mount() or not Path("/sys/kernel/mm/hugepages/hugepages-2048kB").is_dir(),
-    reason="needs root and a kernel with huge pages of 2 MiB",
-)
-
-
-@HAS_HUGE_PAGES
-@pytest.mark.parametrize("medium", ["HugePages", "HugePages-2Mi"])
-@pytest.mark.parametrize("of_the_pod", [False, True])
-async def test_an_empty_dir_of_huge_pages_has_those_that_the_pod_asks_for(
-    device: Device, medium: str, of_the_pod: bool
-) -> None:
-    """Pages need not have been set aside for the folder to be there."""
-    asks = {"resources": HUGE_2M}
-    level = asks if of_the_pod else {}
-    containers = {"containers": [container(**({} if of_the_pod else asks))]}
-    wanted = {"name": "v", "emptyDir": {"medium": medium, "sizeLimit": "3Mi"}}
-    made = await device.prepare(wanted, **containers, **level)
-    assert mounting.is_mounted(made["v"])
-    found = os.statvfs(made["v"])
-    assert (found.f_bsize, found.f_blocks) == (2 << 20, 2), "the limit, in whole pages"
-    assert (mode(made["v"]), made["v"].stat().st_gid) == (0o755, 0)
-    await device.prepare(wanted, **containers, **level)
-    assert mounting.mount_points().count(str(made["v"])) == 1
-
-
-@HAS_HUGE_PAGES
-async def test_an_empty_dir_of_huge_pages_belongs_to_the_group_of_the_pod(device: Device) -> None:
-    made = await device.prepare(
-        {"name": "v", "emptyDir": {"medium": "HugePages"}},
-        containers=[container(resources=HUGE_2M)],
-        securityContext={"fsGroup": 4242},
-    )
-    assert (mode(made["v"]), made["v"].stat().st_gid) == (0o2775, 4242)
-
-
-@ROOT_ONLY
-@pytest.mark.parametrize(
-    ("medium", "sizes", "words"),
-    [
-        ("HugePages", [], "medium HugePages: hugePages storage requested, but there is no resource"
-         " request for huge pages"),
-        ("HugePages-1Gi", ["2Mi"], "medium HugePages-1Gi: hugePages storage requested, but there is"
-         " no resource request for huge pages"),
-        ("HugePages", ["2Mi", "1Gi"], "medium: HugePages can't be used if container requests"
-         " multiple huge page sizes"),
-        ("HugePages", ["64Mi"], "the kernel has no huge pages of 64Mi: Invalid argument"),
-        ("Paper", [], "emptyDir medium Paper is not supported on this node"),
-    ],
-)  # fmt: skip
-async def test_huge_pages_that_the_pod_does_not_ask_for_or_the_kernel_has_not_are_refused(
-    device: Device, medium: str, sizes: list[str], words: str
-) -> None:
-    limits = {f"hugepages-{size}": "1Gi" for size in sizes}
-    whole = {"containers": [container(resources={"limits": limits})]}
-    message = await device.refused({"name": "v", "emptyDir": {"medium": medium}}, **whole)
-    assert message == f'MountVolume.SetUp failed for volume "v" : {words}'
+    yield from a_device(tmp_path)
 
 
 # hostPath
@@ -434,115 +283,3 @@ async def test_folders_of_pods_that_nobody_knows_are_found(device: Device) -> No
     await device.prepare({"name": "v", "emptyDir": {}})
     assert await device.volumes.orphans(["other"]) == (UID,)
     assert await device.volumes.orphans([UID]) == ()
-
-
-# Mounts
-
-
-def mounted(
-    device: Device, one: Json, whole: Json, *, node: NodeFacts = NODE, **environment: str
-) -> list[Mount]:
-    return mounts(
-        whole,
-        one,
-        volumes=device.volumes.located(whole),
-        environment=environment,
-        node=node,
-        paths=device.paths,
-    )
-
-
-VOLUMES = [{"name": "v", "emptyDir": {}}, {"name": "c", "configMap": {"name": "c"}}]
-
-
-async def one_mount(device: Device, *, named: str = "v", **fields: Any) -> Mount:
-    device.objects.put(config_map("c", key="1"))
-    one = container(volumeMounts=[{"name": named, "mountPath": "/m", **fields}])
-    whole = pod(one, volumes=VOLUMES)
-    await device.volumes.prepare(whole, device.objects, NODE)
-    (found,) = mounted(device, one, whole, POD="web-1", NOTHING="")
-    return found
-
-
-async def test_a_volume_is_mounted_where_the_container_wants_it(device: Device) -> None:
-    found = await one_mount(device)
-    assert found == Mount(str(device.paths.volume(UID, "v")), "/m")
-
-
-async def test_mounts_can_be_read_only_and_propagated(device: Device) -> None:
-    found = await one_mount(device, readOnly=True, mountPropagation="HostToContainer")
-    assert (found.readonly, found.propagation) == (True, "HostToContainer")
-
-
-async def test_containers_only_read_what_the_node_writes(device: Device) -> None:
-    assert (await one_mount(device, named="c")).readonly
-
-
-async def test_a_sub_path_of_a_config_map_is_one_file(device: Device) -> None:
-    found = await one_mount(device, named="c", subPath="key")
-    assert text_of(found.host_path) == "1"
-
-
-async def test_a_sub_path_expression_is_expanded_from_the_environment(device: Device) -> None:
-    await one_mount(device, subPathExpr="logs/$(POD)")
-    assert (device.paths.volume(UID, "v") / "logs/web-1").is_dir()
-
-
-async def test_a_sub_path_expression_needs_all_its_variables(device: Device) -> None:
-    with pytest.raises(ConfigError, match=r"^missing value for EVER, NO$"):
-        await one_mount(device, subPathExpr="$(NO)/$(POD)/$(EVER)/$(NO)")
-
-
-async def test_an_empty_variable_does_not_expose_the_whole_volume(device: Device) -> None:
-    with pytest.raises(ConfigError, match=r"^missing value for NOTHING$"):
-        await one_mount(device, subPathExpr="$(NOTHING)")
-
-
-async def test_a_sub_path_that_leaves_the_volume_is_refused_without_details(
-    device: Device,
-) -> None:
-    await one_mount(device)
-    (device.paths.volume(UID, "v") / "evil").symlink_to("/etc")
-    with pytest.raises(ConfigError) as raised:
-        await one_mount(device, subPath="evil/passwd")
-    assert str(raised.value) == (
-        'failed to prepare subPath for volumeMount "v" of container "main"'
-    )
-    with pytest.raises(ConfigError, match="must not contain"):
-        await one_mount(device, subPathExpr="../$(POD)")
-
-
-async def test_a_volume_that_is_not_declared_cannot_be_mounted(device: Device) -> None:
-    words = 'cannot find volume "x" to mount into container "main"'
-    with pytest.raises(ConfigError, match=words):
-        await one_mount(device, named="x")
-
-
-async def test_recursive_read_only_needs_the_runtime(device: Device) -> None:
-    found = await one_mount(device, readOnly=True, recursiveReadOnly="IfPossible")
-    assert not found.recursive_readonly
-    asks = (
-        'failed to resolve recursive read-only mode: volume "v" requested recursive read-only mode'
-    )
-    with pytest.raises(ConfigError, match=f"^{asks}, but it is not supported by the runtime$"):
-        await one_mount(device, readOnly=True, recursiveReadOnly="Enabled")
-    with pytest.raises(ConfigError, match=f"^{asks}, but it is not read-only$"):
-        await one_mount(device, recursiveReadOnly="Enabled")
-    both = {"readOnly": True, "mountPropagation": "HostToContainer"}
-    with pytest.raises(ConfigError, match=f'^{asks}, but it is not compatible with propagation "H'):
-        await one_mount(device, recursiveReadOnly="IfPossible", **both)
-
-
-async def test_recursive_read_only_is_what_the_handler_of_the_pod_can(device: Device) -> None:
-    node = replace(NODE, handlers=(Handler(), Handler("able", recursive_readonly=True)))
-    for name, able in (("able", True), ("", False), ("other", False)):
-        whole = pod(
-            container(volumeMounts=[{"name": "v", "mountPath": "/m", "readOnly": True}]),
-            volumes=VOLUMES[:1],
-            runtimeClassName=name,
-        )
-        one = whole["spec"]["containers"][0]
-        one["volumeMounts"][0]["recursiveReadOnly"] = "IfPossible"
-        await device.volumes.prepare(whole, device.objects, node)
-        (found,) = mounted(device, one, whole, node=node)
-        assert found.recursive_readonly is able

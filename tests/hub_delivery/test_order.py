@@ -12,7 +12,7 @@ from shared.messages import Change
 from shared.objects import ObjectKey
 from simulator.broker import Store
 from tests.hub_delivery.device import Device
-from tests.hub_delivery.test_bad_days import LaggingKube, settled
+from tests.hub_delivery.in_step import LaggingKube, settled
 from tests.hub_delivery.world import NODE, World, in_world, pod_key
 
 

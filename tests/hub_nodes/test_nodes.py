@@ -1,103 +1,20 @@
-"""Node objects over the life of agents and hubs, against the model of the API server."""
+"""Births, deaths and silence of agents, as their Nodes and Leases show them."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-from cloudhub.kube.memory import MemoryKube
-from cloudhub.kube.port import EVENTS, LEASES, NODES, Resource
+from cloudhub.kube.port import LEASES, NODES
 from cloudhub.nodes.nodes import Nodes
 from cloudhub.nodes.presence import Heard
-from shared.errors import KubeError, KubeRefused
-from shared.messages import Report, Session
-from shared.objects import NO_NAMESPACE, Json, ObjectKey
-from shared.tasks import stop
-from shared.topics import SLOTS, slot_of
-from simulator.clock import SimClock
+from shared.messages import Session
+from shared.objects import Json
+from shared.topics import slot_of
 from tests.hub_nodes.test_node_status import REPORT
 from tests.hub_nodes.test_presence import birth, death
+from tests.hub_nodes.world import ALL, TAINT, Heeded, World, running
 from tests.parts.virtual_time import virtual
-
-ALL = frozenset(range(SLOTS))
-TAINT = {"key": "edge", "effect": "NoSchedule"}
-
-
-class World:
-    def __init__(self) -> None:
-        self.clock = SimClock(asyncio.get_running_loop())
-        self.kube = MemoryKube(self.clock)
-        self.nodes = self.new_hub()
-
-    def new_hub(self) -> Nodes:
-        return Nodes(self.kube, clock=self.clock, rng=random.Random(1), taints=(TAINT,))
-
-    def hear(self, session: Session, node: str = "n1") -> Heard:
-        return self.nodes.heard(node, session)
-
-    def report(self, status: Json = REPORT, node: str = "n1") -> None:
-        key = ObjectKey("Node", NO_NAMESPACE, node)
-        self.nodes.reported(node, Report(key, "", 1, 1, status))
-
-    async def node(self, name: str = "n1") -> Json:
-        found = await self.kube.get(NODES, "", name)
-        assert found is not None
-        return found
-
-    async def ready(self, name: str = "n1") -> tuple[str, str]:
-        rows = (await self.node(name))["status"]["conditions"]
-        row = next(row for row in rows if row["type"] == "Ready")
-        return row["status"], row["reason"]
-
-    async def renewed(self, name: str = "n1") -> str | None:
-        lease = await self.kube.get(LEASES, "kube-node-lease", name)
-        return lease["spec"]["renewTime"] if lease else None
-
-    def writes(self) -> list[tuple[str, str, str]]:
-        """Of Nodes since the last call; Leases are written all the time."""
-        found = [row for row in self.kube.requests if row[0] != "get" and "nodes" in row[1]]
-        self.kube.requests.clear()
-        return found
-
-
-class Heeded:
-    """What the rest of the hub was told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-        self.said: list[tuple[str, ...]] = []
-        self.taints: dict[str, list[Json]] = {}
-
-    def manage(self, node: str) -> None:
-        self.told.append(f"manage {node}")
-
-    def unmanage(self, node: str) -> None:
-        self.told.append(f"unmanage {node}")
-
-    def taint(self, node: str, taints: list[Json]) -> None:
-        self.taints[node] = taints
-
-    def say(self, *said: str) -> None:
-        self.said.append(said)
-
-    def nodes_known(self) -> None:
-        self.told.append("known")
-
-
-@asynccontextmanager
-async def running(
-    nodes: Nodes, *, slots: frozenset[int] = ALL, heeded: Heeded | None = None
-) -> AsyncIterator[None]:
-    task = asyncio.create_task(nodes.run(heeded or Heeded()))
-    nodes.own(slots)
-    nodes.linked(True)
-    try:
-        yield
-        assert not task.done(), task
-    finally:
-        await stop(task)
 
 
 @virtual
@@ -284,164 +201,6 @@ async def test_while_our_own_link_is_down_nothing_is_said_about_anybody() -> Non
 
 
 @virtual
-async def test_what_somebody_else_wrote_over_ours_is_put_right() -> None:
-    """The node controller marks a node Unknown when leases stop for a while."""
-    world = World()
-    async with running(world.nodes):
-        world.hear(birth(1))
-        world.report()
-        await asyncio.sleep(1)
-        unknown = [
-            {"type": kind, "status": "Unknown", "reason": "NodeStatusUnknown", "message": "m"}
-            for kind in ("Ready", "DiskPressure")
-        ]
-        await world.kube.patch(
-            *(NODES, "", "n1", {"status": {"conditions": unknown}}),
-            subresource="status",
-            patch_type="strategic",
-        )
-        await asyncio.sleep(0.1)
-        assert await world.ready() == ("True", "AgentConnected")
-        world.hear(death(1))
-        await asyncio.sleep(0.1)
-        await world.kube.patch(
-            *(NODES, "", "n1", {"status": {"conditions": unknown[1:]}}),
-            subresource="status",
-            patch_type="strategic",
-        )
-        world.writes()
-        await asyncio.sleep(60)
-        assert world.writes() == [], "no fight over a node that is away"
-
-
-@virtual
-async def test_a_node_deleted_while_its_agent_lives_comes_back_later_and_later() -> None:
-    world = World()
-    async with running(world.nodes):
-        world.hear(birth(1))
-        world.report()
-        await asyncio.sleep(1)
-        for wait in (10, 20, 40):
-            uid = (await world.node())["metadata"]["uid"]
-            await world.kube.delete(NODES, "", "n1", uid=uid, grace=0)
-            await asyncio.sleep(wait - 1)
-            assert await world.kube.get(NODES, "", "n1") is None
-            await asyncio.sleep(2)
-            assert await world.ready() == ("True", "AgentConnected")
-            assert (await world.node())["metadata"]["uid"] != uid
-
-
-@virtual
-async def test_a_node_deleted_while_its_agent_is_away_stays_away_until_the_next_birth() -> None:
-    world = World()
-    async with running(world.nodes):
-        world.hear(birth(1))
-        await asyncio.sleep(1)
-        world.hear(death(1))
-        await asyncio.sleep(1)
-        uid = (await world.node())["metadata"]["uid"]
-        await world.kube.delete(NODES, "", "n1", uid=uid, grace=0)
-        await asyncio.sleep(1000)
-        assert await world.kube.get(NODES, "", "n1") is None
-        assert list(world.nodes.managed()) == []
-        world.hear(birth(2))
-        await asyncio.sleep(1)
-        assert await world.node()
-
-
-@virtual
-async def test_a_death_on_the_broker_makes_no_node() -> None:
-    world = World()
-    async with running(world.nodes):
-        world.hear(death(1))
-        await asyncio.sleep(100)
-        assert await world.kube.get(NODES, "", "n1") is None
-        assert list(world.nodes.managed()) == []
-
-
-@virtual
-async def test_a_node_of_another_kubelet_is_left_alone_and_an_event_says_so() -> None:
-    world = World()
-    info = {"nodeInfo": {"kubeletVersion": "v1.33.1"}}
-    await world.kube.create(NODES, "", {"metadata": {"name": "n1"}, "status": info})
-    async with running(world.nodes):
-        world.hear(birth(1))
-        world.report()
-        await asyncio.sleep(1000)
-        assert world.writes()[1:] == []
-        assert (await world.node())["status"] == info
-        assert await world.renewed() is None
-        events = await world.kube.list(EVENTS, namespace="default")
-        assert [event["reason"] for event in events] == ["NodeNameTaken"]
-
-
-@virtual
-async def test_a_node_prepared_by_hand_is_adopted() -> None:
-    world = World()
-    label = {"metadata": {"name": "n1", "labels": {"room": "cellar"}}}
-    await world.kube.create(NODES, "", label)
-    async with running(world.nodes):
-        world.hear(birth(1))
-        world.report()
-        await asyncio.sleep(1)
-        labels = (await world.node())["metadata"]["labels"]
-        assert labels["room"] == "cellar" and labels["kubetide.io/managed"] == "true"
-        assert await world.ready() == ("True", "AgentConnected")
-
-
-@virtual
-async def test_a_report_that_the_server_refuses_does_not_cost_the_node_its_presence() -> None:
-    world = World()
-    async with running(world.nodes):
-
-        def fail(verb: str, resource: Resource, name: str) -> None:
-            if verb == "patch" and resource == NODES and len(world.kube.requests) < 5:
-                raise KubeRefused("invalid", status=422)
-
-        world.hear(birth(1))
-        await asyncio.sleep(1)
-        world.kube.requests.clear()
-        world.kube.fail = fail
-        world.report({"capacity": {"cpu": "4"}})
-        await asyncio.sleep(30)
-        assert await world.ready() == ("True", "AgentConnected")
-
-
-@virtual
-async def test_a_server_in_trouble_is_asked_again_until_it_takes_the_write() -> None:
-    world = World()
-    broken = True
-
-    def fail(verb: str, resource: Resource, name: str) -> None:
-        if broken:
-            raise KubeError("away", status=503, delay=3)
-
-    world.kube.fail = fail
-    async with running(world.nodes):
-        world.hear(birth(1))
-        world.report()
-        await asyncio.sleep(120)
-        broken = False
-        await asyncio.sleep(61)
-        assert await world.ready() == ("True", "AgentConnected")
-        assert await world.renewed()
-
-
-@virtual
-async def test_a_lease_that_somebody_deletes_is_made_again() -> None:
-    world = World()
-    async with running(world.nodes):
-        world.hear(birth(1))
-        await asyncio.sleep(1)
-        lease = await world.kube.get(LEASES, "kube-node-lease", "n1")
-        assert lease is not None
-        uid = lease["metadata"]["uid"]
-        await world.kube.delete(LEASES, "kube-node-lease", "n1", uid=uid, grace=0)
-        await asyncio.sleep(15)
-        assert await world.renewed()
-
-
-@virtual
 async def test_slots_that_go_take_their_nodes_with_them() -> None:
     world = World()
     async with running(world.nodes):
@@ -460,19 +219,6 @@ async def test_slots_that_go_take_their_nodes_with_them() -> None:
         world.hear(birth(1))
         await asyncio.sleep(1)
         assert await world.renewed() != renewed
-
-
-@virtual
-async def test_a_broken_watch_misses_no_deletion() -> None:
-    world = World()
-    async with running(world.nodes):
-        world.hear(birth(1))
-        await asyncio.sleep(1)
-        old = (await world.node())["metadata"]["uid"]
-        await world.kube.delete(NODES, "", "n1", uid=old, grace=0)
-        world.kube.break_watches()
-        await asyncio.sleep(12)
-        assert (await world.node())["metadata"]["uid"] != old
 
 
 @virtual
@@ -512,22 +258,6 @@ async def test_the_rest_of_the_hub_hears_which_node_objects_are_ours() -> None:
     async with running(world.nodes, heeded=again):
         await asyncio.sleep(1)
         assert again.told == ["manage n1", "known"], "all before the rest begins"
-
-
-@virtual
-async def test_a_server_that_does_not_keep_what_it_took_is_not_flooded() -> None:
-    world = World()
-    async with running(world.nodes):
-        world.hear(birth(1))
-        world.report()
-        await asyncio.sleep(1)
-        world.writes()
-        for _ in range(600):
-            lost = {"status": {"capacity": {"cpu": "1"}}}
-            await world.kube.patch(NODES, "", "n1", lost, subresource="status")
-            await asyncio.sleep(0.1)
-        ours = len(world.writes()) - 600
-        assert 1 <= ours <= 3
 
 
 @virtual

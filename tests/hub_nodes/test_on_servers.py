@@ -18,8 +18,8 @@ from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.tasks import stop
 from shared.topics import SLOTS
 from tests.hub_nodes.test_node_status import REPORT
-from tests.hub_nodes.test_nodes import Heeded
 from tests.hub_nodes.test_presence import birth, death
+from tests.hub_nodes.world import Heeded
 from tests.parts.kubernetes import Cluster
 
 ALL = frozenset(range(SLOTS))
