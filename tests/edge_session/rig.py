@@ -32,7 +32,16 @@ from edgeagent.tokens import DeviceTokens
 from shared import codec
 from shared.clock import Clock
 from shared.link import Connection, ConnectOptions, Link, Message, Subscription
-from shared.messages import Change, DesiredObject, Entry, HubPresence, Inventory, Report, Session
+from shared.messages import (
+    Change,
+    DesiredObject,
+    Entry,
+    HubPresence,
+    Inventory,
+    Report,
+    ReportedEvent,
+    Session,
+)
 from shared.objects import Json, ObjectKey
 from shared.tasks import run_together
 from shared.topics import Topics, key_below
@@ -41,6 +50,7 @@ from tests.parts.patience import PATIENCE
 NODE = "edge-1"
 TOPICS = Topics()
 OURS = TOPICS.of(NODE)
+NOW = 1_780_000_000.0
 
 
 def pod_key(name: str) -> ObjectKey:
@@ -50,6 +60,10 @@ def pod_key(name: str) -> ObjectKey:
 def pod(name: str, **fields: Any) -> Json:
     metadata = {"name": name, "namespace": "default", "uid": f"uid-{name}"}
     return {"metadata": metadata, "spec": {"containers": [{"name": "a", "image": "i"}]}, **fields}
+
+
+def event(reason: str = "BackOff", *, at: float = NOW, count: int = 1) -> ReportedEvent:
+    return ReportedEvent("Warning", reason, "again", int(at), int(at), count)
 
 
 class Device:
