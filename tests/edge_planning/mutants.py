@@ -24,12 +24,14 @@ from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.rules import resizing, restarting
 from edgeagent.pods.view import PodView, Wanted
 from shared.objects import Json
-from tests.edge_planning.histories import Happening, deaths, lives, pods
+from tests.edge_planning.happenings import Happening
+from tests.edge_planning.histories import deaths, lives
 from tests.edge_planning.properties import (
     PROPERTIES,
     a_wanted_pod_comes_to_rest_with_all_running_that_should,
     an_unwanted_pod_ends,
 )
+from tests.edge_planning.random_pods import pods
 
 Plant = Callable[[ExitStack], None]
 Property = Callable[[Json, list[Happening], list[Happening]], None]

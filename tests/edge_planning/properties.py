@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeagent.pods.view import Wanted
 from shared.objects import Json
 from tests.edge_planning.device import Device
-from tests.edge_planning.histories import Happening, happen
+from tests.edge_planning.happenings import Happening, happen
 from tests.edge_planning.settling import die, has_come_to_rest, settle
 
 

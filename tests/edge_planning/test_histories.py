@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from shared.objects import Json
 from tests.edge_planning import properties
-from tests.edge_planning.histories import Happening, deaths, lives, pods
+from tests.edge_planning.happenings import Happening
+from tests.edge_planning.histories import deaths, lives
+from tests.edge_planning.random_pods import pods
 
 ADMITTED = st.integers(0, 9).map(bool)
 
