@@ -7,8 +7,8 @@ written into the ``LivePod`` and the planner looks again. Called by ``workers.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import structlog
@@ -174,7 +174,7 @@ class Acting:
         whole, spec = pod.pod, pod.spec_of(action.name)
         resources = self._materials.resources(whole, spec)
         lowered = _lowered(pod, action, resources.memory_limit_bytes)
-        await self._check_usage(pod, whole, lowered=lowered)
+        await self._check_usage(pod, whole, lowered)
         await self._materials.limit_pod(whole, only_wider=True)
         await self._runtime.update_resources(action.container_id, resources)
         await self._materials.limit_pod(pod.pod)
@@ -185,28 +185,24 @@ class Acting:
 
     async def _resize_pod(self, pod: LivePod) -> None:
         whole = pod.pod
-        await self._check_usage(pod, whole, lowered={})
+        await self._check_usage(pod, whole)
         if trouble := await self._materials.limit_pod(whole):
             raise TemporaryError(f"failed to set the limits of the pod: {trouble}")
         pod.facts = replace(pod.facts, resources=resizing.as_a_whole(whole))
 
     async def _check_usage(
-        self, pod: LivePod, whole: Json, *, lowered: Mapping[str, tuple[str, int]]
+        self, pod: LivePod, whole: Json, lowered: _Lowered | None = None
     ) -> None:
-        """A kernel would kill for memory what uses more than a limit that became lower.
-
-        ``lowered``: name and new limit of containers, by id.
-        """
-        if not lowered and pod.facts.resources == resizing.as_a_whole(whole):
+        """A kernel would kill for memory what uses more than a limit that became lower."""
+        if lowered is None and pod.facts.resources == resizing.as_a_whole(whole):
             return
         stats = await self._runtime.stats()
         usage = {one.container_id: one.memory_usage_bytes for one in stats}
         together = sum(usage.get(one.id, 0) for one in pod.containers())
         limits = [("pod", quantities.whole(amounts.whole_limit(whole, "memory")), together)]
-        limits += [
-            (f'container "{name}"', limit, usage.get(container_id, 0))
-            for container_id, (name, limit) in lowered.items()
-        ]
+        if lowered is not None:
+            used = usage.get(lowered.container_id, 0)
+            limits.append((f'container "{lowered.name}"', lowered.limit, used))
         beyond = [
             f"attempting to set {what} memory limit ({limit}) below current usage ({used})"
             for what, limit, used in limits
@@ -257,12 +253,22 @@ class Acting:
             pod.events.record(not_killed(pod, action, error))
 
 
-def _lowered(pod: LivePod, action: ResizeContainer, limit: int) -> dict[str, tuple[str, int]]:
+@dataclass(frozen=True, slots=True)
+class _Lowered:
+    """A container whose memory limit comes down."""
+
+    container_id: str
+    name: str
+    limit: int
+
+
+def _lowered(pod: LivePod, action: ResizeContainer, limit: int) -> _Lowered | None:
     """The container that is resized, if its memory limit comes down or is a first one."""
     known = pod.facts.container(action.name)
     before = {"name": action.name, "resources": known.resources if known else {}}
     had = quantities.whole(amounts.of(before, "limits").get("memory", Fraction(0)))
-    return {action.container_id: (action.name, limit)} if limit and not 0 < had <= limit else {}
+    is_lower = limit and not 0 < had <= limit
+    return _Lowered(action.container_id, action.name, limit) if is_lower else None
 
 
 def _reason(action: Action, error: KubetideError) -> str:

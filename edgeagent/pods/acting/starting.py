@@ -20,6 +20,7 @@ from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning.cleaning import VOLUMES
 from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
+from edgeagent.pods.rules import restarting
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
 from shared.joining import Joint
@@ -167,7 +168,7 @@ class Starting:
             path = specs.field_path(pod.pod, spec["name"])
             words = "PostStartHook failed"
             pod.events.record(warning("FailedPostStartHook", words, field_path=path))
-            pod.unhealthy[container_id] = "hook"
+            pod.unhealthy[container_id] = restarting.HOOK
             raise PodTrouble("PostStartHookError", str(error), event="", delay=0.0) from error
 
 

@@ -87,7 +87,7 @@ def _why(pod: LivePod, action: StopContainer) -> str:
     name, container = action.name, pod.spec_of(action.name)
     init = any(container is one for one in specs.inits(pod.pod))
     subject = f"{'Init container' if init else 'Container'} {name}"
-    if action.cause == "hook":
+    if action.cause == restarting.HOOK:
         return "FailedPostStartHook"
     if action.cause == "resize":
         return f"Container {name} resize requires restart"

@@ -93,13 +93,13 @@ def _object(kind: str, value: Any, path: str) -> Iterator[Unsupported]:
 def _field(field: Field | None, value: Any, path: str) -> Iterator[Unsupported]:
     if field is None:
         yield Unsupported(path, "this version of the agent does not know the field", fatal=False)
-    elif field.verdict in (Verdict.TOLD, Verdict.REFUSED):
+    elif field.verdict is Verdict.REFUSED:
         if value not in ([], {}, ""):
-            yield Unsupported(path, field.note, fatal=field.verdict is Verdict.REFUSED)
+            yield Unsupported(path, field.note, fatal=True)
     elif field.verdict is Verdict.SUPPORTED:
         yield from _value(field.shape, value, path)
         if field.values and value not in (*field.values, ""):
-            words = ", ".join(str(one) for one in field.values)
+            words = ", ".join(field.values)
             yield Unsupported(path, field.note or f"supported values: {words}", fatal=True)
 
 

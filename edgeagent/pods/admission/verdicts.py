@@ -15,8 +15,6 @@ class Verdict(enum.Enum):
     SUPPORTED = "supported"
     REFUSED = "refused"
     """A pod that sets it is not taken up; ``note`` is the message."""
-    TOLD = "told"
-    """The pod runs without it and an Event says so; ``note`` is the message."""
     IDLE = "no effect"
     """It means nothing on a node, or nothing here; ``note`` says why."""
 
@@ -27,7 +25,7 @@ class Field:
     verdict: Verdict = Verdict.SUPPORTED
     note: str = ""
     required: bool = False
-    values: tuple[object, ...] = ()
+    values: tuple[str, ...] = ()
     """Set for a field that is supported with these values only."""
 
 
@@ -39,17 +37,13 @@ def must(shape: str) -> Field:
     return Field(shape, required=True)
 
 
-def only(*values: object, shape: str = "text", note: str = "") -> Field:
+def only(*values: str, note: str = "") -> Field:
     """Supported with these values, refused with any other."""
-    return Field(shape, note=note, values=values)
+    return Field("text", note=note, values=values)
 
 
 def no(shape: str, message: str) -> Field:
     return Field(shape, Verdict.REFUSED, message)
-
-
-def told(shape: str, message: str) -> Field:
-    return Field(shape, Verdict.TOLD, message)
 
 
 def idle(shape: str, why: str) -> Field:

@@ -18,7 +18,7 @@ from edgeagent.pods.facts import (
 )
 from edgeagent.pods.materials.origins import HASH, made_with
 from edgeagent.pods.resources import amounts
-from edgeagent.pods.rules.restarting import next_backoff
+from edgeagent.pods.rules.restarting import HOOK, next_backoff
 from edgeagent.pods.view import Live, PodView
 from edgeagent.runtime.port import Container, ContainerState
 from edgeagent.runtime.users import ContainerUser
@@ -105,7 +105,8 @@ def _probed(known: ContainerFacts, live: Live, spec: Json) -> ContainerFacts:
     hook failed has not started, though it runs until it is killed."""
     if known.ended is not None:
         return known
-    started = live.startup.get(known.id, known.started) and live.unhealthy.get(known.id) != "hook"
+    hook_failed = live.unhealthy.get(known.id) == HOOK
+    started = live.startup.get(known.id, known.started) and not hook_failed
     ready = live.readiness.get(known.id, known.ready) if "readinessProbe" in spec else started
     return replace(known, started=started, ready=started and ready)
 

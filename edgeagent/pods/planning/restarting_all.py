@@ -54,7 +54,7 @@ def _is_source(view: PodView, container: Json) -> bool:
     known, sandbox = view.facts.container(container["name"]), view.sandbox
     if known is None or known.ended is None or sandbox is None or known.sandbox != sandbox.id:
         return False
-    if known.killed in restarting.KILLED - restarting.KILLED_BY_PROBE - {"hook"}:
+    if known.killed in restarting.KILLED - restarting.KILLED_BY_PROBE - {restarting.HOOK}:
         return False
     rule = restarting.rule_for(container, known.ended.exit_code)
     return rule is not None and rule.get("action") == RESTART_ALL

@@ -25,13 +25,15 @@ ALL, SOURCE = "all", "all-source"
 """The whole pod begins anew (``restarting_all.py``); the second is what ended and made it so."""
 REPLACED = frozenset({"spec", "resize", ALL})
 """Stopped by us in order to be started anew, whatever the policy."""
+HOOK = "hook"
+"""Killed because its postStart hook failed."""
 SHUTDOWN = "shutdown"
 """Stopped because the device shuts down: it runs again at the next boot."""
 SANDBOX = "sandbox"
 """Stopped because its sandbox is left: it runs again in the next one."""
 UNKNOWN = "unknown"
 """Stopped because the runtime could not say what it does: its end says nothing about its work."""
-KILLED = KILLED_BY_PROBE | REPLACED | {"hook", SHUTDOWN, SANDBOX, SOURCE, UNKNOWN}
+KILLED = KILLED_BY_PROBE | REPLACED | {HOOK, SHUTDOWN, SANDBOX, SOURCE, UNKNOWN}
 """Causes that are remembered: what was to be killed is killed also by the next agent."""
 
 

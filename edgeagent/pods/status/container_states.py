@@ -69,7 +69,7 @@ def _state(view: PodView, container: Json, now: Moment) -> Json:
     if known is not None and known.ended is None:
         if f"start/{container['name']}" in view.live.slots and not view.stops:
             return _not_yet(view)
-        if trouble and view.live.unhealthy.get(known.id) == "hook" and not view.stops:
+        if trouble and view.live.unhealthy.get(known.id) == restarting.HOOK and not view.stops:
             return _waiting(trouble)
         return {"running": {"startedAt": stamps.of_nanoseconds(known.started_at)}}
     if known is not None and known.ended is not None:
