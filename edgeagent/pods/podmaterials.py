@@ -138,9 +138,16 @@ class PodMaterials:
             if gone and unit and self._slices:
                 await self._slices.stop(unit)
 
-    async def make_log_folder(self, pod: Json) -> None:
-        paths = self._paths
-        await self._offload(lambda: logfolders.make(paths.log_directory(pod), logs=paths.logs))
+    async def before_sandbox(self, pod: Json) -> None:
+        paths, wanted = self._paths, self._cgroup_settings(pod)
+        path = cgroups.parent(pod, self._node.cgroup_driver)
+
+        def make() -> None:
+            logfolders.make(paths.log_directory(pod), logs=paths.logs)
+            if self._cgroup_files and self._node.cgroup_driver == "cgroupfs":
+                self._cgroup_files.ensure(path, wanted)
+
+        await self._offload(make)
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
         """A start waits no longer for it than a moment: housekeeping makes what is missing."""
@@ -234,12 +241,15 @@ class PodMaterials:
         )
         around = Surroundings(pod, node, self._sources, making.ips, making.env_file)
 
+        wanted = self._cgroup_settings(pod)
+
         def make() -> tuple[Environment, Prepared]:
+            if self._cgroup_files:
+                self._cgroup_files.apply(wanted)
             found = environment(container, around)
             return found, making.prepared(image, found.variables, attempt=attempt)
 
         found, prepared = await self._offload(make)
-        await self.limit_pod(pod)
         for event in found.events:
             record(event)
         return container_config(pod, container, attempt=attempt, node=node, prepared=prepared)
@@ -248,8 +258,14 @@ class PodMaterials:
         files = self._cgroup_files
         if files is None:
             return ""
-        wanted = cgroups.settings(pod, self._beside(specs.uid_of(pod)), self._node)
+        wanted = self._cgroup_settings(pod)
         return str(await self._offload(lambda: files.apply(wanted, only_wider=only_wider)))
+
+    def _cgroup_settings(self, pod: Json) -> Mapping[str, cgroups.Settings]:
+        """Of the pod and of those above it."""
+        if self._cgroup_files is None:
+            return {}
+        return cgroups.settings(pod, self._beside(specs.uid_of(pod)), self._node)
 
     def awaits_services(self, pod: Json) -> bool:
         return servicevars.are_awaited(pod, self._sources)

@@ -103,8 +103,9 @@ class Materials(Protocol):
         """Volumes and everything else of the pod on disk but its logs."""
         ...
 
-    async def make_log_folder(self, pod: Json) -> None:
-        """Before its sandbox: a runtime would make it for root alone, log collectors are others."""
+    async def before_sandbox(self, pod: Json) -> None:
+        """Make what a runtime would make otherwise: the folder of its logs (for root alone, log
+        collectors are others) and its cgroup (without limits)."""
         ...
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:

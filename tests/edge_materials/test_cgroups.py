@@ -110,7 +110,64 @@ def written(tree: Path, name: str) -> str:
     return (tree / PATH.lstrip("/") / name).read_text().strip()
 
 
-def test_only_what_differs_is_written_and_only_where_a_runtime_made_it(tree: Path) -> None:
+def a_hierarchy(top: Path, *below: str, has: str = "") -> Path:
+    """Folders as the kernel shows them; on version 2 with what each has of controllers."""
+    for folder in (top, *(top / one for one in below)):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cgroup.procs").touch()
+        if has:
+            (folder / "cgroup.controllers").write_text(has)
+            (folder / "cgroup.subtree_control").touch()
+    return top
+
+
+BURSTABLE_POD = f"/kubepods/burstable/pod{UID}"
+
+
+def test_on_version_1_the_hierarchies_that_limit_a_pod_get_its_cgroup(tmp_path: Path) -> None:
+    for controller in ("cpu", "memory", "pids"):
+        a_hierarchy(tmp_path / controller)
+    wanted = cgroups.settings(limited(), [], V1)
+    for _ in range(2):
+        assert CgroupFiles(tmp_path).ensure(BURSTABLE_POD, wanted) == ""
+    made = sorted(str(one.relative_to(tmp_path)) for one in tmp_path.rglob(f"pod{UID}"))
+    assert made == [f"{controller}{BURSTABLE_POD}" for controller in ("cpu", "memory")]
+
+
+def test_where_no_cgroups_are_mounted_no_folder_is_made(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    wanted = cgroups.settings(limited(), [], V1)
+    assert CgroupFiles(tmp_path).ensure(BURSTABLE_POD, wanted) == ""
+    assert list(tmp_path.rglob("*")) == [tmp_path / "memory"]
+
+
+def test_on_version_2_each_cgroup_above_a_pods_hands_down_what_limits_it(tmp_path: Path) -> None:
+    top = a_hierarchy(tmp_path, "kubepods", has="cpuset cpu io memory pids")
+    (top / "kubepods" / "cgroup.subtree_control").write_text("cpu io")
+    wanted = cgroups.settings(limited(), [], replace(V2, cgroup_driver="cgroupfs"))
+    CgroupFiles(top).ensure(BURSTABLE_POD, wanted)
+    assert (top / "cgroup.subtree_control").read_text() == "+cpu +memory"
+    assert (top / "kubepods" / "cgroup.subtree_control").read_text() == "+memory", "it lacked"
+    assert (top / BURSTABLE_POD.lstrip("/")).is_dir()
+
+
+def test_a_cgroup_that_cannot_be_made_is_told_and_the_others_are(tmp_path: Path) -> None:
+    for controller in ("cpu", "memory"):
+        a_hierarchy(tmp_path / controller)
+    (tmp_path / "cpu" / "kubepods").touch()
+    wanted = cgroups.settings(limited(), [], V1)
+    assert "Not a directory" in CgroupFiles(tmp_path).ensure(BURSTABLE_POD, wanted)
+    assert (tmp_path / "memory" / BURSTABLE_POD.lstrip("/")).is_dir()
+
+
+def test_no_limit_is_not_written_where_the_kernel_shows_none(tree: Path) -> None:
+    file = tree / PATH.lstrip("/") / "memory.max"
+    file.write_text("9223372036854771712")
+    CgroupFiles(tree).apply({PATH: {"memory.max": "-1"}})
+    assert written(tree, "memory.max") == "9223372036854771712"
+
+
+def test_only_what_differs_is_written_and_only_where_a_cgroup_is(tree: Path) -> None:
     files = CgroupFiles(tree)
     (tree / PATH.lstrip("/") / "memory.max").chmod(0o444)
     files.apply({PATH: {"cpu.max": "50000 100000", "memory.max": "1048576"}})

@@ -145,7 +145,7 @@ async def test_the_folder_of_a_log_is_there_before_its_container(bench: Bench) -
 async def test_the_folder_of_a_pods_logs_is_there_before_its_sandbox(bench: Bench) -> None:
     """CRI-O would make it, and what is missing above it, for root alone."""
     bench = Bench(bench.folder / "var" / "log")
-    await bench.materials.make_log_folder(pod())
+    await bench.materials.before_sandbox(pod())
     folder = bench.paths.log_directory(pod())
     assert modes(folder, *folder.parents[:3]) == ["755", "755", "755", "755"]
 

@@ -113,6 +113,24 @@ async def test_requests_and_limits_of_a_burstable_pod_bind_its_containers_and_th
     assert shown("/kubepods/burstable")["cpu"] == as_shares(204), "both pods together"
 
 
+async def test_a_pod_is_limited_before_its_sandbox_is_there(device: Device) -> None:
+    whole = a_pod(RUNS, resources=BURSTABLE)
+    path = cgroups.parent(whole, HERE.cgroup_driver)
+    expected = {"cpu": as_shares(102), "quota": "50000", "memory": str(2048 * MIB)}
+    await device.materials.before_sandbox(whole)
+    assert not await device.runtime.list_sandboxes()
+    assert shown(path) == expected
+    assert shown("/kubepods/burstable")["cpu"] == as_shares(102)
+    sandbox = device.materials.sandbox(
+        whole, attempt=0, seen=0.0, first_id=0, record=device.events.append
+    )
+    await device.runtime.start_sandbox(sandbox)
+    assert shown(path) == expected
+    for folder in TOP.glob(path.lstrip("/") if V2 else f"*{path}"):
+        assert [one for one in folder.iterdir() if one.is_dir()], f"{folder}: not the sandbox's"
+    await device.materials.remove(whole)
+
+
 async def test_the_runtime_learns_how_large_a_virtual_machine_has_to_be(
     device: Device, containerd: Containerd
 ) -> None:

@@ -60,12 +60,12 @@ async def test_a_volume_that_cannot_be_made_is_told_and_tried_again() -> None:
 @virtual
 async def test_a_sandbox_waits_for_the_folder_of_its_logs() -> None:
     async with World() as world:
-        world.materials.failures["make_log_folder"] = TemporaryError("no space left on device")
+        world.materials.failures["before_sandbox"] = TemporaryError("no space left on device")
         uid = world.apply(a_pod())
         await world.passes(5)
         assert world.device.pods == {}
         assert "FailedCreatePodSandBox" in world.reasons(uid)
-        del world.materials.failures["make_log_folder"]
+        del world.materials.failures["before_sandbox"]
         await world.passes(30)
         assert world.phase(uid) == "Running"
 

@@ -157,8 +157,8 @@ class PlainMaterials:
     async def remove(self, pod: Json) -> None:
         self._called("remove", pod)
 
-    async def make_log_folder(self, pod: Json) -> None:
-        self._called("make_log_folder", pod)
+    async def before_sandbox(self, pod: Json) -> None:
+        self._called("before_sandbox", pod)
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
         self._called("link_log", pod)

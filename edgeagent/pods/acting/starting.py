@@ -75,7 +75,7 @@ class Starting:
             first_id=pod.facts.first_id,
             record=pod.events.record,
         )
-        await self._materials.make_log_folder(pod.pod)
+        await self._materials.before_sandbox(pod.pod)
         under = {LIST_REVISION: str(self._revision())}
         config = replace(config, annotations={**config.annotations, **under})
         async with self._turns.take(Start.SANDBOX):

@@ -1,6 +1,7 @@
-"""Writes what cgroups of pods should have into the kernel's files, and removes those that are over.
+"""Makes cgroups of pods with what they should have, and removes those that are over.
 
-A cgroup appears with its pod's sandbox, made by the runtime; here nothing is ever made. Only what
+A pod's cgroup is there before its sandbox, so that nothing of the pod ever runs without its limits.
+Only the hierarchies that limit something are made here; the runtime makes the others. Only what
 differs is written. No start fails because of it: a pod that could not be limited as a whole still
 has the limits of its containers, and the log says so. Blocking. Called by ``podmaterials.py``, for
 pods that nobody knows by ``edgeagent/housekeeping/orphan_cgroups.py``.
@@ -9,12 +10,12 @@ pods that nobody knows by ``edgeagent/housekeeping/orphan_cgroups.py``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import structlog
 
-from edgeagent.pods.resources.cgroups import Settings, is_wider
+from edgeagent.pods.resources.cgroups import Settings, differs, is_wider
 
 log = structlog.get_logger()
 
@@ -22,6 +23,14 @@ log = structlog.get_logger()
 class CgroupFiles:
     def __init__(self, top: Path = Path("/sys/fs/cgroup")) -> None:
         self._top = top
+
+    def ensure(self, path: str, wanted: Mapping[str, Settings]) -> str:
+        """Make ``path``, with those above it, and apply what is wanted of all of them."""
+        troubles = [
+            _made(self._top / hierarchy, path, controllers)
+            for hierarchy, controllers in _hierarchies(wanted[path]).items()
+        ]
+        return "; ".join(filter(None, [*troubles, self.apply(wanted)]))
 
     def apply(self, wanted: Mapping[str, Settings], *, only_wider: bool = False) -> str:
         """``only_wider`` before containers grow; what shrinks follows when they have shrunk.
@@ -83,7 +92,7 @@ class CgroupFiles:
     def _write(self, file: Path, value: str, only_wider: bool) -> str:
         try:
             now = file.read_text().strip()
-            if now != value and (not only_wider or is_wider(value, now)):
+            if differs(value, now) and (not only_wider or is_wider(value, now)):
                 file.write_text(value)
         except FileNotFoundError:
             return ""
@@ -91,6 +100,43 @@ class CgroupFiles:
             log.warning("cgroup not limited", file=str(file), value=value, error=str(error))
             return f"{file.name} = {value}: {error.strerror or error}"
         return ""
+
+
+def _hierarchies(settings: Settings) -> dict[str, set[str]]:
+    """With the controllers of each that are to be there; version 2 has one, without a name."""
+    found: dict[str, set[str]] = {}
+    for setting in settings:
+        hierarchy, _, name = setting.rpartition("/")
+        found.setdefault(hierarchy, set()).add(name.partition(".")[0])
+    return found
+
+
+def _made(top: Path, path: str, controllers: Collection[str]) -> str:
+    """Answers what is in the way; not that there is no such hierarchy."""
+    if not (top / "cgroup.procs").exists():
+        return ""
+    folder = top
+    try:
+        for name in path.strip("/").split("/"):
+            _enable(folder, controllers)
+            folder /= name
+            folder.mkdir(exist_ok=True)
+    except OSError as error:
+        log.warning("cgroup not made", path=str(folder), error=str(error))
+        return f"{folder.name}: {error.strerror or error}"
+    return ""
+
+
+def _enable(folder: Path, controllers: Collection[str]) -> None:
+    """On version 2 a cgroup has the files of a controller only if the one above it says so."""
+    switch = folder / "cgroup.subtree_control"
+    try:
+        lacking = set(controllers) - set(switch.read_text().split())
+        has = set((folder / "cgroup.controllers").read_text().split())
+    except FileNotFoundError:
+        return
+    if wanted := sorted(lacking & has):
+        switch.write_text(" ".join(f"+{name}" for name in wanted))
 
 
 def _removed(folder: Path) -> bool:

@@ -21,6 +21,7 @@ Settings = Mapping[str, str]
 """By controller and file (``cpu/cpu.shares``); version 2 has no folders for controllers."""
 
 _MOST_WEIGHT = 10_000
+_NO_LIMIT = 2**62
 _CLASSES: tuple[list[str], ...] = ([], ["burstable"], ["besteffort"])
 _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
 """As the API server makes them; static pods have none of the dashes."""
@@ -112,6 +113,11 @@ def weight(shares: int) -> int:
     return 1 + (shares - least) * (_MOST_WEIGHT - 1) // (most - least)
 
 
+def differs(new: str, old: str) -> bool:
+    """Version 1 shows no limit on memory as the largest number that there is."""
+    return new != old and not _width(new) == _width(old) == float("inf")
+
+
 def is_wider(new: str, old: str) -> bool:
     """Whether one setting lets more through than the other."""
     return _width(new) > _width(old)
@@ -119,7 +125,8 @@ def is_wider(new: str, old: str) -> bool:
 
 def _width(text: str) -> float:
     first = text.split(" ")[0]
-    return float("inf") if first in ("max", "-1") else float(first)
+    width = float("inf") if first in ("max", "-1") else float(first)
+    return width if width < _NO_LIMIT else float("inf")
 
 
 def _above(pod: Json) -> list[str]:
