@@ -100,6 +100,8 @@ class PodMaterials:
         return refused
 
     def in_the_way(self, pod: Json, leaving: Collection[str]) -> Collection[str]:
+        if not kernel.is_critical(pod):
+            return ()
         others = self._beside(specs.uid_of(pod))
         if refusals.refusal(pod, others, self._node) is not None:
             return ()

@@ -31,6 +31,7 @@ class PlayedRuntime:
     def __init__(self) -> None:
         self.state = cri.SANDBOX_READY
         self.lists = 0
+        self.tells = cri.CONTAINER_STOPPED_EVENT
         self.push = asyncio.Event()
         self.followed: list[str] = []
         self.more: dict[str, Handler] = {}
@@ -96,7 +97,8 @@ class PlayedRuntime:
         while True:
             await self.push.wait()
             self.push.clear()
-            await stream.send_message(cri.ContainerEventResponse(container_id="c"))
+            told = cri.ContainerEventResponse(container_id="c", container_event_type=self.tells)
+            await stream.send_message(told)
 
 
 @asynccontextmanager
@@ -162,6 +164,29 @@ async def test_a_burst_of_pushes_is_looked_at_a_few_times_and_its_end_at_once(
         async with asyncio.timeout(10):
             await waiting
         assert time.monotonic() - changed < 5
+        await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_starts_that_are_told_cost_a_look_now_and_then(tmp_path: Path) -> None:
+    """They are the agent's own; one that is not is seen in well under a second all the same."""
+    played = PlayedRuntime()
+    played.has_container_events()
+    played.tells = cri.CONTAINER_STARTED_EVENT
+    async with serving(played, tmp_path) as runtime:
+        events = runtime.events()
+        await next_uid(events, within=10)
+        waiting = asyncio.create_task(next_uid(events, within=60))
+        played.push.set()
+        await asyncio.sleep(6)  # The looks that follow the first change, and this push.
+        looked, began = played.lists, time.monotonic()
+        for _ in range(200):
+            played.push.set()
+            await asyncio.sleep(0.01)
+        assert 1 <= played.lists - looked <= 1 + 2 * (time.monotonic() - began)
+        played.state = cri.SANDBOX_NOTREADY
+        played.push.set()
+        async with asyncio.timeout(10):
+            await waiting
         await events.aclose()  # type: ignore[attr-defined]
 
 

@@ -149,10 +149,16 @@ def _memory_left_over(pod: Json) -> int:
 
 def is_node_critical(pod: Json) -> bool:
     """Of the priority class system-node-critical: killed last when memory is out."""
-    return (pod["spec"].get("priority") or 0) >= _NODE_CRITICAL_PRIORITY
+    return _priority(pod) >= _NODE_CRITICAL_PRIORITY
 
 
 def is_critical(pod: Json) -> bool:
     """Static, or of a priority that is reserved for the system."""
     source = (pod["metadata"].get("annotations") or {}).get("kubernetes.io/config.source", "api")
-    return source != "api" or (pod["spec"].get("priority") or 0) >= specs.CRITICAL_PRIORITY
+    return source != "api" or _priority(pod) >= specs.CRITICAL_PRIORITY
+
+
+def _priority(pod: Json) -> int:
+    """Asked before anybody has looked whether it is a number."""
+    priority = pod["spec"].get("priority")
+    return priority if isinstance(priority, int) else 0
