@@ -136,6 +136,7 @@ class MemoryRuntime:
         image = self.device.image(config.image)
         if image is None:
             raise TemporaryError(f"the image {config.image} is not there")
+        self._need_processes(config.processes_of)
         taken = {(one.config.name, one.config.attempt) for one in pod.containers.values()}
         if (config.name, config.attempt) in taken:
             raise TemporaryError(f"the container name {config.name}_{config.attempt} is taken")
@@ -156,6 +157,12 @@ class MemoryRuntime:
         pod.containers[container.id] = Process(pod, config, container, config.resources)
         self.device.changed(pod)
         return container.id
+
+    def _need_processes(self, container_id: str) -> None:
+        """For another container to join; empty when none does."""
+        target = self.device.find(container_id)
+        if container_id and (target is None or target.seen.state is not ContainerState.RUNNING):
+            raise TemporaryError(f"invalid target container: {container_id} is not running")
 
     async def start_container(self, container_id: str) -> None:
         await self._called("start_container", self.device.name_of(container_id))

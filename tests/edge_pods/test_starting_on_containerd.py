@@ -391,10 +391,33 @@ async def test_an_ephemeral_container_sees_the_processes_of_its_target(device: D
 
 
 async def test_an_ephemeral_container_waits_for_a_target_that_does_not_run(device: Device) -> None:
-    uid = device.apply(a_script("sleep 1; exit 1"), a_script(OBEYS, "other"), restartPolicy="Never")
-    await device.until(lambda: bool(device.ended(uid)))
-    debugs = {**a_script(OBEYS, "debug"), "targetContainerName": "main"}
-    device.change(uid, ephemeralContainers=[debugs])
-    await device.until(lambda: device.waits_for(uid, "debug") == "CreateContainerConfigError")
-    message = device.container(uid, "debug")["state"]["waiting"]["message"]
-    assert message == "unable to find target container main"
+    """One that has ended is the runtime's to refuse; one that never was cannot be named to it."""
+    ends = a_script("sleep 1; exit 1", "ends")
+    never = {
+        **a_script(OBEYS, "never"),
+        "image": "kubetide.test/none:1",
+        "imagePullPolicy": "Never",
+    }
+    uid = device.apply(ends, never, a_script(OBEYS, "other"), restartPolicy="Never")
+    await device.until(lambda: bool(device.ended(uid, "ends")) and device.runs(uid, "other"))
+
+    def debugs(name: str, target: str) -> Json:
+        return {**a_script(OBEYS, name), "targetContainerName": target}
+
+    device.change(
+        uid,
+        ephemeralContainers=[debugs("dead", "ends"), debugs("early", "never"), debugs("odd", "x")],
+    )
+
+    def why(name: str) -> tuple[str, str]:
+        waiting = device.container(uid, name).get("state", {}).get("waiting", {})
+        return waiting.get("reason", ""), waiting.get("message", "")
+
+    for name, target in (("early", "never"), ("odd", "x")):
+        words = f"unable to find target container {target}"
+        expected = "CreateContainerConfigError", words
+        await device.until(lambda name=name, expected=expected: why(name) == expected)  # type: ignore[misc]
+        assert f"Error: {words}" in device.messages(uid, "Failed")
+    await device.until(lambda: why("dead")[0] == "CreateContainerError")
+    assert "is not running" in why("dead")[1]
+    assert f"Error: {why('dead')[1]}" in device.messages(uid, "Failed")

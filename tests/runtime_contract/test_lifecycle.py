@@ -186,6 +186,18 @@ async def test_only_a_created_container_in_a_ready_sandbox_starts(world: World) 
         await world.runtime.start_container("nothing")
 
 
+async def test_a_container_joins_the_processes_of_one_that_runs_only(daemon_world: World) -> None:
+    """Processes of the host itself have no namespaces to join."""
+    pod = await daemon_world.pod()
+    target = await pod.run(exits(0))
+    await ended(daemon_world, target)
+    for nobody in (target, "0" * 64):
+        with pytest.raises(TemporaryError, match="target container"):
+            await pod.create(RUNS, name="debug", processes_of=nobody)
+    target = await pod.run(RUNS, attempt=1)
+    await pod.run(RUNS, name="debug", processes_of=target)
+
+
 async def test_a_command_that_is_not_there_says_so(process_world: World) -> None:
     pod = await process_world.pod()
     container_id = await pod.create(Program(""), command=("/no/such/program",))

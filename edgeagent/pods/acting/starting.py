@@ -173,11 +173,14 @@ class Starting:
 
 
 def _target_of(pod: LivePod, spec: Json) -> str:
-    """Id of the container that an ephemeral container looks into, if it names one."""
+    """Id of the container that an ephemeral container looks into, if it names one.
+
+    Of one that has ended the runtime says that there is nothing to join.
+    """
     name = spec.get("targetContainerName")
     if not name:
         return ""
     known = pod.facts.container(name)
-    if known is None or known.ended is not None:
+    if known is None or all(one.id != known.id for one in pod.containers()):
         raise ConfigError(f"unable to find target container {name}")
     return known.id
