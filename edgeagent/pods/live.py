@@ -134,6 +134,8 @@ class LivePod:
         if body == self.pod:
             return
         self._forget_pulls(body)
+        if self.pod and not specs.used_volumes(body) <= specs.used_volumes(self.pod):
+            self.volumes_ready = False
         self.pod = body
         self.facts = replace(self.facts, pod=body)
         self.volumes_stale = True

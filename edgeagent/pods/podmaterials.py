@@ -183,11 +183,14 @@ class PodMaterials:
         volumes = specs.image_volumes(pod)
         uid = specs.uid_of(pod)
         for name in {one["name"] for one in container.get("volumeMounts") or ()} & volumes.keys():
-            found = await self._ensured(pod, _as_of_container(volumes[name]), record)
+            wanted = _as_of_container(volumes[name], container["name"])
+            found = await self._ensured(pod, wanted, record, of_volume=True)
             self._image_volumes.setdefault(uid, {})[name] = found.id
         return await self._ensured(pod, container, record)
 
-    async def _ensured(self, pod: Json, container: Json, record: Record) -> Image:
+    async def _ensured(
+        self, pod: Json, container: Json, record: Record, *, of_volume: bool = False
+    ) -> Image:
         named = [one.get("name") for one in pod["spec"].get("imagePullSecrets") or ()]
         namespace = specs.namespace_of(pod)
         found = {
@@ -201,6 +204,7 @@ class PodMaterials:
             secrets=[secret for secret in found.values() if secret is not None],
             missing_secrets=[name for name, secret in found.items() if secret is None],
             record=record,
+            of_volume=of_volume,
         )
 
     def sandbox(
@@ -355,10 +359,10 @@ class _Making:
         return file
 
 
-def _as_of_container(volume: Json) -> Json:
-    """An image that is a volume is pulled by the same rules, and told of as the pod's."""
+def _as_of_container(volume: Json, name: str) -> Json:
+    """An image that is a volume is pulled by the same rules, for the container that waits."""
     named = {"image": volume.get("reference"), "imagePullPolicy": volume.get("pullPolicy")}
-    return {"name": "", **named}
+    return {"name": name, **named}
 
 
 def _beginning(file: Path) -> str:

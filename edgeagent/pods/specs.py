@@ -101,6 +101,15 @@ def images(pod: Json) -> Iterator[str]:
     yield from (str(one.get("reference") or "") for one in image_volumes(pod).values())
 
 
+def used_volumes(pod: Json) -> set[str]:
+    """Names of those that a container mounts or has as a device."""
+    used = set[str]()
+    for one in every_container(pod):
+        used.update(mount["name"] for mount in one.get("volumeMounts") or ())
+        used.update(device["name"] for device in one.get("volumeDevices") or ())
+    return used
+
+
 def image_volumes(pod: Json) -> dict[str, Json]:
     """Volumes that are images, by name: ``reference`` and ``pullPolicy``."""
     volumes = pod["spec"].get("volumes") or ()

@@ -234,7 +234,9 @@ async def a_config_map_that_is_too_large_is_an_event(system: System, kubectl: Ku
     noise = base64.b64encode(os.urandom(2 * PACKET_LIMIT)).decode()
     await system.create(CONFIG_MAPS, {"metadata": {"name": "large"}, "data": {"noise": noise}})
     volume = {"name": "large", "configMap": {"name": "large"}}
-    await system.create_pod("rights-waits", volumes=[volume])
+    mounts = [{"name": "large", "mountPath": "/large"}]
+    main = {"name": "main", "image": "kubetide.test/busybox:1", "volumeMounts": mounts}
+    await system.create_pod("rights-waits", containers=[main], volumes=[volume])
     await until_event(kubectl, "rights-waits", lambda one: one["reason"] == "TooLargeForBroker")
 
 

@@ -21,7 +21,7 @@ from tests.parts.view import container_of, is_ready, restarts_of
 
 FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 ACCOUNT = "robot"
-SOURCES = [
+SOURCES: list[Json] = [
     {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
     {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
     {
@@ -50,10 +50,12 @@ async def cluster_things(system: System) -> None:
             assert error.reason == "AlreadyExists"
 
 
-async def create(system: System, name: str) -> None:
+async def create(
+    system: System, name: str, *, account: str = ACCOUNT, sources: list[Json] = SOURCES
+) -> None:
     volume = {
         "name": "kube-api-access-x7k2p",
-        "projected": {"defaultMode": 420, "sources": SOURCES},
+        "projected": {"defaultMode": 420, "sources": sources},
     }
     mount = {"name": volume["name"], "mountPath": FOLDER, "readOnly": True}
     container = {
@@ -64,7 +66,7 @@ async def create(system: System, name: str) -> None:
         "volumeMounts": [mount],
     }
     await system.create_pod(
-        name, serviceAccountName=ACCOUNT, volumes=[volume], containers=[container]
+        name, serviceAccountName=account, volumes=[volume], containers=[container]
     )
 
 
@@ -153,8 +155,7 @@ async def test_a_token_that_is_on_its_way_is_no_failure(system: System) -> None:
 @pytest.mark.usefixtures("cluster_things")
 async def test_a_pod_whose_account_comes_later_starts_then(system: System) -> None:
     account = f"late-{uuid.uuid4().hex[:6]}"
-    volume = {"name": "access", "projected": {"sources": SOURCES[:1]}}
-    await system.create_pod("web", serviceAccountName=account, volumes=[volume])
+    await create(system, "web", account=account, sources=SOURCES[:1])
     said: list[str] = []
     async with asyncio.timeout(30):
         while not any(account in one for one in said):

@@ -201,7 +201,8 @@ async def test_when_processes_run_out_the_lower_priority_goes_then_who_has_more(
 
 async def test_what_a_lost_database_left_behind_goes_and_what_runs_stays(device: Device) -> None:
     volume = [{"name": "x", "emptyDir": {}}]
-    uid = device.apply(a_script(OBEYS), volumes=volume)
+    mounts = [{"name": "x", "mountPath": "/x"}]
+    uid = device.apply(a_script(OBEYS, volumeMounts=mounts), volumes=volume)
     await device.until(lambda: device.runs(uid))
     await device.kill_agent()
     device.facts.records.clear()

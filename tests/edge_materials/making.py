@@ -32,9 +32,12 @@ def container(name: str = "main", **fields: Any) -> Json:
 
 
 def pod(*containers: Json, metadata: Json | None = None, **spec: Any) -> Json:
+    """Without containers of its own, one that mounts all volumes."""
+    names = [one["name"] for one in spec.get("volumes") or ()]
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in names]
     return {
         "metadata": {"name": "web", "namespace": "default", "uid": UID, **(metadata or {})},
-        "spec": {"containers": list(containers) or [container()], **spec},
+        "spec": {"containers": list(containers) or [container(volumeMounts=mounts)], **spec},
     }
 
 

@@ -210,7 +210,9 @@ async def test_a_local_volume_that_another_pod_has_keeps_its_group(disk: Disk) -
 @ROOT_ONLY
 async def test_what_is_told_of_a_volume_is_told_though_another_one_fails(disk: Disk) -> None:
     await disk.take()
-    whole = pod(MOUNTED, metadata={"uid": "second"}, volumes=[DATA, {"name": "w", "nfs": {}}])
+    other = container("other", volumeMounts=[{"name": "w", "mountPath": "/w"}])
+    volumes = [DATA, {"name": "w", "nfs": {}}]
+    whole = pod(MOUNTED, other, metadata={"uid": "second"}, volumes=volumes)
     whole["spec"]["securityContext"] = {"fsGroup": 5000}
     with pytest.raises(MountError):
         record = disk.events.append

@@ -15,7 +15,7 @@ from tests.edge_materials.making import (
     container,
     pod,
 )
-from tests.edge_materials.volume_device import ROOT_ONLY, Device, a_device, mode
+from tests.edge_materials.volume_device import MOUNTS, ROOT_ONLY, Device, a_device, mode
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def test_an_empty_dir_of_huge_pages_has_those_that_the_pod_asks_for(
     """Pages need not have been set aside for the folder to be there."""
     asks = {"resources": HUGE_2M}
     level = asks if of_the_pod else {}
-    containers = {"containers": [container(**({} if of_the_pod else asks))]}
+    containers = {"containers": [container(**MOUNTS, **({} if of_the_pod else asks))]}
     wanted = {"name": "v", "emptyDir": {"medium": medium, "sizeLimit": "3Mi"}}
     made = await device.prepare(wanted, **containers, **level)
     assert mounting.is_mounted(made["v"])
@@ -103,7 +103,7 @@ async def test_an_empty_dir_of_huge_pages_has_those_that_the_pod_asks_for(
 async def test_an_empty_dir_of_huge_pages_belongs_to_the_group_of_the_pod(device: Device) -> None:
     made = await device.prepare(
         {"name": "v", "emptyDir": {"medium": "HugePages"}},
-        containers=[container(resources=HUGE_2M)],
+        containers=[container(**MOUNTS, resources=HUGE_2M)],
         securityContext={"fsGroup": 4242},
     )
     assert (mode(made["v"]), made["v"].stat().st_gid) == (0o2775, 4242)
@@ -127,6 +127,6 @@ async def test_huge_pages_that_the_pod_does_not_ask_for_or_the_kernel_has_not_ar
     device: Device, medium: str, sizes: list[str], words: str
 ) -> None:
     limits = {f"hugepages-{size}": "1Gi" for size in sizes}
-    whole = {"containers": [container(resources={"limits": limits})]}
+    whole = {"containers": [container(**MOUNTS, resources={"limits": limits})]}
     message = await device.refused({"name": "v", "emptyDir": {"medium": medium}}, **whole)
     assert message == f'MountVolume.SetUp failed for volume "v" : {words}'

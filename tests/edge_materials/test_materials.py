@@ -234,7 +234,11 @@ async def test_an_image_volume_says_how_its_image_was_written(bench: Bench) -> N
 async def test_variables_from_a_file_that_an_init_container_left(bench: Bench) -> None:
     ref = {"volumeName": "v", "path": "out/env", "key": "DB"}
     env = [{"name": "DB", "valueFrom": {"fileKeyRef": ref}}]
-    whole = pod(container(env=env), volumes=[{"name": "v", "emptyDir": {}}])
+    volumes = [{"name": "v", "emptyDir": {}}]
+    writes = container("writes", volumeMounts=[{"name": "v", "mountPath": "/v"}])
+    with pytest.raises(ConfigError, match='cannot find the volume "v" referenced by FileKeyRef'):
+        await bench.container(pod(container(env=env), volumes=volumes))
+    whole = pod(container(env=env), initContainers=[writes], volumes=volumes)
     with pytest.raises(ConfigError, match="couldn't parse env file"):
         await bench.container(whole)
     volume = bench.paths.volume(UID, "v")

@@ -24,7 +24,15 @@ from tests.edge_materials.making import (
     pod,
     secret,
 )
-from tests.edge_materials.volume_device import ROOT_ONLY, Device, a_device, mode, mounted, text_of
+from tests.edge_materials.volume_device import (
+    MOUNTS,
+    ROOT_ONLY,
+    Device,
+    a_device,
+    mode,
+    mounted,
+    text_of,
+)
 from tests.parts.small_disk import SmallDisk
 
 
@@ -34,6 +42,22 @@ def device(tmp_path: Path) -> Iterator[Device]:
 
 
 # hostPath
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "words"),
+    [
+        ("FileOrCreate", "no/file", "open {}/no/file: no such file or directory"),
+        ("DirectoryOrCreate", "file/no", "mkdir {}/file/no: not a directory"),
+    ],
+)
+async def test_what_is_not_to_be_created_says_which_and_why(
+    device: Device, tmp_path: Path, kind: str, place: str, words: str
+) -> None:
+    (tmp_path / "file").touch()
+    path = f"{tmp_path}/{place}"
+    message = await device.refused({"name": "v", "hostPath": {"path": path, "type": kind}})
+    assert message == f'MountVolume.SetUp failed for volume "v" : {words.format(tmp_path)}'
 
 
 async def test_a_host_path_without_type_is_taken_as_it_is(device: Device, tmp_path: Path) -> None:
@@ -141,6 +165,41 @@ async def test_an_object_that_is_gone_stops_no_other_update(device: Device) -> N
     with pytest.raises(ContentsError, match='"goes" : configmap "c" not found'):
         await device.volumes.refresh(pod(volumes=[GOES, STAYS]), device.objects, NODE)
     assert [(made[name] / "a").read_text() for name in ("goes", "stays")] == ["1", "2"]
+
+
+async def test_every_volume_that_cannot_be_made_is_told_of(device: Device) -> None:
+    told: list[str] = []
+    whole = pod(volumes=[GOES, STAYS])
+    with pytest.raises(MountError, match='"goes" : configmap "c" not found'):
+        await device.volumes.prepare(
+            whole, device.objects, NODE, record=lambda event: told.append(event.message)
+        )
+    assert told == ['MountVolume.SetUp failed for volume "stays" : configmap "d" not found']
+
+
+async def test_of_a_volume_that_no_container_uses_nothing_is_made_and_nothing_must_be_there(
+    device: Device, tmp_path: Path
+) -> None:
+    host = {"name": "h", "hostPath": {"path": str(tmp_path / "h"), "type": "DirectoryOrCreate"}}
+    used = {"name": "v", "emptyDir": {}}
+    made = await device.prepare(GOES, host, used, containers=[container(**MOUNTS)])
+    assert set(made) == {"v"}
+    assert not (tmp_path / "h").exists()
+
+
+async def test_a_volume_is_used_by_mounts_and_devices_of_containers_of_every_kind(
+    device: Device,
+) -> None:
+    """Not by variables: who takes them from a file of a volume that is not there says so."""
+    file = {"volumeName": "f", "path": "p", "key": "k"}
+    whole = pod(
+        container(env=[{"name": "X", "valueFrom": {"fileKeyRef": file}}]),
+        container(volumeDevices=[{"name": "d", "devicePath": "/dev/x"}]),
+        initContainers=[container(volumeMounts=[{"name": "i", "mountPath": "/i"}])],
+        ephemeralContainers=[container(volumeMounts=[{"name": "e", "mountPath": "/e"}])],
+        volumes=[{"name": name, "emptyDir": {}} for name in "fdiex"],
+    )
+    assert set(await device.volumes.prepare(whole, device.objects, NODE)) == set("die")
 
 
 async def test_a_volume_that_cannot_be_made_stops_no_other(device: Device) -> None:

@@ -133,7 +133,7 @@ async def test_a_host_path_of_another_type_is_not_mounted_and_says_so(
     _MAKE[other](tmp_path / "host")
     volumes = [{"name": "host", "hostPath": {"path": str(tmp_path / "host"), "type": kind}}]
     with pytest.raises(MountError, match=f"hostPath type check failed: .* {words}") as raised:
-        await device.start(a_pod("", spec={"volumes": volumes}))
+        await device.start(a_pod("", spec={"volumes": volumes}, volumeMounts=mounted("host")))
     assert (raised.value.reason, raised.value.event) == ("ContainerCreating", "FailedMount")
 
 
@@ -270,7 +270,7 @@ async def test_of_a_projected_volume_what_is_optional_may_be_missing_and_the_gro
     ) == {"files": "kind level", "level": "640 0 3000 debug", "kind": "440 0 3000 default"}
     needed = {"secret": {"name": "absent"}}
     with pytest.raises(MountError, match='secret "absent" not found') as raised:
-        await device.start(a_pod("", spec=spec(*there, needed)))
+        await device.start(a_pod("", spec=spec(*there, needed), volumeMounts=mounted("all")))
     assert raised.value.event == "FailedMount"
 
 

@@ -25,6 +25,7 @@ from tests.edge_materials.making import (
     pod,
 )
 
+MOUNTS = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
 ROOT_ONLY = pytest.mark.skipif(not mounting.may_mount(), reason="mounting needs root")
 
 

@@ -158,7 +158,9 @@ async def test_a_host_path_that_is_not_what_it_should_be_is_a_failed_mount(
     device: Device, tmp_path: Path
 ) -> None:
     path = {"path": str(tmp_path / "absent"), "type": "Directory"}
-    uid = device.apply(a_script(OBEYS), volumes=[{"name": "host", "hostPath": path}])
+    mounts = [{"name": "host", "mountPath": "/host"}]
+    volumes = [{"name": "host", "hostPath": path}]
+    uid = device.apply(a_script(OBEYS, volumeMounts=mounts), volumes=volumes)
     await device.until(lambda: "FailedMount" in device.reasons(uid))
     assert _waiting(device, uid) == "ContainerCreating"
     assert await device.sandboxes() == []
@@ -299,10 +301,11 @@ async def test_huge_pages_can_be_a_volume(small: Device) -> None:
     small.start_agent()
     shows = f"awk '$2 == \"/huge\" {{print $3, $4}}' /proc/mounts; {OBEYS}"
     amounts = {"cpu": "10m", "memory": "8Mi", "hugepages-2Mi": "6Mi"}
+    mounts = [{"name": "huge", "mountPath": "/huge"}]
     one = a_script(
         shows,
         resources={"limits": amounts, "requests": amounts},
-        volumeMounts=[{"name": "huge", "mountPath": "/huge"}],
+        volumeMounts=mounts,
     )
     volumes = [{"name": "huge", "emptyDir": {"medium": "HugePages"}}]
     uid = small.apply(one, volumes=volumes)
@@ -310,7 +313,7 @@ async def test_huge_pages_can_be_a_volume(small: Device) -> None:
     kind, _, options = small.log(uid).partition(" ")
     assert kind == "hugetlbfs"
     assert "pagesize=2M" in options.split(",")
-    waits = small.apply(a_script(OBEYS), volumes=volumes)
+    waits = small.apply(a_script(OBEYS, volumeMounts=mounts), volumes=volumes)
     await small.until(lambda: "FailedMount" in small.reasons(waits))
     (message,) = small.messages(waits, "FailedMount")[:1]
     assert message.endswith("there is no resource request for huge pages")

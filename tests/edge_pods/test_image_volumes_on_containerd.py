@@ -82,6 +82,8 @@ async def test_a_volumes_image_is_pulled_by_its_policy_and_told_of_as_the_pods(
     events = [one for one in able.reports.by_uid[uid].events if ABSENT in one.message]
     assert [one.reason for one in events][:2] == ["Pulling", "Failed"]
     assert {one.field_path for one in events} == {""}
+    waits = [one for one in able.reports.by_uid[uid].events if one.message.startswith("Error: ")]
+    assert {one.field_path for one in waits} == {"spec.containers{mounts}"}, "who waits says so"
     never = able.apply(mounting("echo", "mounts"), **volume(ABSENT, pullPolicy="Never"))
     await able.until(lambda: waiting(able, never, "mounts") == "ErrImageNeverPull")
 

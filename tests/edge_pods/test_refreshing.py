@@ -6,7 +6,7 @@ import asyncio
 
 from edgeagent.pods.errors import ContentsError, MountError
 from shared.objects import ObjectKey
-from tests.edge_pods.world import World, a_pod
+from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 
 
@@ -71,3 +71,20 @@ async def test_a_refresh_waits_for_the_object_that_it_lacks() -> None:
             world.pods.changed({ObjectKey("ConfigMap", "default", "settings")})
             await world.passes(60)
             assert world.materials.calls.count("refresh") == times
+
+
+@virtual
+async def test_a_volume_that_comes_into_use_while_others_are_made_is_made_too() -> None:
+    """By an ephemeral container: it starts when its own volume is there, which no others had."""
+    async with World() as world:
+        world.materials.prepare_seconds = 3.0
+        volumes = [{"name": "v", "emptyDir": {}}]
+        world.apply(a_pod(volumes=volumes))
+        await world.passes(2)
+        debugs = a_container("debug", volumeMounts=[{"name": "v", "mountPath": "/v"}])
+        world.apply(a_pod(volumes=volumes, ephemeralContainers=[debugs]))
+        await world.passes(2)
+        assert (world.materials.calls.count("prepare"), world.starts()) == (2, [])
+        await world.passes(3)
+        assert world.materials.calls.count("prepare") == 2
+        assert set(world.running()) == {"main", "debug"}

@@ -380,6 +380,23 @@ async def test_an_ephemeral_container_joins_a_running_pod_once(device: Device) -
     assert device.condition(uid, "Ready")["status"] == "True"
 
 
+async def test_an_ephemeral_container_has_a_volume_that_no_other_container_uses(
+    device: Device,
+) -> None:
+    """It is made for this one, and the others run meanwhile."""
+    uid = device.apply(a_script(OBEYS), volumes=[{"name": "v", "emptyDir": {}}])
+    await device.until(lambda: device.obeys(uid))
+    assert not device.paths.volume(uid, "v").exists()
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    debugs = a_script("echo in > /v/file", "debug", volumeMounts=mounts)
+    device.change(uid, ephemeralContainers=[debugs])
+    await device.until(lambda: device.ended(uid, "debug").get("exitCode") == 0)
+    volume = device.paths.volume(uid, "v")
+    assert (volume / "file").read_text() == "in\n"
+    assert volume.stat().st_mode & 0o777 == 0o777, "made by us; a runtime makes what is missing"
+    assert device.container(uid)["restartCount"] == 0 and device.runs(uid)
+
+
 async def test_an_ephemeral_container_sees_the_processes_of_its_target(device: Device) -> None:
     uid = device.apply(a_script("echo $0; exec sleep 3611"), a_script(OBEYS, "other"))
     await device.until(lambda: device.runs(uid) and device.runs(uid, "other"))

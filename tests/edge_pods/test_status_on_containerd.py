@@ -71,7 +71,8 @@ async def test_before_their_turn_containers_wait_for_the_pod_or_for_init_contain
 ) -> None:
     volumes = [{"name": "c", "configMap": {"name": "late"}}]
     first = a_sharer(WAITS, "first")
-    plain = device.apply(a_script(OBEYS), volumes=volumes)
+    mounts = [{"name": "c", "mountPath": "/c"}]
+    plain = device.apply(a_script(OBEYS, volumeMounts=mounts), volumes=volumes)
     layered = device.apply(a_script(OBEYS), initContainers=[first], volumes=SHARED)
     await device.until(lambda: "FailedMount" in device.reasons(plain))
     assert device.container(plain)["state"] == {"waiting": {"reason": "ContainerCreating"}}

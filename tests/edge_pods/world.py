@@ -134,7 +134,7 @@ class PlainMaterials:
         self.resize_refused: Refusal | None = None
         self.failures: dict[str, KubetideError] = {}
         self.calls: list[str] = []
-        self.pull_seconds = 0.0
+        self.prepare_seconds = self.pull_seconds = 0.0
         self.services_awaited = False
         self.behind = False
 
@@ -149,6 +149,8 @@ class PlainMaterials:
 
     async def prepare(self, pod: Json, record: Record) -> bool:
         self._called("prepare", pod)
+        if self.prepare_seconds:
+            await self.device.clock.sleep(self.prepare_seconds)
         return not self.behind
 
     async def refresh(self, pod: Json) -> None:

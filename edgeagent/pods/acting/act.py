@@ -109,10 +109,7 @@ class Acting:
     async def _act(self, pod: LivePod, action: Action) -> None:
         match action:
             case PrepareVolumes():
-                pod.volumes_stale = False
-                is_newest = await self._materials.prepare(pod.pod, pod.events.record)
-                pod.volumes_ready = True
-                pod.volumes_stale |= not is_newest
+                await self._prepare(pod)
             case RefreshVolumes():
                 await self._refresh(pod)
             case StartSandbox():
@@ -133,6 +130,14 @@ class Acting:
                 await self._resize_pod(pod)
             case _:
                 await self._clean(pod, action)
+
+    async def _prepare(self, pod: LivePod) -> None:
+        """An ephemeral container that came meanwhile may use volumes that were not made."""
+        pod.volumes_stale = False
+        whole = pod.pod
+        is_newest = await self._materials.prepare(whole, pod.events.record)
+        pod.volumes_ready = specs.used_volumes(pod.pod) <= specs.used_volumes(whole)
+        pod.volumes_stale |= not is_newest
 
     async def _refresh(self, pod: LivePod) -> None:
         """What objects lack waits for them to change; all else is tried again."""

@@ -83,7 +83,10 @@ class _Request:
     reference: Reference
     policy: str
     path: str
+    """Of the container that waits for it."""
     record: Record
+    of_volume: bool = False
+    """What happens to the image itself is told of as the pod's."""
     auths: Sequence[ImageAuth | None] = (None,)
     missing_secrets: tuple[str, ...] = ()
 
@@ -92,10 +95,10 @@ class _Request:
         return tagged(self.written)
 
     def tell(self, reason: str, message: str) -> None:
-        self.record(normal(reason, message, field_path=self.path))
+        self.record(normal(reason, message, field_path="" if self.of_volume else self.path))
 
     def warn(self, reason: str, message: str) -> None:
-        self.record(warning(reason, message, field_path=self.path))
+        self.record(warning(reason, message, field_path="" if self.of_volume else self.path))
 
 
 class Images:
@@ -116,9 +119,12 @@ class Images:
         secrets: Iterable[Json] = (),
         missing_secrets: Sequence[str] = (),
         record: Record,
+        of_volume: bool = False,
     ) -> Image:
         """The image, present on the device. Raises ImageTrouble, or RuntimeAway."""
-        request = _request(pod, container, secrets, missing=missing_secrets, record=record)
+        request = _request(
+            pod, container, secrets, missing=missing_secrets, record=record, of_volume=of_volume
+        )
         present = await self._look(request)
         if present is not None and request.policy != "Always":
             request.tell("Pulled", _already_present(request))
@@ -258,7 +264,13 @@ class Images:
 
 
 def _request(
-    pod: Json, container: Json, secrets: Iterable[Json], *, missing: Sequence[str], record: Record
+    pod: Json,
+    container: Json,
+    secrets: Iterable[Json],
+    *,
+    missing: Sequence[str],
+    record: Record,
+    of_volume: bool,
 ) -> _Request:
     written = str(container.get("image") or "")
     path = specs.field_path(pod, container["name"])
@@ -266,7 +278,7 @@ def _request(
         reference = parse(written)
     except InvalidImageName as error:
         words = f'Failed to apply default image tag "{written:.300}": {error}'
-        record(warning("InspectFailed", words, field_path=path))
+        record(warning("InspectFailed", words, field_path="" if of_volume else path))
         record(warning("Failed", "Error: InvalidImageName", field_path=path))
         raise ImageTrouble("InvalidImageName", words, delay=MOST_BACKOFF) from error
     return _Request(
@@ -276,6 +288,7 @@ def _request(
         policy=pull_policy(container.get("imagePullPolicy") or "", written),
         path=path,
         record=record,
+        of_volume=of_volume,
         auths=credentials.logins(secrets, reference) or (None,),
         missing_secrets=tuple(missing),
     )
@@ -284,7 +297,7 @@ def _request(
 def _trouble(
     request: _Request, reason: str, words: str, *, delay: float | None = None
 ) -> ImageTrouble:
-    request.warn("Failed", f"Error: {reason}")
+    request.record(warning("Failed", f"Error: {reason}", field_path=request.path))
     return ImageTrouble(reason, words, delay=delay)
 
 

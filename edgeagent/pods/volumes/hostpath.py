@@ -23,7 +23,7 @@ _EXPECTED: dict[str, tuple[Callable[[int], bool], str]] = {
 
 
 def prepare(source: Json) -> str:
-    """The path, checked and if asked for made; raises ValueError or OSError."""
+    """The path, checked and if asked for made; raises ValueError."""
     path, kind = str(source.get("path") or ""), source.get("type") or ""
     if not path.startswith("/") or ".." in path.split("/") or "\0" in path:
         raise ValueError(f"invalid hostPath {path!r:.200}")
@@ -31,7 +31,12 @@ def prepare(source: Json) -> str:
         return path
     if kind not in _EXPECTED:
         raise ValueError(f"{kind} is an invalid volume type")
-    _create(Path(path), kind)
+    try:
+        _create(Path(path), kind)
+    except OSError as error:
+        doing = "mkdir" if kind == "DirectoryOrCreate" else "open"
+        why = (error.strerror or str(error)).lower()
+        raise ValueError(f"{doing} {error.filename or path}: {why}") from error
     fits, words = _EXPECTED[kind]
     try:
         mode = Path(path).stat().st_mode

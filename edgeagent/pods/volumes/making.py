@@ -22,7 +22,7 @@ from edgeagent.pods.errors import ContentsError, MountError, PodTrouble
 from edgeagent.pods.materials.sources import Missing, Sources
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent, Record
+from edgeagent.pods.podevents import PodEvent, Record, warning
 from edgeagent.pods.resources import amounts, quantities
 from edgeagent.pods.volumes import (
     atomic,
@@ -89,8 +89,8 @@ class Volumes:
     async def prepare(
         self, pod: Json, sources: Sources, node: NodeFacts, *, record: Record = lambda event: None
     ) -> dict[str, Volume]:
-        """All volumes of the pod by name. Of those that fail, the first raises its PodTrouble when
-        all others are made."""
+        """All volumes that the pod's containers use, by name. Of those that fail, the first raises
+        its PodTrouble when all others are made; the others are told of."""
         await self._tokens.ready(pod)
         told: list[PodEvent] = []
         origin = Origin(pod, node, sources, self._tokens, told.append)
@@ -145,6 +145,8 @@ class Volumes:
                 made[volume["name"]] = self._make(volume, origin)
             except PodTrouble as error:
                 failed.append(error)
+        for trouble in failed[1:]:
+            origin.record(warning(trouble.event, str(trouble)))
         if failed:
             raise failed[0]
         return made
@@ -235,7 +237,9 @@ class Volumes:
 
 
 def _volumes(pod: Json) -> list[Json]:
-    return pod["spec"].get("volumes") or []
+    """Those that a container uses: of others nothing is made, and nothing has to be there."""
+    used = specs.used_volumes(pod)
+    return [one for one in pod["spec"].get("volumes") or () if one["name"] in used]
 
 
 def kind_of(volume: Json) -> str:
