@@ -1,11 +1,11 @@
 """The device's one SQLite file: opened, locked, repaired and written here, on one thread.
 
-What a ``write`` returned for is on the disk (WAL, synchronous FULL). A file that is damaged or of a
-newer program is set aside and a fresh one made, at start or while running; what the stores hold in
-memory then goes into the fresh one, so damage costs nothing that the process still knows. A full or
-read-only disk is ``StoreBusy``: nothing is lost, the caller tries again. Room that was set aside
-while there was some (``reserve``) lets small changes be stored on a disk that is full. Used by the
-stores only.
+What a ``write`` returned for is on the disk (WAL, synchronous FULL); writes that come while the
+disk is busy share a transaction. A file that is damaged or of a newer program is set aside and a
+fresh one made, at start or while running; what the stores hold in memory then goes into the fresh
+one, so damage costs nothing that the process still knows. A full or read-only disk is
+``StoreBusy``: nothing is lost, the caller tries again. Room that was set aside while there was some
+(``reserve``) lets small changes be stored on a disk that is full. Used by the stores only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ import sqlite_utils
 import structlog
 
 from edgeagent.store.executor import Executor
+from edgeagent.store.gathering import Gathering, Outcome, Work
 from edgeagent.store.migrations import PROBES, SCHEMA, known_steps, steps_of
 from shared.errors import SettingsError, StoreBusy
 
@@ -57,6 +58,7 @@ class Database:
         self.trouble = ""
         """Why the last write failed; empty when it did not."""
         self._executor = executor
+        self._writes = Gathering(lambda works: executor.run(lambda: self._run_together(works)))
         self._lock = -1
         self._restores: list[Restore] = []
         self._to_restore = False
@@ -69,6 +71,7 @@ class Database:
         await self._executor.run(self._open)
 
     async def close(self) -> None:
+        await self._writes.close()
         await self._executor.run(self._close)
         self._executor.close()
         if self._lock >= 0:
@@ -81,7 +84,7 @@ class Database:
     async def write(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
         """Run ``work`` in one transaction; durable when this returns."""
         try:
-            result = await self._executor.run(lambda: self._run(work))
+            result: Result = await self._writes.add(work)
         except StoreBusy as error:
             self.trouble = str(error)
             raise
@@ -99,6 +102,19 @@ class Database:
         self._restores.append(restore)
 
     # -- everything below runs on the store's thread
+
+    def _run_together(self, works: Sequence[Work]) -> list[Outcome]:
+        if len(works) > 1:
+            # Whose fault an error is shows when each is run alone, and is told to that one.
+            with contextlib.suppress(Exception):
+                return self._transact(lambda db: [Outcome(work(db)) for work in works])
+        return [self._outcome(work) for work in works]
+
+    def _outcome(self, work: Work) -> Outcome:
+        try:
+            return Outcome(self._run(work))
+        except Exception as error:
+            return Outcome(error=error)
 
     def _run(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
         try:
