@@ -24,7 +24,7 @@ from shared.asking import TokenAnswer, TokenRequest, requests_of
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused, WireError
 from shared.objects import Json, ObjectKey
-from shared.tasks import stop
+from shared.tasks import alone, stop
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class Tokens:
         self._asked[node, request] = correlation
         if not under_way:
             self._per_node[node] += 1
-            task = asyncio.create_task(self._serve(node, request), name=f"token for {node}")
+            task = alone(self._serve(node, request), name=f"token for {node}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -94,6 +94,10 @@ class Tokens:
             log.warning("no token", node=node, pod=request.pod, error=str(error))
             self._metrics.token("failed")
             return failure(error)
+        except Exception:
+            log.exception("no token", node=node, pod=request.pod)
+            self._metrics.token("failed")
+            return TokenAnswer(error="internal error of the hub", retry_after=LATER)
         self._metrics.token("issued")
         return answer
 

@@ -107,13 +107,13 @@ async def serve(settings: Settings) -> int:
     """The agent until SIGTERM or SIGINT; containers go on running."""
     from edgeagent.app import Agent
     from edgeagent.opening import open_ports
-    from shared.tasks import stop
+    from shared.tasks import alone, stop
 
     service = ServiceManager()
     async with open_ports(settings, ready=service.ready, told=service.status) as ports:
         agent = asyncio.create_task(Agent(settings, ports).run(), name="agent")
-        pings = asyncio.create_task(service.ping(), name="watchdog")
-        trims = asyncio.create_task(give_memory_back(), name="memory")
+        pings = alone(service.ping(), name="watchdog")
+        trims = alone(give_memory_back(), name="memory")
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, agent.cancel)
         try:

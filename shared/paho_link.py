@@ -282,11 +282,11 @@ class _PahoConnection:
         tcp.acknowledge_with_answer(self._socket)
 
     def _tick(self) -> None:
-        """Keep-alive: paho sends PINGREQ and notices a missing PINGRESP."""
+        """Keep-alive: paho sends PINGREQ and notices a missing PINGRESP. No error ends it."""
         if self._ended is None:
+            self._misc = self._loop.call_later(1, self._tick)
             self._client.loop_misc()
             tcp.acknowledge_with_answer(self._socket)
-            self._misc = self._loop.call_later(1, self._tick)
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: Any, code: ReasonCode, properties: Any

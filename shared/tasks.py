@@ -41,6 +41,18 @@ async def stop(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def alone(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    """A task that nobody awaits: what it raises is logged when it ends, not lost with it."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell)
+    return task
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task failed", task=task.get_name(), exc_info=error)
+
+
 class KeyedWorkers(Generic[Key]):
     """One sequential worker per key.
 

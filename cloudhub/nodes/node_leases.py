@@ -19,7 +19,7 @@ from cloudhub.stamps import micro_stamp
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused
 from shared.objects import Json
-from shared.tasks import stop
+from shared.tasks import alone, stop
 
 log = structlog.get_logger()
 
@@ -67,7 +67,7 @@ class NodeLeases:
                 if node not in self._kept:
                     continue
                 await turns.acquire()
-                task = asyncio.create_task(self._renew(node), name=f"lease {node}")
+                task = alone(self._renew(node), name=f"lease {node}")
                 renewing.add(task)
                 task.add_done_callback(renewing.discard)
                 task.add_done_callback(lambda _: turns.release())
@@ -96,14 +96,21 @@ class NodeLeases:
         self._more.set()
 
     async def _renew(self, node: str) -> None:
+        if (uid := self._kept.get(node)) is None:
+            return  # Dropped while it waited for its turn.
         try:
-            await self._write(node, self._kept[node])
+            await self._write(node, uid)
         except (KubeError, KubeRefused) as error:
             if node not in self._failing:
                 log.warning("lease not renewed", node=node, error=str(error))
             self._failing.add(node)
             wait = error.delay if isinstance(error, KubeError) else PERIOD
             self._queue(node, max(wait or 0.0, RETRY) * (1 + self._rng.random()))
+            return
+        except Exception:
+            log.exception("lease not renewed", node=node)
+            self._failing.add(node)
+            self._queue(node, PERIOD)
             return
         if node in self._failing:
             self._failing.discard(node)

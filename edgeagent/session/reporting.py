@@ -23,6 +23,7 @@ from shared.link import Connection
 from shared.messages import ReportedEvent
 from shared.objects import Json, ObjectKey
 from shared.static_pods import status_key
+from shared.tasks import alone
 from shared.topics import NodeTopics
 
 log = structlog.get_logger()
@@ -216,7 +217,8 @@ class Reports:
                     self._sending[row.key] = row.sequence
                     self._published.add(row.key)
                     acknowledged = self._publish(connection, row)
-                    task = asyncio.create_task(self._settle(row, acknowledged, refused=refused))
+                    settling = self._settle(row, acknowledged, refused=refused)
+                    task = alone(settling, name=f"report of {row.key}")
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
         finally:

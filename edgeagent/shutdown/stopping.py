@@ -23,7 +23,7 @@ from edgeagent.shutdown.planning import Course, Turns
 from edgeagent.shutdown.port import Connect, Lock, Logind
 from shared.clock import Clock
 from shared.errors import KubetideError
-from shared.tasks import stop
+from shared.tasks import alone, stop
 
 log = structlog.get_logger()
 
@@ -111,7 +111,7 @@ class NodeShutdown:
         self.shutting_down = True
         log.warning("the device shuts down, pods are stopped", seconds=turns.total)
         self._record("Shutdown manager detected shutdown event")
-        self._stopping = asyncio.create_task(self._stop(turns), name="stop pods")
+        self._stopping = alone(self._stop(turns), name="stop pods")
 
     async def _resume(self) -> None:
         if not self.shutting_down:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import ExecResult, RuntimeAway
 from shared.objects import Json
@@ -264,3 +266,40 @@ async def test_nothing_is_probed_of_a_pod_that_is_forgotten() -> None:
         asked = len(world.device.calls("exec_sync"))
         await world.passes(60)
         assert len(world.device.calls("exec_sync")) == asked
+
+
+@virtual
+async def test_an_error_of_the_agent_itself_decides_nothing_and_ends_no_probe() -> None:
+    """Told to whoever runs the pod each time, and to the log once."""
+
+    def odd() -> ExecResult:
+        raise LookupError("nobody expects this")
+
+    async with World() as world:
+        answers = [lambda: BAD, lambda: BAD, odd, odd, odd, lambda: BAD]
+        world.exec_results["alive"] = lambda: (answers.pop(0) if answers else lambda: GOOD)()
+        with capture_logs() as logged:
+            uid = world.apply(a_pod("web", a_container(livenessProbe=a_probe("alive"))))
+            await world.passes(45)
+            assert world.container(uid)["restartCount"] == 0, "two failures and two of nothing"
+            await world.passes(11)
+            assert world.container(uid)["restartCount"] == 1, "the third failure"
+        [line] = [one for one in logged if one["event"] == "probe failed unexpectedly"]
+        assert (line["pod_uid"], line["container"], line["probe"]) == (uid, "main", "liveness")
+        assert line["exc_info"]
+        words = "Liveness probe errored and resulted in unknown state: internal error: LookupError"
+        assert any(one.startswith(words) for one in world.messages(uid, "Unhealthy"))
+
+
+@virtual
+async def test_a_handler_that_makes_no_address_decides_nothing() -> None:
+    async with World() as world:
+        uids = [
+            world.apply(a_pod(name, a_container(livenessProbe={"httpGet": {"port": 80, **wrong}})))
+            for name, wrong in (("one", {"host": "[::1"}), ("other", {"path": "//["}))
+        ]
+        await world.passes(60)
+        for uid in uids:
+            assert world.container(uid)["restartCount"] == 0
+            [words] = set(world.messages(uid, "Unhealthy"))
+            assert words.startswith("Liveness probe errored and resulted in unknown state: parse ")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from cloudhub.kube.port import LEASES, NODES
+from structlog.testing import capture_logs
+
+from cloudhub.kube.port import LEASES, NODES, Resource
 from cloudhub.nodes.nodes import Nodes
 from cloudhub.nodes.presence import Heard
 from shared.messages import Session
@@ -287,3 +289,28 @@ async def test_the_taints_that_new_pods_are_judged_by_are_those_that_people_set(
         assert await told(own, late, first) == [{"key": "nothing was told"}]
         assert await told({**own, "value": "no"}) == [{**own, "value": "no"}]
         assert await told() == []
+
+
+@virtual
+async def test_an_answer_that_nobody_expects_does_not_end_the_renewing_of_a_lease() -> None:
+    """A node whose Lease expires is emptied by the cluster, however well it is connected."""
+    world = World()
+    odd: list[Exception] = []
+
+    def fail(verb: str, resource: Resource, name: str) -> None:
+        if resource is LEASES and odd:
+            raise odd.pop()
+
+    async with running(world.nodes):
+        world.hear(birth(1))
+        await asyncio.sleep(15)
+        with capture_logs() as logged:
+            world.kube.fail = fail
+            odd.append(LookupError("nobody expects this"))
+            await asyncio.sleep(11)
+            assert not odd
+            before = await world.renewed()
+            await asyncio.sleep(15)
+            assert await world.renewed() != before
+        [line] = [one for one in logged if one["log_level"] == "error"]
+        assert (line["node"], line["exc_info"]) == ("n1", True)

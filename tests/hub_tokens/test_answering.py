@@ -142,7 +142,11 @@ def test_garbage_is_counted_and_not_answered(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("error", "permanent"),
-    [(KubeError("away"), False), (KubeRefused("bad", status=422), True)],
+    [
+        (KubeError("away"), False),
+        (KubeRefused("bad", status=422), True),
+        (LookupError("nobody expects this"), False),
+    ],
 )
 def test_what_the_api_says_is_passed_on(error: Exception, permanent: bool) -> None:
     async def told(world: World, hub: Hub, asker: Asker, pod: Json) -> None:

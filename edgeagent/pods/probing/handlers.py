@@ -58,7 +58,11 @@ def url_of(target: Target, http_get: Json) -> str:
     scheme = (http_get.get("scheme") or "HTTP").lower()
     host = http_get.get("host") or target.host
     where = dialing.address(host, port_of(target, http_get.get("port")))
-    parts = urlsplit(http_get.get("path") or "/")
+    try:
+        urlsplit(f"{scheme}://{where}")
+        parts = urlsplit(http_get.get("path") or "/")
+    except ValueError as error:
+        raise BadHandler(f'parse "{where}{http_get.get("path") or ""}": {error}') from error
     slash = "" if parts.path.startswith("/") else "/"
     query = f"?{parts.query}" if parts.query else ""
     return f"{scheme}://{where}{slash}{parts.path}{query}"

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from edgeagent.pods import specs
 from edgeagent.pods.facts import ContainerFacts
 from edgeagent.pods.live import LivePod, on_monotonic
@@ -20,7 +22,9 @@ from edgeagent.pods.view import Moment
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 from shared.objects import Json
-from shared.tasks import stop
+from shared.tasks import alone, stop
+
+log = structlog.get_logger()
 
 _NANO = 1e9
 
@@ -37,6 +41,8 @@ class Prober:
         self._clock = clock
         self._node_ips: tuple[str, ...] = ()
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._errors: dict[Key, str] = {}
+        """The last that were logged."""
         self._since: dict[str, float] = {}
         """By container id: when it started, on the monotonic clock."""
 
@@ -47,10 +53,12 @@ class Prober:
         due = self._due()
         for key in [key for key in self._tasks if key not in due]:
             self._tasks.pop(key).cancel()
+            self._errors.pop(key, None)
         for key, (spec, known) in due.items():
             if key not in self._tasks:
                 probing = self._probe(key[1], spec, known)
-                self._tasks[key] = asyncio.create_task(probing, name=f"{key[1]} probe")
+                name = f"{key[1]} probe of {spec['name']} in {self._pod.uid}"
+                self._tasks[key] = alone(probing, name=name)
 
     async def close(self) -> None:
         await stop(*self._tasks.values())
@@ -94,7 +102,7 @@ class Prober:
         row, last = 0, None
         while True:
             began = self._clock.monotonic()
-            outcome = await check(probe, self._target(spec, known), self._runtime)
+            outcome = await self._check(kind, spec, known)
             if outcome is not None:
                 self._tell(kind, spec, outcome)
             if outcome is not None and outcome.result is not Result.UNKNOWN:
@@ -102,6 +110,18 @@ class Prober:
                 if row >= _threshold(probe, outcome) and self._decide(kind, known.id, outcome.good):
                     return
             await self._clock.sleep(max(began + period - self._clock.monotonic(), 0.0))
+
+    async def _check(self, kind: str, spec: Json, known: ContainerFacts) -> Outcome | None:
+        """An error of our own decides nothing and ends nothing; it is logged when it is new."""
+        try:
+            return await check(spec[f"{kind}Probe"], self._target(spec, known), self._runtime)
+        except Exception as error:
+            words = f"internal error: {error!r}"
+            if self._errors.get((known.id, kind)) != words:
+                self._errors[known.id, kind] = words
+                ids = {"pod_uid": self._pod.uid, "container": spec["name"], "probe": kind}
+                log.exception("probe failed unexpectedly", **ids)
+            return Outcome(Result.UNKNOWN, words)
 
     def _target(self, spec: Json, known: ContainerFacts) -> Target:
         """Where the container is now: the address of a device on DHCP is not for ever."""
