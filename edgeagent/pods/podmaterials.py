@@ -28,7 +28,7 @@ from edgeagent.pods.materials.sources import Sources, find
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
 from edgeagent.pods.podevents import Record, warning
-from edgeagent.pods.resources import cgroups, kernel
+from edgeagent.pods.resources import cgroups, kernel, unit_properties
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.rules import resizing
@@ -149,6 +149,7 @@ class PodMaterials:
             if self._cgroup_files and self._node.cgroup_driver == "cgroupfs":
                 self._cgroup_files.ensure(path, wanted)
 
+        await self._limit_slice(pod)
         await self._offload(make)
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
@@ -265,7 +266,16 @@ class PodMaterials:
         if files is None:
             return ""
         wanted = self._cgroup_settings(pod)
+        if not only_wider:
+            await self._limit_slice(pod)
         return str(await self._offload(lambda: files.apply(wanted, only_wider=only_wider)))
+
+    async def _limit_slice(self, pod: Json) -> None:
+        """Before the files: it knows whole percents only."""
+        unit = cgroups.unit(pod, self._node.cgroup_driver)
+        if unit and self._slices:
+            limits = unit_properties.limits(cgroups.of_pod(pod, self._node))
+            await self._slices.limit(unit, limits)
 
     def _cgroup_settings(self, pod: Json) -> Mapping[str, cgroups.Settings]:
         """Of the pod and of those above it."""

@@ -1,4 +1,4 @@
-"""With the cgroup driver systemd, the unit of a pod's slice goes with the pod.
+"""With the cgroup driver systemd, a pod's slice is made with its limits, and goes with the pod.
 
 systemd is played, on a real D-Bus; the cgroups are plain folders. Both are real in
 ``tests/machine/test_service.py``.
@@ -76,6 +76,66 @@ def test_a_unit_is_named_as_the_last_part_of_the_cgroup(
 ) -> None:
     assert cgroups.unit(whole, "systemd") == unit
     assert cgroups.unit(whole, "cgroupfs") == ""
+
+
+NO_LIMIT = 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (1, {"CPUShares": 1024, "CPUQuotaPerSecUSec": 1_000_000, "MemoryLimit": 1 << 30}),
+        (2, {"CPUWeight": 39, "CPUQuotaPerSecUSec": 1_000_000, "MemoryMax": 1 << 30}),
+    ],
+)
+async def test_the_slice_of_a_pod_is_made_with_its_limits_before_its_sandbox(
+    materials: Make, systemd1: Systemd1, version: int, expected: dict[str, object]
+) -> None:
+    node = replace(WITH_SYSTEMD, cgroup_version=version)
+    await materials(node).before_sandbox(pod(WHOLE))
+    made = systemd1.properties.pop(SLICE.replace("-besteffort", ""))
+    assert expected.items() <= made.items()
+    assert made["Wants"] == ["kubepods.slice"]
+    assert not made["DefaultDependencies"]
+    assert all(made[f"{one}Accounting"] for one in ("CPU", "Memory", "Tasks"))
+    await materials(node).before_sandbox(pod(ASKED))
+    burstable = systemd1.properties.pop(SLICE.replace("besteffort", "burstable"))
+    assert burstable["Wants"] == ["kubepods-burstable.slice"]
+    assert burstable["CPUQuotaPerSecUSec"] == NO_LIMIT
+    assert not systemd1.properties, "those above it systemd makes itself"
+
+
+async def test_a_slice_that_is_there_gets_the_limits(
+    materials: Make, systemd1: Systemd1, of_pod: Path
+) -> None:
+    """The runtime made it, or the pod is resized; what is written there is not put back then."""
+    one = materials()
+    systemd1.units = {SLICE, SLICE.replace("-besteffort", "")}
+    await one.before_sandbox(pod())
+    assert set(systemd1.properties[SLICE]) == {"CPUWeight", "CPUQuotaPerSecUSec", "MemoryMax"}
+    await one.limit_pod(pod(WHOLE), only_wider=True)
+    assert set(systemd1.properties) == {SLICE}
+    await one.limit_pod(pod(WHOLE))
+    assert systemd1.properties[SLICE.replace("-besteffort", "")]["MemoryMax"] == 1 << 30
+
+
+async def test_of_a_quota_the_slice_knows_whole_percents(
+    materials: Make, systemd1: Systemd1
+) -> None:
+    """The kernel's file is exact, as soon as a container starts."""
+    finer = container(resources={"limits": {"cpu": "55m", "memory": "64Mi"}})
+    await materials().before_sandbox(pod(finer))
+    assert systemd1.properties[SLICE.replace("-besteffort", "")]["CPUQuotaPerSecUSec"] == 60_000
+
+
+async def test_a_pod_begins_though_systemd_makes_no_slice(
+    materials: Make, systemd1: Systemd1, tmp_path: Path
+) -> None:
+    systemd1.refuses = True
+    with capture_logs() as said:
+        await materials().before_sandbox(pod())
+    assert [line["log_level"] for line in said] == ["warning"]
+    assert PodPaths(tmp_path / "data", tmp_path / "logs").log_directory(pod()).is_dir()
 
 
 async def test_the_unit_of_a_pod_goes_after_its_cgroup_and_no_other(
@@ -159,7 +219,7 @@ async def test_without_a_bus_the_cgroup_goes_all_the_same(
         await one.remove(pod())
         await one.forget(pod())
     assert not of_pod.exists()
-    assert [line["event"] for line in said] == ["systemd keeps slices of pods that are gone"]
+    assert [line["event"] for line in said] == ["systemd does not see to the slices of pods"]
 
 
 async def test_on_a_machine_without_any_bus_nothing_is_asked(

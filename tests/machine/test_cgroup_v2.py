@@ -40,6 +40,10 @@ def test_requests_limits_qos_classes_and_oom_scores(guest: Guest) -> None:
     passes(guest, "tests/edge_materials/test_resources_on_containerd.py")
 
 
+def test_the_cgroup_of_a_pod_whose_sandbox_cannot_start(guest: Guest) -> None:
+    passes(guest, "tests/edge_pods/test_pod_cgroups_on_containerd.py")
+
+
 def test_admission_status_and_resize(guest: Guest) -> None:
     chosen = "fit or qos_class or resize"
     passes(guest, "tests/edge_pods/test_clauses_on_containerd.py", "-k", chosen)

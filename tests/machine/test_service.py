@@ -89,6 +89,28 @@ async def test_pods_are_in_slices_of_their_class_outside_of_the_service(
     assert cgroup.endswith(".scope")
 
 
+async def test_the_slice_of_a_pod_has_its_limits_before_any_container_and_keeps_them(
+    device: Guest, cloud: Cloud
+) -> None:
+    """Whatever makes systemd write again what it knows."""
+    whole = {"limits": {"cpu": "100m", "memory": "64Mi"}}
+    await cloud.node_is("True")
+    await cloud.create_pod("bare", image="kubetide.test/none:1", resources=whole)
+    await cloud.view.until(
+        "it has a sandbox",
+        lambda: cloud.view.pods.get("bare", {}).get("status", {}).get("podIP"),
+        within=300,
+    )
+    unit = slice_of(cloud, "bare").replace("-besteffort", "")
+    shown = f"cd /sys/fs/cgroup/kubepods.slice/{unit}; echo $(cat memory.max cpu.max)"
+    limited = f"{64 << 20} 10000 100000"
+    assert await asyncio.to_thread(device.sh, shown) == limited
+    await asyncio.to_thread(device.sh, "systemctl daemon-reload")
+    assert await asyncio.to_thread(device.sh, shown) == limited
+    await cloud.delete_pod("bare")
+    await asyncio.to_thread(device.until, f"{LOADED} | grep -c '{unit}'", "0", within=300)
+
+
 async def test_the_slice_of_a_pod_goes_with_it_and_no_other(device: Guest, cloud: Cloud) -> None:
     """Also that of a pod which has finished and is not deleted, as a Job's."""
     await cloud.create_pod("beside")

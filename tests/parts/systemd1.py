@@ -1,8 +1,8 @@
 """What this project asks of systemd's manager, as its manual describes it, on a private D-Bus.
 
-``Systemd1`` owns the name org.freedesktop.systemd1 and knows units by name; one that is stopped is
-forgotten, as a slice without a file of its own is. It stops nothing. The real one is in
-``tests/machine``.
+``Systemd1`` owns the name org.freedesktop.systemd1 and knows units by name, and those that it is
+asked to make by their properties; one that is stopped is forgotten, as a slice without a file of
+its own is. It starts and stops nothing. The real one is in ``tests/machine``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Systemd1(PlayedService):
 
     def __init__(self, address: str) -> None:
         self.units: set[str] = set()
+        self.properties: dict[str, dict[str, Any]] = {}
+        """Of the units that it was asked to make or to change."""
         self.refuses = False
         self.asked: list[tuple[str, ...]] = []
         """What each stop was asked for with: name, mode."""
@@ -42,6 +44,12 @@ class Systemd1(PlayedService):
         if fields[HeaderFields.member] == "ListUnitsByPatterns":
             self._list(message)
             return
+        if fields[HeaderFields.member] == "StartTransientUnit":
+            self._make(message)
+            return
+        if fields[HeaderFields.member] == "SetUnitProperties":
+            self._change(message)
+            return
         assert fields[HeaderFields.member] == "StopUnit"
         name, mode = message.body
         self.asked.append((name, mode))
@@ -55,6 +63,35 @@ class Systemd1(PlayedService):
         else:
             self.units.remove(name)
             self.connection.send(new_method_return(message, "o", (f"{OBJECT}/job/1",)))
+
+    def _make(self, message: Any) -> None:
+        from jeepney import new_error, new_method_return
+
+        name, mode, properties, others = message.body
+        assert (mode, others) == ("replace", [])
+        if self.refuses:
+            error = "org.freedesktop.DBus.Error.AccessDenied"
+            self.connection.send(new_error(message, error, "s", ("Permission denied",)))
+        elif name in self.units:
+            error = f"{NAME}.UnitExists"
+            self.connection.send(new_error(message, error, "s", (f"Unit {name} exists.",)))
+        else:
+            self.units.add(name)
+            self._set(name, properties)
+            self.connection.send(new_method_return(message, "o", (f"{OBJECT}/job/1",)))
+
+    def _change(self, message: Any) -> None:
+        from jeepney import new_method_return
+
+        name, runtime, properties = message.body
+        assert runtime, "nothing is to be left for the next boot"
+        assert name in self.units
+        self._set(name, properties)
+        self.connection.send(new_method_return(message))
+
+    def _set(self, name: str, properties: list[tuple[str, tuple[str, Any]]]) -> None:
+        known = self.properties.setdefault(name, {})
+        known |= {one: value for one, (_, value) in properties}
 
     def _list(self, message: Any) -> None:
         from jeepney import new_method_return
