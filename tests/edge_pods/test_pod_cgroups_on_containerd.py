@@ -42,12 +42,19 @@ async def test_a_pod_without_memory_for_its_sandbox_gets_none(device: Device) ->
     assert device.waits_for(uid) == "ContainerCreating"
 
 
-async def test_a_pod_whose_sandbox_never_started_leaves_no_cgroup(device: Device) -> None:
+@pytest.mark.parametrize("agent", ["the same agent", "the next agent"])
+async def test_a_pod_whose_sandbox_never_started_leaves_no_cgroup(
+    device: Device, agent: str
+) -> None:
     uid = device.apply(a_script(OBEYS, resources=TOO_LITTLE))
     await device.until(lambda: "FailedCreatePodSandBox" in device.reasons(uid))
     made = folders(device, uid)
     assert made
+    if agent == "the next agent":
+        await device.kill_agent()
     device.delete(uid, grace=0)
+    if agent == "the next agent":
+        device.start_agent()
     await device.until(lambda: device.finished(uid))
     device.drop(uid)
     await device.until(lambda: uid not in device.facts.records)
