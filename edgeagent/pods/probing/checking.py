@@ -7,12 +7,12 @@ nothing; while the runtime is away there is none at all, since nothing follows f
 
 from __future__ import annotations
 
-import asyncio
 import enum
 from dataclasses import dataclass
 
 from edgeagent.pods.durations import go_duration
 from edgeagent.pods.probing import grpc_health, handlers, http_client
+from edgeagent.pods.probing.allowance import Allowance
 from edgeagent.pods.probing.dialing import DialFailed
 from edgeagent.pods.probing.handlers import BadHandler, Target
 from edgeagent.runtime.port import Runtime, RuntimeAway
@@ -98,9 +98,8 @@ async def _http(http_get: Json, target: Target, seconds: float) -> Outcome:
 
 async def _tcp(socket: Json, target: Target, seconds: float) -> Outcome:
     host, port = socket.get("host") or target.host, handlers.port_of(target, socket.get("port"))
-    deadline = asyncio.get_running_loop().time() + seconds
     try:
-        await handlers.connect(host, port, deadline=deadline)
+        await handlers.connect(host, port, allowance=Allowance(seconds))
     except DialFailed as error:
         return Outcome(Result.FAILURE, str(error))
     return Outcome(Result.SUCCESS)

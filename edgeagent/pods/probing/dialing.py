@@ -1,8 +1,8 @@
 """TCP connections to containers, for hooks and probes: opened in time, failures in known words.
 
 Owns what a user reads when nothing answers: ``dial tcp 10.1.0.7:80: connect: connection refused``,
-as every other tool of Kubernetes says it. Deadlines are moments of the running loop; None is no
-limit. Called by ``handlers``, ``http_client`` and ``grpc_health``.
+as every other tool of Kubernetes says it. No allowance is no limit. Called by ``handlers``,
+``http_client`` and ``grpc_health``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+
+from edgeagent.pods.probing.allowance import Allowance
 
 _LINE_LIMIT = 64 * 1024
 """Bytes that are looked through for the end of a line or of a header."""
@@ -27,12 +29,12 @@ class DialFailed(Exception):
 
 @asynccontextmanager
 async def dialed(
-    host: str, port: int, *, deadline: float | None = None, tls: ssl.SSLContext | None = None
+    host: str, port: int, *, allowance: Allowance | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection for the time of the block. Raises DialFailed."""
     where = address(host, port)
     try:
-        async with asyncio.timeout_at(deadline):
+        async with within(allowance):
             reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=_LINE_LIMIT)
     except (OSError, ValueError) as error:
         raise DialFailed(_words(where, error)) from error
@@ -43,6 +45,11 @@ async def dialed(
         with suppress(OSError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await writer.wait_closed()
+
+
+def within(allowance: Allowance | None) -> AbstractAsyncContextManager[object]:
+    """Raises TimeoutError when that is spent."""
+    return allowance.running() if allowance is not None else nullcontext()
 
 
 def address(host: str, port: int) -> str:

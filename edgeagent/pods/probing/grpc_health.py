@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from edgeagent.pods.durations import go_duration
+from edgeagent.pods.probing.allowance import Allowance
 from edgeagent.pods.probing.dialing import DialFailed, address, dialed
 from edgeagent.pods.probing.http_client import USER_AGENT
 
@@ -45,14 +46,14 @@ class GrpcFailed(Exception):
 
 async def check(host: str, port: int, service: str, *, seconds: float) -> str:
     """The status that the server gives the service: ``SERVING`` is the good one."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    allowance = Allowance(seconds)
     while True:
         try:
-            async with dialed(host, port, deadline=deadline) as (reader, writer):
+            async with dialed(host, port, allowance=allowance) as (reader, writer):
                 answer = _asked(reader, writer, _request(host, port, service))
-                return await _in_time(answer, deadline, seconds)
+                return await _in_time(answer, allowance, seconds)
         except DialFailed as error:
-            if not await _waited(deadline):
+            if not await _waited(allowance):
                 where = f'"{address(host, port)}" within {go_duration(seconds)}'
                 words = f"timeout: failed to connect service {where}: context deadline exceeded"
                 raise GrpcFailed(words) from error
@@ -61,16 +62,19 @@ async def check(host: str, port: int, service: str, *, seconds: float) -> str:
             raise GrpcFailed(words) from error
 
 
-async def _waited(deadline: float) -> bool:
+async def _waited(allowance: Allowance) -> bool:
     """A server that is not there yet may come while the time lasts; False when it is over."""
-    left = deadline - asyncio.get_running_loop().time()
-    await asyncio.sleep(max(min(left, _BETWEEN_TRIES), 0.0))
-    return left > _BETWEEN_TRIES
-
-
-async def _in_time(answer: Coroutine[None, None, str], deadline: float, seconds: float) -> str:
     try:
-        async with asyncio.timeout_at(deadline):
+        async with allowance.running():
+            await asyncio.sleep(_BETWEEN_TRIES)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _in_time(answer: Coroutine[None, None, str], allowance: Allowance, seconds: float) -> str:
+    try:
+        async with allowance.running():
             return await answer
     except TimeoutError as error:
         words = f"timeout: health rpc did not complete within {go_duration(seconds)}"

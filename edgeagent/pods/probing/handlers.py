@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from edgeagent.pods.materials.expansion import expand
 from edgeagent.pods.probing import dialing
+from edgeagent.pods.probing.allowance import Allowance
 from shared.objects import Json
 
 
@@ -79,7 +80,7 @@ def probe_command_of(target: Target, handler: Json) -> list[str]:
     return [expand(word, known) for word in handler.get("command") or ()]
 
 
-async def connect(host: str, port: int, *, deadline: float | None = None) -> None:
+async def connect(host: str, port: int, *, allowance: Allowance | None = None) -> None:
     """Raises DialFailed when nobody listens."""
-    async with dialing.dialed(host, port, deadline=deadline):
+    async with dialing.dialed(host, port, allowance=allowance):
         pass

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from edgeagent import KUBERNETES_VERSION
-from edgeagent.pods.probing.dialing import DialFailed, dialed, system_words
+from edgeagent.pods.probing.allowance import Allowance
+from edgeagent.pods.probing.dialing import DialFailed, dialed, system_words, within
 
 _MOST_BODY = 10 * 1024
 _MOST_REQUESTS = 10
@@ -47,10 +48,10 @@ class Answer:
 
 async def get(url: str, headers: Headers, *, seconds: float | None = None) -> Answer:
     """Raises HttpFailed, also when ``seconds`` are over."""
-    deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+    allowance = None if seconds is None else Allowance(seconds)
     target, host = url, urlsplit(url).hostname
     for _ in range(_MOST_REQUESTS):
-        answer = await _get_once(target, headers, deadline)
+        answer = await _get_once(target, headers, allowance)
         if not answer.location:
             return answer
         target = _joined(target, answer.location)
@@ -72,21 +73,21 @@ def _joined(url: str, location: str) -> str:
     return joined
 
 
-async def _get_once(url: str, headers: Headers, deadline: float | None) -> Answer:
+async def _get_once(url: str, headers: Headers, allowance: Allowance | None) -> Answer:
     request = _request(url, headers)
     try:
         parts = urlsplit(url)
         tls = _unverified() if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
-        async with dialed(parts.hostname or "", port, deadline=deadline, tls=tls) as (
+        async with dialed(parts.hostname or "", port, allowance=allowance, tls=tls) as (
             reader,
             writer,
         ):
-            async with _within(deadline, _IN_HEADERS):
+            async with _told(allowance, _IN_HEADERS):
                 writer.write(request)
                 await writer.drain()
                 status, fields = await _head(reader)
-            async with _within(deadline, _IN_BODY):
+            async with _told(allowance, _IN_BODY):
                 body = b"" if status in _WITHOUT_BODY else await _body(reader, fields)
     except DialFailed as error:
         late = f" {_IN_HEADERS}" if str(error).endswith("i/o timeout") else ""
@@ -98,9 +99,9 @@ async def _get_once(url: str, headers: Headers, deadline: float | None) -> Answe
 
 
 @asynccontextmanager
-async def _within(deadline: float | None, words: str) -> AsyncIterator[None]:
+async def _told(allowance: Allowance | None, words: str) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout_at(deadline):
+        async with within(allowance):
             yield
     except TimeoutError as error:
         raise TimeoutError(f"context deadline exceeded {words}") from error
