@@ -35,7 +35,7 @@ GATHER = 0.02
 QUIET = 2.0
 """Seconds without any retained message after which what has not come is not there."""
 PATIENCE = 1.0
-"""Seconds that a list waits for objects which are being fetched."""
+"""Seconds that a list waits for objects which are being fetched, and a Node that is read."""
 CORRECT_AFTER = 1.0
 """Seconds (up to twice) before another hub's list is corrected: it may know more than we do."""
 RECHECK = 1.0
@@ -75,6 +75,7 @@ class Downlink:
         self._last_retained = 0.0
         self._not_before: dict[str, float] = {}
         self._pending_since: dict[str, float] = {}
+        self._doubtful_since: dict[str, float] = {}
         self._changed_at: dict[str, float] = {}
         self._repeated: dict[tuple[str, ObjectKey], float] = {}
         self._workers = KeyedWorkers(self._deliver, clock=clock, name="delivery")
@@ -220,12 +221,17 @@ class Downlink:
         return max(0.0, wait)
 
     def _patience(self, node: str, wanted: Wanted) -> float:
-        if wanted.complete:
-            self._pending_since.pop(node, None)
-            return 0.0
-        now = self._clock.monotonic()
-        since = self._pending_since.setdefault(node, now)
-        return max(0.0, since + PATIENCE - now)
+        """An object that nobody lets the hub read is waited for once; a Node each time."""
+        since: list[float] = []
+        for waits, began in (
+            (not wanted.complete, self._pending_since),
+            (wanted.doubtful, self._doubtful_since),
+        ):
+            if waits:
+                since.append(began.setdefault(node, self._clock.monotonic()))
+            else:
+                began.pop(node, None)
+        return max(0.0, max(since) + PATIENCE - self._clock.monotonic()) if since else 0.0
 
     async def _bring(self, node: str, delivery: Delivery, wanted: Wanted) -> None:
         topics = self._topics.of(node)

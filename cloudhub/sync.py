@@ -1,19 +1,20 @@
 """The sync engine: the API's pods down to the devices, their reports up to the API.
 
 Builds and wires the parts of both ways, and is what the rest of the hub talks to. The loop:
-``pod_feed``, ``object_feed`` and ``service_feed`` → ``fleet`` → ``downlink`` → broker → ``uplink``
+``feeds/`` → ``fleet`` → ``downlink`` → broker → ``uplink``
 → ``reporting`` and ``events`` → API server. Holds no state of its own. Built by ``app.py``.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import structlog
 
 from cloudhub.broker.connection import HubConnection
 from cloudhub.downlink import Downlink
+from cloudhub.feeds.labels import LabelFeed
 from cloudhub.feeds.objects import ObjectFeed
 from cloudhub.feeds.pods import PodFeed
 from cloudhub.feeds.services import ServiceFeed
@@ -62,6 +63,7 @@ class Sync:
         self._pods = PodFeed(kube, self._fleet, self._apply, clock=clock, rng=rng)
         self._objects = ObjectFeed(kube, self._fleet, self._apply, clock=clock, metrics=metrics)
         self._services = ServiceFeed(kube, self._fleet, self._apply)
+        self._labels = LabelFeed(self._fleet, nodes.read, self._apply, clock=clock)
         self._events = Events(kube, clock=clock)
         self._downlink = Downlink(
             *(self._fleet, self._connection),
@@ -110,9 +112,9 @@ class Sync:
         self._downlink.unmanage(node)
         self._fleet.unmanage(node)
 
-    def taint(self, node: str, taints: list[Json]) -> None:
-        """What new pods must tolerate there."""
-        self._apply(self._fleet.taint(node, taints))
+    def describe(self, node: str, taints: list[Json], labels: Mapping[str, str]) -> None:
+        """What new pods are judged by there."""
+        self._apply(self._fleet.describe(node, taints, labels))
 
     def say(self, node: str, kind: str, reason: str, message: str) -> None:
         """An Event about the Node."""
@@ -157,6 +159,7 @@ class Sync:
                 events=self._events.run(),
             )
         finally:
+            await self._labels.stop()
             await self._downlink.stop()
             await self._reporting.stop()
             await self._mirrors.stop()
@@ -165,6 +168,8 @@ class Sync:
     def _apply(self, effects: Effects) -> None:
         for key in sorted(effects.fetch):
             self._objects.fetch(key)
+        for node in sorted(effects.look):
+            self._labels.look(node)
         self._downlink.dirty(effects.dirty | effects.listed)
         for gone in effects.gone:
             self._reporting.gone(gone)

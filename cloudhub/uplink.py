@@ -62,6 +62,10 @@ class NodeListener(Protocol):
         """Of the Node object; empty while there is none."""
         ...
 
+    async def read(self, node: str) -> bool:
+        """Whether the API has this Node now; then ``sync.Sync`` has heard what it says."""
+        ...
+
 
 class Uplink:
     def __init__(

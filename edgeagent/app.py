@@ -24,6 +24,7 @@ from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.node.device import Device, Disk, Readings
 from edgeagent.node.facts import node_facts
 from edgeagent.node.reporter import NodeReporter
+from edgeagent.pods.admission.nodelabels import labels_of
 from edgeagent.pods.admission.tolerations import taints_of
 from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.pods.paths import PodPaths
@@ -301,9 +302,14 @@ class Agent:
 
     def _as_told(self, node: NodeFacts) -> NodeFacts:
         """With what only the cluster says."""
-        told = self.desired.get(ObjectKey("Node", NO_NAMESPACE, node.name))
-        classes = self.desired.runtime_classes()
-        return replace(node, runtime_classes=classes, taints=taints_of(told))
+        key, desired = ObjectKey("Node", NO_NAMESPACE, node.name), self.desired
+        told = desired.get(key)
+        return replace(
+            node,
+            runtime_classes=desired.runtime_classes(),
+            taints=taints_of(told),
+            told_labels=labels_of(told) if desired.desired.holds(key) else {},
+        )
 
     def _make_shutdown(self, pods: Pods, node: NodeReporter) -> NodeShutdown:
         settings, clock = self.settings, self.ports.clock

@@ -1,26 +1,27 @@
-"""What every managed node should have: its own pods, the objects that those name, and its taints.
+"""What every managed node should have: its own pods, what those name, and what it is to refuse.
 
-Holds pods and taints of managed nodes, referenced objects and Services, nothing else. Mirror pods
-stand aside: they are the API's copies of what devices run by themselves, and no list ever has them.
-Every input answers with its ``Effects``; nothing here reads, waits or sends. Invariants: a node is
-never said to want a list before all its pods were listed, and an object that was not fetched yet is
-``pending``, which is not absence. Inputs come from ``feeds/pods.py``, ``feeds/objects.py`` and
-``feeds/services.py``; ``downlink.py`` reads.
+Holds managed nodes with their pods, taints and labels, referenced objects and Services, nothing
+else. Mirror pods stand aside: they are the API's copies of what devices run by themselves, and no
+list ever has them. Every input answers with its ``Effects``; nothing here reads, waits or sends.
+Invariants: a node is never said to want a list before all its pods were listed, and an object that
+was not fetched yet is ``pending``, which is not absence. Inputs come from ``sync.py`` (the Node
+objects) and from ``feeds/``; ``downlink.py`` reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from cloudhub.fleet.placing import Placing
 from cloudhub.fleet.pods import PodRecord, is_mirror, mirror_of, node_of, record_of
 from cloudhub.fleet.referenced import ReferencedObjects
 from cloudhub.fleet.revisions import Reached
 from cloudhub.fleet.services import Services
-from cloudhub.fleet.trimming import Body, body_of
+from cloudhub.fleet.trimming import Body, node_body
 from shared.errors import WireError
 from shared.messages import Entry
-from shared.objects import NO_NAMESPACE, Json, ObjectKey
+from shared.objects import Json, ObjectKey
 from shared.static_pods import pod_key
 
 
@@ -32,6 +33,8 @@ class Effects:
     """Nodes whose wanted list may differ now."""
     fetch: set[ObjectKey] = field(default_factory=set)
     """Objects that are named now and were not before."""
+    look: set[str] = field(default_factory=set)
+    """Nodes whose labels must be read before pods are refused for them (``ascertain``)."""
     pods: set[ObjectKey] = field(default_factory=set)
     """Pods of which the API said something new, gone ones included."""
     mirrors: set[tuple[str, ObjectKey]] = field(default_factory=set)
@@ -53,6 +56,8 @@ class Wanted:
     """Those of them without which no pod that names one may begin."""
     services_known: bool = True
     """While they are not, what the node has of Services stays."""
+    doubtful: bool = False
+    """Whether the Node is being read, to see whether a pod is to be refused."""
 
     @property
     def complete(self) -> bool:
@@ -67,8 +72,11 @@ class _Node:
     touched: set[ObjectKey] = field(default_factory=set)
     """Pods that the watch told of since the node is managed: newer than a list asked for then."""
     wanted: Wanted | None = None
-    tainted: Body | None = None
-    """The Node itself, as far as a device has a use for it: None while it has no such taints."""
+    taints: list[Json] = field(default_factory=list)
+    placing: Placing = field(default_factory=Placing)
+    doubtful: bool = False
+    told: Body | None = None
+    """The Node itself, as far as a device has a use for it: None while it has none."""
 
 
 class Fleet:
@@ -107,7 +115,7 @@ class Fleet:
             return self._services.body(key)
         if key.kind == "Node":
             node = self._nodes.get(key.name)
-            return node.tainted if node else None
+            return node.told if node else None
         return self._objects.body(key)
 
     def pod(self, key: ObjectKey) -> PodRecord | None:
@@ -156,18 +164,41 @@ class Fleet:
         for key in found.mirrors if found else ():
             del self._mirrors[key]
 
-    def taint(self, node: str, taints: list[Json]) -> Effects:
-        """What new pods must tolerate there, all of it. Nothing is listed where that is nothing."""
-        found = self._nodes.get(node)
+    def describe(self, node: str, taints: list[Json], labels: Mapping[str, str]) -> Effects:
+        """What pods that are new there must tolerate, and what they may ask for; all of it."""
+        effects, found = Effects(), self._nodes.get(node)
         if found is None:
-            return Effects()
-        key = ObjectKey("Node", NO_NAMESPACE, node)
-        obj = {"metadata": {"name": node}, "spec": {"taints": taints}}
-        before, found.tainted = found.tainted, body_of(key, obj) if taints else None
-        if (before and before.digest) == (found.tainted and found.tainted.digest):
-            return Effects()
-        found.wanted = None
-        return Effects(dirty={node})
+            return effects
+        others = found.placing.learn(labels)
+        if others or taints != found.taints:
+            found.taints = taints
+            self._judge(node, found, effects)
+        return effects
+
+    def doubted(self, node: str) -> frozenset[str]:
+        """Uids of its pods at the door, while one of them is refused unless the Node, when it is
+        read, has other labels."""
+        found = self._nodes.get(node)
+        return found.placing.doubted(found.pods.values()) if found else frozenset()
+
+    def ascertain(self, node: str, uids: frozenset[str]) -> Effects:
+        """The Node was read since ``doubted`` named these, and given to ``describe``."""
+        effects, found = Effects(), self._nodes.get(node)
+        if found is not None:
+            found.placing.ascertain(uids, found.pods.values())
+            self._judge(node, found, effects)
+        return effects
+
+    def _judge(self, name: str, node: _Node, effects: Effects) -> None:
+        """What the device is to know of its Node, after whatever that depends on has changed."""
+        pods, before = node.pods.values(), (node.doubtful, node.told and node.told.digest)
+        node.doubtful = bool(node.placing.doubted(pods))
+        if node.doubtful:
+            effects.look.add(name)
+        node.told = node_body(name, node.taints, node.placing.told(pods))
+        if before != (node.doubtful, node.told and node.told.digest):
+            node.wanted = None
+            effects.dirty.add(name)
 
     def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
         """The answer to a list that was asked for after ``manage``."""
@@ -263,6 +294,8 @@ class Fleet:
         if old is None or old.entry != record.entry:
             node.wanted = None
             effects.dirty.add(record.node)
+        if record.decided_by or (old is not None and old.decided_by):
+            self._judge(record.node, node, effects)
         if old is None and record.links:
             self._services.claim(record.key.namespace, record.node)
         before = old.references if old else frozenset()
@@ -290,6 +323,8 @@ class Fleet:
         del node.pods[key]
         node.wanted = None
         self._let_go(record)
+        if record.decided_by:
+            self._judge(record.node, node, effects)
         effects.dirty.add(record.node)
         effects.pods.add(key)
         effects.gone.append(record)
@@ -363,12 +398,13 @@ class Fleet:
         entries = {key: record.entry for key, record in node.pods.items()}
         linked = {record.key.namespace for record in node.pods.values() if record.links}
         entries |= self._services.entries(linked)
-        if node.tainted is not None:
-            entries[node.tainted.key] = Entry(node.tainted.digest)
+        if node.told is not None:
+            entries[node.told.key] = Entry(node.told.digest)
         referenced, pending = self._objects.entries(self._needs(node.pods.values()))
         return Wanted(
             entries | referenced,
             pending=frozenset(pending),
             awaited=self._objects.awaited(pending),
             services_known=self._services.known,
+            doubtful=node.doubtful,
         )

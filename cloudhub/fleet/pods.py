@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cloudhub.fleet.placing import decided_by, was_refused
 from cloudhub.fleet.references import references_of
 from cloudhub.fleet.trimming import Body, body_of
 from shared import codec
@@ -28,6 +29,10 @@ class PodRecord:
     gates: tuple[str, ...]
     """Types of the conditions that its readiness waits for, besides its containers."""
     packed_status: bytes
+    decided_by: frozenset[str] = frozenset()
+    """Labels of the Node that are still to say whether it may be there (``placing.py``)."""
+    refused: bool = False
+    """They have said that it may not."""
     mirror: str = ""
     """Of a mirror pod: the hash of the static pod that it shows; the device has the original."""
     over: bool = False
@@ -102,6 +107,8 @@ def record_of(key: ObjectKey, pod: Json, old: PodRecord | None) -> PodRecord:
         links=_links(pod) if old is None or old.uid != metadata["uid"] else old.links,
         gates=gates,
         packed_status=status,
+        decided_by=decided_by(pod),
+        refused=was_refused(pod.get("status") or {}),
         over=old is not None and old.uid == metadata["uid"] and old.over,
     )
 

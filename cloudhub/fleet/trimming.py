@@ -8,12 +8,13 @@ are dropped, so that two replicas always compute the same digest. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared import codec
 from shared.errors import WireError
-from shared.objects import VOLUME_GROUP, Json, ObjectKey
+from shared.objects import NO_NAMESPACE, VOLUME_GROUP, Json, ObjectKey
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 NOT_IN_BODY = frozenset({"kind", "apiVersion", "status"})
@@ -47,6 +48,17 @@ def body_of(key: ObjectKey, obj: Json) -> Body:
     if len(packed) > codec.MAX_PLAIN // 2:
         raise WireError("too-large", f"{key}: {len(packed)} bytes")
     return Body(key, packed, codec.digest(packed))
+
+
+def node_body(name: str, taints: list[Json], labels: Mapping[str, str | None]) -> Body | None:
+    """Of a Node: what its device judges new pods by; None when that is nothing. A label that is
+    None is one that the Node does not have."""
+    obj: Json = {"metadata": {"name": name}}
+    if taints:
+        obj["spec"] = {"taints": taints}
+    if labels:
+        obj["metadata"]["labels"] = dict(labels)
+    return body_of(ObjectKey("Node", NO_NAMESPACE, name), obj) if taints or labels else None
 
 
 def _trimmed(obj: Json) -> Json:

@@ -11,7 +11,7 @@ objects are there.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import structlog
@@ -45,8 +45,8 @@ class FleetListener(Protocol):
 
     def unmanage(self, node: str) -> None: ...
 
-    def taint(self, node: str, taints: list[Json]) -> None:
-        """What new pods must tolerate on a node that was given to ``manage``, all of it."""
+    def describe(self, node: str, taints: list[Json], labels: Mapping[str, str]) -> None:
+        """What new pods are judged by on a node that was given to ``manage``, all of it."""
         ...
 
     def say(self, node: str, kind: str, reason: str, message: str) -> None:
@@ -126,6 +126,14 @@ class Nodes:
         """Of the Node object; empty while there is none."""
         found = self._nodes.get(node)
         return str(unpacked(found.seen)["metadata"]["uid"]) if found and found.seen else ""
+
+    async def read(self, node: str) -> bool:
+        """Whether the API has this Node of ours now; then the fleet has heard what it says."""
+        found = await self._kube.get(NODES, "", node)
+        if found is None or MANAGED not in (found["metadata"].get("labels") or {}):
+            return False
+        self._remember(found)
+        return True
 
     def online(self) -> int:
         return self.presence.online()
@@ -208,7 +216,7 @@ class Nodes:
         self._wake(name)
 
     def _tell(self, name: str) -> None:
-        """Say which Node objects of our slots came or went, and what their taints are now."""
+        """Say which Node objects of our slots came or went, and what they say now."""
         if self._fleet is None:
             return
         node = self._nodes.get(name)
@@ -216,7 +224,9 @@ class Nodes:
             if name not in self._managed:
                 self._managed.add(name)
                 self._fleet.manage(name)
-            self._fleet.taint(name, without(unpacked(node.seen)["taints"], self._own_taints))
+            seen = unpacked(node.seen)
+            taints = without(seen["taints"], self._own_taints)
+            self._fleet.describe(name, taints, seen["metadata"]["labels"])
         elif name in self._managed:
             self._managed.discard(name)
             self._fleet.unmanage(name)

@@ -12,6 +12,7 @@ from edgeagent.pods.nodefacts import NodeFacts
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.port import DnsConfig
 from edgeagent.settings import Settings
+from shared import node_affinity
 
 RESOLV_CONF = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 """systemd-resolved's stub on 127.0.0.53 is of no use in a pod: its real servers come first."""
@@ -30,9 +31,9 @@ def node_facts(
         ips=addresses.of_node(readings.addresses),
         named_ips=settings.node_ips,
         labels={
-            "kubernetes.io/hostname": settings.node,
-            "kubernetes.io/os": "linux",
-            "kubernetes.io/arch": device.architecture,
+            node_affinity.HOSTNAME: settings.node,
+            node_affinity.OS: "linux",
+            node_affinity.ARCH: device.architecture,
         },
         allocatable={name: Fraction(amount) for name, amount in allocatable_amounts(device)},
         memory_capacity=device.memory,

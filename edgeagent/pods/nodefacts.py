@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.port import DnsConfig
+from shared import node_affinity
 
 FIRST_IDS = range(65_536, 2**32 - 65_536, 65_536)
 """Where the users of a pod may begin, and how many it has. The lowest are the device's own; the
@@ -60,6 +61,8 @@ class NodeFacts:
     selinux: bool = False
     first_ids: range = FIRST_IDS
     """Those of them that pods may get for themselves."""
+    told_labels: node_affinity.Labels = field(default_factory=dict)
+    """Those of the Node in the API that refuse new pods, and None for what it does not have."""
     taints: tuple[Taint, ...] = ()
     """NoExecute ones of the Node in the API, as far as they say anything of new pods."""
     pressures: tuple[str, ...] = ()

@@ -198,6 +198,70 @@ async def test_a_taint_refuses_pods_that_come_and_stops_none_that_is_here(tmp_pa
         await until(lambda: machine.running() == {"web"})
 
 
+NODE_KEY = ObjectKey("Node", NO_NAMESPACE, NODE)
+
+
+def labelled(**labels: str | None) -> dict[ObjectKey, Json]:
+    return {NODE_KEY: {"metadata": {"name": NODE, "labels": labels}}}
+
+
+def choosy(name: str, **selector: str) -> Json:
+    made = pod(name)
+    return {**made, "spec": {**made["spec"], "nodeSelector": selector}}
+
+
+@virtual
+async def test_labels_refuse_pods_that_come_and_stop_none_that_is_here(tmp_path: Path) -> None:
+    """Not when the agent is started again, nor when the device boots without any link."""
+    model = Model(tmp_path)
+    machine = Machine(model)
+    bodies = {"web": choosy("web", zone="b"), "able": choosy("able", zone="a")}
+    bodies |= {"late": choosy("late", zone="b"), "blind": choosy("blind", gpu="yes")}
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("web", bodies=bodies)
+        await until(lambda: machine.running() == {"web"})
+        first = set(machine.containers.pods)
+        await hub.want("web", bodies=bodies, objects=labelled(zone="a", gpu=None))
+        await asyncio.sleep(60)
+        assert set(machine.containers.pods) == first
+        await hub.want(*bodies, bodies=bodies, objects=labelled(zone="a", gpu=None))
+        for name in ("late", "blind"):
+            await until(lambda name=name: hub.newest(name))  # type: ignore[misc]
+            status = hub.newest(name) or {}
+            assert (status["phase"], status["reason"]) == ("Failed", "NodeAffinity")
+            assert status["message"] == (
+                "Pod was rejected: Predicate NodeAffinity failed:"
+                " node(s) didn't match Pod's node affinity/selector"
+            )
+            told = [one for one in hub.reports[pod_key(name)] if one.events]
+            assert [event.reason for event in told[-1].events] == ["NodeAffinity"]
+        await until(lambda: machine.running() == {"web", "able"})
+        before = set(machine.containers.pods)
+        assert first < before
+    async with machine.agent():
+        await asyncio.sleep(60)
+        assert set(machine.containers.pods) == before
+    machine.containers.pods.clear()  # The device boots: the runtime has nothing.
+    model.broker.crash()
+    async with machine.agent():
+        await until(lambda: machine.running() == {"web", "able"})
+
+
+@virtual
+async def test_labels_of_an_older_list_refuse_no_pod_of_a_newer_one(tmp_path: Path) -> None:
+    """Those of the newer one are listed, and have not come."""
+    model = Model(tmp_path)
+    machine = Machine(model)
+    bodies = {"wrong": choosy("wrong", zone="b"), "right": choosy("right", zone="b")}
+    async with a_hub(model.link()) as hub, machine.agent():
+        await hub.want("wrong", bodies=bodies, objects=labelled(zone="a"))
+        await until(lambda: (hub.newest("wrong") or {}).get("reason") == "NodeAffinity")
+        newer = labelled(zone="b", gpu=None)
+        await hub.want(*bodies, bodies=bodies, objects=newer, ride=False, withheld=True)
+        await hub.publish_bodies("right")
+        await until(lambda: machine.running() == {"right"}, within=60)
+
+
 @virtual
 async def test_a_pod_that_comes_when_the_taint_is_gone_is_taken_up(tmp_path: Path) -> None:
     model = Model(tmp_path)

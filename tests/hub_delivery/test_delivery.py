@@ -105,12 +105,12 @@ def test_taints_of_a_node_reach_its_device_as_one_small_change() -> None:
     async def story(world: World) -> None:
         hub = world.hub()
         device = world.device()
-        hub.sync.taint(NODE, [])
+        hub.sync.describe(NODE, [], {})
         await world.pod("web")
         await world.quiet()
         assert device.applied.entries.keys() == {pod_key("web")}, "without any it costs nothing"
 
-        hub.sync.taint(NODE, [{"key": "example.com/maintenance", "effect": "NoExecute"}])
+        hub.sync.describe(NODE, [{"key": "example.com/maintenance", "effect": "NoExecute"}], {})
         sent = await world.quiet(0.2)
         assert topics_of(sent) == [f"desired/Node/-/{NODE}", "inventory", "change"]
         assert {str(key) for key in device.applied.entries} == {
@@ -118,15 +118,15 @@ def test_taints_of_a_node_reach_its_device_as_one_small_change() -> None:
         }
         assert not device.missing
         assert len(sent[-1].payload) < 160, sent[-1].payload
-        hub.sync.taint(NODE, [{"key": "example.com/maintenance", "effect": "NoExecute"}])
+        hub.sync.describe(NODE, [{"key": "example.com/maintenance", "effect": "NoExecute"}], {})
         assert await world.quiet(60) == []
 
         await hub.stop()
         again = world.hub("hub-b")
-        again.sync.taint(NODE, [{"key": "example.com/maintenance", "effect": "NoExecute"}])
+        again.sync.describe(NODE, [{"key": "example.com/maintenance", "effect": "NoExecute"}], {})
         assert topics_of(await world.quiet(60)) == ["hub"], "another hub says nothing new"
 
-        again.sync.taint(NODE, [])
+        again.sync.describe(NODE, [], {})
         await world.quiet(0.2)
         assert device.applied.entries.keys() == {pod_key("web")}
 

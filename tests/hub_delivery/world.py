@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS
 from cloudhub.metrics import Metrics
 from cloudhub.nodes.presence import Heard, Presence
 from cloudhub.sync import Sync
+from shared.errors import KubeError
 from shared.messages import Report, Session
 from shared.objects import Json, ObjectKey
 from shared.tasks import stop
@@ -37,6 +38,10 @@ class Listener:
     def __init__(self) -> None:
         self.presence = Presence()
         self.reports: list[Report] = []
+        self.labels: dict[str, str] | None = {}
+        """What the API says when the Node is read; None while it does not answer."""
+        self.describe: Callable[[str, list[Json], Mapping[str, str]], None] | None = None
+        self.reads = 0
 
     def heard(self, node: str, session: Session) -> Heard:
         return self.presence.hear(node, session)
@@ -49,6 +54,15 @@ class Listener:
 
     def uid(self, node: str) -> str:
         return f"uid-of-{node}"
+
+    async def read(self, node: str) -> bool:
+        self.reads += 1
+        await asyncio.sleep(0.01)
+        if self.labels is None:
+            raise KubeError("away")
+        assert self.describe is not None
+        self.describe(node, [], self.labels)
+        return True
 
 
 @dataclass
@@ -99,6 +113,7 @@ class World:
             rng=random.Random(7 + len(self.hubs)),
             metrics=metrics,
         )
+        listener.describe = sync.describe
         for node in nodes or (NODE,):
             sync.manage(node)
         sync.nodes_known()

@@ -314,3 +314,24 @@ async def test_an_answer_that_nobody_expects_does_not_end_the_renewing_of_a_leas
             assert await world.renewed() != before
         [line] = [one for one in logged if one["log_level"] == "error"]
         assert (line["node"], line["exc_info"]) == ("n1", True)
+
+
+@virtual
+async def test_what_new_pods_may_ask_for_is_told_as_soon_as_the_node_is_read() -> None:
+    """A watch of Nodes may be behind that of pods."""
+    world, heeded = World(), Heeded()
+    async with running(world.nodes, heeded=heeded):
+        assert not await world.nodes.read("n1"), "there is none"
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(0.1)
+        assert "zone" not in heeded.labels["n1"]
+        await world.kube.patch(NODES, "", "n1", {"metadata": {"labels": {"zone": "a"}}})
+        assert await world.nodes.read("n1")
+        assert heeded.labels["n1"]["zone"] == "a"
+        assert world.nodes.online() == 1
+        world.writes()
+        await world.kube.patch(NODES, "", "n1", {"metadata": {"labels": {"zone": None}}})
+        await asyncio.sleep(60)
+        assert "zone" not in heeded.labels["n1"]
+        assert len(world.writes()) == 1, "the hub has nothing to say to that"

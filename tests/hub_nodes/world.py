@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from cloudhub.kube.memory import MemoryKube
@@ -66,6 +66,7 @@ class Heeded:
         self.told: list[str] = []
         self.said: list[tuple[str, ...]] = []
         self.taints: dict[str, list[Json]] = {}
+        self.labels: dict[str, Mapping[str, str]] = {}
 
     def manage(self, node: str) -> None:
         self.told.append(f"manage {node}")
@@ -73,8 +74,8 @@ class Heeded:
     def unmanage(self, node: str) -> None:
         self.told.append(f"unmanage {node}")
 
-    def taint(self, node: str, taints: list[Json]) -> None:
-        self.taints[node] = taints
+    def describe(self, node: str, taints: list[Json], labels: Mapping[str, str]) -> None:
+        self.taints[node], self.labels[node] = taints, labels
 
     def say(self, *said: str) -> None:
         self.said.append(said)

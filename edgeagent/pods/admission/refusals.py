@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from edgeagent.pods import specs
-from edgeagent.pods.admission import nodeaffinity
 from edgeagent.pods.admission.supported import unsupported
 from edgeagent.pods.admission.tolerations import tolerated
 from edgeagent.pods.materials import security, userids
@@ -19,6 +18,7 @@ from edgeagent.pods.nodefacts import NodeFacts, Taint
 from edgeagent.pods.resources import amounts, kernel, quantities
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.abilities import no_image_volume
+from shared import node_affinity
 from shared.objects import Json
 from shared.static_pods import is_static
 
@@ -210,7 +210,7 @@ def _place(pod: Json, node: NodeFacts) -> Refusal | None:
     if wanted and wanted != node.name:
         words = "Predicate NodeName failed: node(s) didn't match the requested node name"
         return Refusal("NodeName", words)
-    if not nodeaffinity.fits(pod, node.labels, name=node.name):
+    if not node_affinity.fits(pod, {**node.labels, **node.told_labels}, name=node.name):
         words = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
         return Refusal("NodeAffinity", words)
     return None

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from edgeagent.pods import specs
-from edgeagent.pods.admission import nodeaffinity
 from edgeagent.pods.admission.supported import shortcomings
 from edgeagent.pods.errors import ClaimError, MountError
 from edgeagent.pods.materials import sources
 from edgeagent.pods.volumes.contents import Origin
+from shared import node_affinity
 from shared.objects import NO_NAMESPACE, VOLUME_GROUP, Json
 
 LOCAL, HOST_PATH = "local", "hostPath"
@@ -139,7 +139,7 @@ def _check_mode(name: str, spec: Json, pod: Json) -> None:
 def _check_place(name: str, spec: Json, origin: Origin) -> None:
     node = origin.node
     required = (spec.get("nodeAffinity") or {}).get("required")
-    if required and not nodeaffinity.selects(required, node.labels, name=node.name):
+    if required and not node_affinity.selects(required, node.labels, name=node.name):
         step = "MountVolume.NodeAffinity check failed"
         raise MountError(name, "no matching NodeSelectorTerms", step=step)
     if spec.get("hostPath") and spec.get("volumeMode") == "Block":
