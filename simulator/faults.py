@@ -29,6 +29,7 @@ from simulator.device_faults import (
     runtime_is_slow,
     runtime_is_wiped,
 )
+from simulator.label_faults import node_is_labelled
 from simulator.network import Path
 from simulator.programs import Program
 from simulator.shutdown_faults import device_shuts_down, logind_restarts, shutdown_is_called_off
@@ -274,5 +275,6 @@ FAULTS: dict[Fault, int] = {
     mirror_is_deleted: 2,
     mirror_name_is_taken: 1,
     node_is_tainted: 4,
+    node_is_labelled: 4,
 }
 """Every fault and how often it is drawn."""

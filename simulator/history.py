@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 
 from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.memory import MemoryKube
-from cloudhub.kube.port import PODS, Change, WatchEvent
+from cloudhub.kube.port import NODES, PODS, Change, WatchEvent
 from shared.objects import Json
+from shared.tasks import run_together
 from simulator.journal import Journal
 from simulator.runtime import Run
+from simulator.users import PLACE
 
 
 @dataclass(slots=True)
@@ -27,6 +29,10 @@ class PodStory:
     priority: int = 0
     tolerates: bool = False
     """Whatever people taint its node with."""
+    place: str = ""
+    """The label that it asks its node for."""
+    born: float = 0.0
+    """When it was first there."""
     images: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     """By container: since when the API has said which image."""
     doomed: float | None = None
@@ -79,10 +85,43 @@ class History:
         """Pods that a user has deleted."""
         self.maintained: set[str] = set()
         """Nodes that people have tainted at some time."""
+        self._places: dict[str, list[tuple[float, str]]] = {}
+        """By node: since when the API has said which label."""
 
     async def run(self) -> None:
+        await run_together(pods=self._watch_pods(), nodes=self._watch_nodes())
+
+    def stands_elsewhere(self, story: PodStory, node: str) -> bool:
+        """Whether the node had another label at any time since the pod was there."""
+        said = self._places.get(node, [])
+        at_first = [place for since, place in said if since <= story.born][-1:] or [""]
+        later = [place for since, place in said if since > story.born]
+        return any(place != story.place for place in (*at_first, *later))
+
+    async def _watch_pods(self) -> None:
         async for event in self._server.watch(PODS):
             self._take(event)
+
+    async def _watch_nodes(self) -> None:
+        async for event in self._server.watch(NODES):
+            if event.change is Change.LISTED:
+                self._note_places(event.objects)
+            elif event.change is Change.SET:
+                self._note_place(event.object)
+            else:
+                self._note_place({"metadata": {"name": event.object["metadata"]["name"]}})
+
+    def _note_places(self, nodes: Iterable[Json]) -> None:
+        there = {node["metadata"]["name"]: node for node in nodes}
+        for name in sorted(there.keys() | self._places.keys()):
+            self._note_place(there.get(name) or {"metadata": {"name": name}})
+
+    def _note_place(self, node: Json) -> None:
+        metadata = node["metadata"]
+        place = (metadata.get("labels") or {}).get(PLACE, "")
+        said = self._places.setdefault(metadata["name"], [])
+        if not said or said[-1][1] != place:
+            said.append((self._loop.time(), place))
 
     def _take(self, event: WatchEvent) -> None:
         if event.change is Change.LISTED:
@@ -123,6 +162,8 @@ class History:
                 policy=spec.get("restartPolicy", "Always"),
                 priority=spec.get("priority", 0),
                 tolerates=bool(spec.get("tolerations")),
+                place=(spec.get("nodeSelector") or {}).get(PLACE, ""),
+                born=self._loop.time(),
             )
         story.node = spec.get("nodeName", "")
         for container in spec["containers"]:

@@ -88,12 +88,18 @@ class Judge:
         story = self._history.pods.get(uid)
         return story is not None and story.returned
 
-    def may_refuse(self, uid: str) -> bool:
-        """Whether a taint may have met the pod at the door: one that has run was taken up."""
+    def may_refuse(self, uid: str, *, for_label: bool) -> bool:
+        """Whether a taint, or a label that it does not ask for, may have met the pod at the door:
+        one that has run was taken up."""
         story = self._history.pods.get(uid)
-        if story is None or story.tolerates or self._name not in self._history.maintained:
+        if story is None or not self._met(story, for_label=for_label):
             return False
         return self.forgets(uid) or not any(of == uid for of, _ in self._seen)
+
+    def _met(self, story: PodStory, *, for_label: bool) -> bool:
+        if for_label:
+            return bool(story.place) and self._history.stands_elsewhere(story, self._name)
+        return not story.tolerates and self._name in self._history.maintained
 
     def _priority(self, run: Run) -> int | None:
         story = self._story(run)

@@ -19,7 +19,7 @@ from shared.static_pods import MIRROR
 from shared.topics import Topics
 from simulator.device import EdgeDevice
 from simulator.runtime import Run
-from simulator.users import MAINTENANCE
+from simulator.users import MAINTENANCE, PLACE
 
 if TYPE_CHECKING:
     from simulator.world import World
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 FINISHED = ("Succeeded", "Failed")
 """How a pod has finished is not taken back; who lost its memory may have begun it once more."""
-REFUSED = "TaintToleration"
-"""The reason of a pod that was not taken up because of a taint."""
+REFUSED = {"TaintToleration": "a taint", "NodeAffinity": "a label"}
+"""By the reason of a pod that was not taken up: what was in its way."""
 TERMINATED = "Terminated"
 """The reason of a pod that a shutdown of its device has failed."""
 
@@ -48,8 +48,8 @@ async def differences(world: World) -> list[str]:
         own = [pod for pod in pods if pod["spec"].get("nodeName") == device.name]
         desired = await device.desired()
         node = await world.server.get(NODES, "", device.name)
-        tainted = _tainted(node)
-        wrong = _desired(desired, own, objects, tainted)
+        told = _told(node, own)
+        wrong = _desired(desired, own, objects, told)
         found += [f"desired: {device.name}: {what}" for what in wrong]
         for pod in own:
             uid = pod["metadata"]["uid"]
@@ -101,12 +101,12 @@ def _desired(
     desired: Desired,
     own: list[Json],
     objects: dict[ObjectKey, Json],
-    tainted: dict[ObjectKey, list[Json]],
+    told: dict[ObjectKey, Json],
 ) -> Iterator[str]:
     """(a) The desired set on the device is the API server's for its node."""
     wanted = {ObjectKey.of("Pod", pod) for pod in own}
     wanted |= {key for pod in own for key in _referenced(pod) if key in objects}
-    wanted |= {key for key in objects if key.kind == "Service"} | tainted.keys()
+    wanted |= {key for key in objects if key.kind == "Service"} | told.keys()
     entries = desired.inventory.entries
     yield from (f"lacks {key}" for key in sorted(wanted - entries.keys()))
     yield from (f"has {key} without reason" for key in sorted(entries.keys() - wanted))
@@ -114,9 +114,9 @@ def _desired(
         if key.kind == "Service":  # Trimmed to what its variables are made of.
             continue
         body = codec.unpack(desired.bodies[key].packed)
-        if key in tainted:
-            if body["spec"]["taints"] != tainted[key]:
-                yield f"{key} has other taints"
+        if key in told:
+            if body != told[key]:
+                yield f"{key} is {body}, not {told[key]}"
             continue
         for part in ("spec", "data"):
             if body.get(part) != objects[key].get(part):
@@ -126,11 +126,23 @@ def _desired(
     yield from (f"no body of {key}" for key in sorted(wanted - desired.bodies.keys()))
 
 
-def _tainted(node: Json | None) -> dict[ObjectKey, list[Json]]:
-    """The Node's own key, if it has taints that a device is told of."""
-    if node is None or MAINTENANCE not in (node["spec"].get("taints") or ()):
+def _told(node: Json | None, own: list[Json]) -> dict[ObjectKey, Json]:
+    """The Node by its own key: its taints, and a label for which a pod is refused."""
+    if node is None:
         return {}
-    return {ObjectKey("Node", NO_NAMESPACE, node["metadata"]["name"]): [MAINTENANCE]}
+    name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+    place = labels.get(PLACE)
+    body: Json = {"metadata": {"name": name}}
+    if any(pod["spec"]["nodeSelector"][PLACE] != place for pod in own if _is_misplaced(pod)):
+        body["metadata"]["labels"] = {PLACE: place}
+    if MAINTENANCE in (node["spec"].get("taints") or ()):
+        body["spec"] = {"taints": [MAINTENANCE]}
+    told = "spec" in body or "labels" in body["metadata"]
+    return {ObjectKey("Node", NO_NAMESPACE, name): body} if told else {}
+
+
+def _is_misplaced(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("reason") == "NodeAffinity"
 
 
 def _referenced(pod: Json) -> Iterator[ObjectKey]:
@@ -147,8 +159,8 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
     """(b) Statuses tell the truth on the device, which has the pod under this uid; (e) final ones
     are not lost."""
     status = pod.get("status") or {}
-    if status.get("reason") == REFUSED:
-        yield from _refused(uid, device)
+    if status.get("reason") in REFUSED:
+        yield from _refused(uid, device, status["reason"])
         return
     phases = set()
     policy = pod["spec"].get("restartPolicy", "Always")
@@ -172,10 +184,10 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
         yield f"phase {status.get('phase')}, is {expected}"
 
 
-def _refused(uid: str, device: EdgeDevice) -> Iterator[str]:
+def _refused(uid: str, device: EdgeDevice, reason: str) -> Iterator[str]:
     """What was taken up once is not judged again."""
-    if not device.judge.may_refuse(uid):
-        yield "was refused for a taint without reason"
+    if not device.judge.may_refuse(uid, for_label=reason == "NodeAffinity"):
+        yield f"was refused for {REFUSED[reason]} without reason"
     if any(run.uid == uid for run in device.runtime.running()):
         yield "runs, and was refused"
 

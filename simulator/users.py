@@ -24,6 +24,8 @@ PODS_WITH_TOKEN = PODS_NAMED[:2]
 PODS_WITH_OWN_USERS = PODS_NAMED[1:3]
 PODS_THAT_TOLERATE = PODS_NAMED[::2]
 MAINTENANCE: Json = {"key": "sim/maintenance", "effect": "NoExecute"}
+PLACE = "sim/place"
+"""A label of Nodes that only the API knows."""
 TOKEN_SECONDS = 86_400
 """So long that no renewal falls into the time in which nothing may be sent."""
 GRACES = (0, 0, 1, 5, 30, 30, 30, 120)

@@ -119,7 +119,9 @@ def test_the_labels_that_a_pod_names_decide_as_all_labels_do(
 def test_a_label_that_the_node_does_not_have_is_not_one_that_nobody_knows(
     operator: str, values: list[str], absent: bool
 ) -> None:
-    pod = asking({}, [{"matchExpressions": [dict(key="zone", operator=operator, values=values)]}])
+    pod = asking(
+        {}, [{"matchExpressions": [{"key": "zone", "operator": operator, "values": values}]}]
+    )
     assert fits(pod, {"zone": None}, name="edge-1") is absent
     assert fits(pod, {}, name="edge-1")
 

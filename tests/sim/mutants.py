@@ -18,12 +18,13 @@ from cloudhub.broker.echoes import Echoes
 from cloudhub.broker.forgetting import Forgetting
 from cloudhub.broker.lifesigns import LifeSigns
 from cloudhub.downlink import Downlink
-from cloudhub.fleet import publishing
+from cloudhub.fleet import placing, publishing
 from cloudhub.fleet.delivery import Delivery
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.kube.port import PODS
 from cloudhub.mirrors.mirrors import Mirrors
 from cloudhub.nodes import taints
+from cloudhub.nodes.nodes import Nodes
 from cloudhub.nodes.presence import Heard, Presence, Standing, _Known
 from cloudhub.reporting.reporting import Reporting
 from cloudhub.uplink import Uplink
@@ -61,7 +62,9 @@ from simulator.faults import (
     link_is_away,
     link_is_half_open,
     second_hub,
+    watches_lag,
 )
+from simulator.label_faults import node_is_labelled
 from simulator.shutdown_faults import device_shuts_down, shutdown_is_called_off
 from simulator.static_faults import manifests_change, mirror_is_deleted
 from simulator.taint_faults import node_is_tainted
@@ -375,6 +378,21 @@ def a_pod_is_judged_again_at_every_start(stack: ExitStack) -> None:
 @mutant(node_is_tainted)
 def devices_are_told_that_they_are_unreachable(stack: ExitStack) -> None:
     patch(stack, taints, "CONTROL_PLANES", "none/")
+
+
+@mutant(node_is_labelled, watches_lag)
+def pods_are_refused_by_what_the_watch_of_nodes_says(stack: ExitStack) -> None:
+    """It may lag behind that of pods, and a label that has just been set refuses them."""
+
+    async def believe(self: Nodes, node: str) -> bool:
+        return True
+
+    patch(stack, Nodes, "read", believe)
+
+
+@mutant(node_is_labelled)
+def labels_are_told_for_pods_that_run(stack: ExitStack) -> None:
+    patch(stack, placing, "was_refused", lambda status: True)
 
 
 @mutant()
