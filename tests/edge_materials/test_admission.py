@@ -165,6 +165,30 @@ def test_node_selector_and_required_affinity_hold(spec: dict[str, Any], fits: bo
         )
 
 
+def test_labels_that_the_hub_tells_count_beside_those_that_the_device_knows() -> None:
+    told = replace(LABELLED, told_labels={"rack": "7", "gpu": None, "zone": "b"})
+    for selector, taken_up in (
+        ({"rack": "7"}, True),
+        ({"rack": "8"}, False),
+        ({"gpu": ""}, False),
+        ({"zone": "a"}, True),
+        ({"zone": "b"}, False),
+        ({"other": "x"}, True),
+    ):
+        found = refusal(pod(nodeSelector=selector), [], told)
+        assert (found is None) is taken_up, selector
+        assert found is None or found.reason == "NodeAffinity"
+
+
+def test_a_static_pod_is_judged_by_what_the_device_knows_alone() -> None:
+    """What the API says of the Node comes and goes with the pods that it is told for."""
+    static = {"uid": "0123456789abcdef" * 2}
+    told = replace(LABELLED, told_labels={"rack": "7"})
+    assert refusal(pod(metadata=static, nodeSelector={"rack": "8"}), [], told) is None
+    found = refusal(pod(metadata=static, nodeSelector={"zone": "b"}), [], told)
+    assert found and found.reason == "NodeAffinity"
+
+
 def sysctl(name: str, **spec: Any) -> Refusal | None:
     context = {"sysctls": [{"name": name, "value": "1"}]}
     return refusal(pod(securityContext=context, **spec), [], NODE)

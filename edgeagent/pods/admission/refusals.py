@@ -210,7 +210,8 @@ def _place(pod: Json, node: NodeFacts) -> Refusal | None:
     if wanted and wanted != node.name:
         words = "Predicate NodeName failed: node(s) didn't match the requested node name"
         return Refusal("NodeName", words)
-    if not node_affinity.fits(pod, {**node.labels, **node.told_labels}, name=node.name):
+    told = {} if is_static(specs.uid_of(pod)) else node.told_labels
+    if not node_affinity.fits(pod, {**told, **node.labels}, name=node.name):
         words = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
         return Refusal("NodeAffinity", words)
     return None

@@ -57,7 +57,9 @@ TABLE: dict[str, dict[str, Field]] = {
         "terminationGracePeriodSeconds": yes("number"),
         "activeDeadlineSeconds": yes("number"),
         "dnsPolicy": only("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"),
-        "nodeSelector": yes("texts", "a label that is known to differ refuses the pod"),
+        "nodeSelector": yes(
+            "texts", "labels of the Node in the API count, also past the scheduler"
+        ),
         "serviceAccountName": yes("text"),
         "serviceAccount": idle("text", "old name of serviceAccountName"),
         "automountServiceAccountToken": idle("flag", "the API server acts on it"),
