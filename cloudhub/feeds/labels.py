@@ -7,11 +7,15 @@ told by which a pod would be refused. Called by ``sync.py``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from cloudhub.fleet.fleet import Effects, Fleet
 from shared.clock import Clock
 from shared.tasks import KeyedWorkers
+
+AT_ONCE = 8
+"""Nodes that are read: a label of all may change while pods wait on many."""
 
 
 class LabelFeed:
@@ -27,6 +31,7 @@ class LabelFeed:
         self._fleet = fleet
         self._read = read
         self._apply = apply
+        self._room = asyncio.Semaphore(AT_ONCE)
         self._workers = KeyedWorkers(self._ascertain, clock=clock, name="labels", retry_most=30.0)
 
     def look(self, node: str) -> None:
@@ -36,6 +41,8 @@ class LabelFeed:
         await self._workers.stop()
 
     async def _ascertain(self, node: str) -> None:
-        doubted = self._fleet.doubted(node)
-        if doubted and await self._read(node):
+        async with self._room:
+            doubted = self._fleet.doubted(node)
+            there = bool(doubted) and await self._read(node)
+        if there:
             self._apply(self._fleet.ascertain(node, doubted))

@@ -18,7 +18,7 @@ from cloudhub.fleet.pods import PodRecord, is_mirror, mirror_of, node_of, record
 from cloudhub.fleet.referenced import ReferencedObjects
 from cloudhub.fleet.revisions import Reached
 from cloudhub.fleet.services import Services
-from cloudhub.fleet.trimming import Body, node_body
+from cloudhub.fleet.trimming import Body
 from shared.errors import WireError
 from shared.messages import Entry
 from shared.objects import Json, ObjectKey
@@ -72,11 +72,7 @@ class _Node:
     touched: set[ObjectKey] = field(default_factory=set)
     """Pods that the watch told of since the node is managed: newer than a list asked for then."""
     wanted: Wanted | None = None
-    taints: list[Json] = field(default_factory=list)
     placing: Placing = field(default_factory=Placing)
-    doubtful: bool = False
-    told: Body | None = None
-    """The Node itself, as far as a device has a use for it: None while it has none."""
 
 
 class Fleet:
@@ -115,7 +111,7 @@ class Fleet:
             return self._services.body(key)
         if key.kind == "Node":
             node = self._nodes.get(key.name)
-            return node.told if node else None
+            return node.placing.body if node else None
         return self._objects.body(key)
 
     def pod(self, key: ObjectKey) -> PodRecord | None:
@@ -167,11 +163,7 @@ class Fleet:
     def describe(self, node: str, taints: list[Json], labels: Mapping[str, str]) -> Effects:
         """What pods that are new there must tolerate, and what they may ask for; all of it."""
         effects, found = Effects(), self._nodes.get(node)
-        if found is None:
-            return effects
-        others = found.placing.learn(labels)
-        if others or taints != found.taints:
-            found.taints = taints
+        if found is not None and found.placing.learn(taints, labels):
             self._judge(node, found, effects)
         return effects
 
@@ -190,15 +182,11 @@ class Fleet:
         return effects
 
     def _judge(self, name: str, node: _Node, effects: Effects) -> None:
-        """What the device is to know of its Node, after whatever that depends on has changed."""
-        pods, before = node.pods.values(), (node.doubtful, node.told and node.told.digest)
-        node.doubtful = bool(node.placing.doubted(pods))
-        if node.doubtful:
-            effects.look.add(name)
-        node.told = node_body(name, node.taints, node.placing.told(pods))
-        if before != (node.doubtful, node.told and node.told.digest):
+        if node.placing.judge(name, node.pods.values()):
             node.wanted = None
             effects.dirty.add(name)
+        if node.placing.doubtful:
+            effects.look.add(name)
 
     def list_node(self, node: str, pods: Iterable[Json]) -> Effects:
         """The answer to a list that was asked for after ``manage``."""
@@ -398,13 +386,13 @@ class Fleet:
         entries = {key: record.entry for key, record in node.pods.items()}
         linked = {record.key.namespace for record in node.pods.values() if record.links}
         entries |= self._services.entries(linked)
-        if node.told is not None:
-            entries[node.told.key] = Entry(node.told.digest)
+        if node.placing.body is not None:
+            entries[node.placing.body.key] = Entry(node.placing.body.digest)
         referenced, pending = self._objects.entries(self._needs(node.pods.values()))
         return Wanted(
             entries | referenced,
             pending=frozenset(pending),
             awaited=self._objects.awaited(pending),
             services_known=self._services.known,
-            doubtful=node.doubtful,
+            doubtful=node.placing.doubtful,
         )

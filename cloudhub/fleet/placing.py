@@ -1,11 +1,11 @@
-"""Which labels of a Node its device must hear of, so that it refuses who may not be there. Pure.
+"""What its device must hear of a Node, so that it refuses pods that may not be there. Pure.
 
-The scheduler has looked at the labels for nearly every pod, so of a pod that fits nothing is said,
-nor of one that its device has taken up. Told are the labels, present or absent, by which a pod at
-the door does not fit. Invariant: none is told because of a pod for which the Node was not read
-after the pod was known. A watch of Nodes may lag behind that of pods, and the label that lets the
-pod in may be on its way. While that is in doubt the labels that the pod names are not told at all.
-One ``Placing`` is a part of each node of ``Fleet``.
+Those are its taints, and few of its labels. The scheduler has looked at the labels for nearly every
+pod, so of a pod that fits nothing is said, nor of one that its device has taken up. Told are the
+labels, present or absent, by which a pod at the door does not fit. Invariant: none is told because
+of a pod for which the Node was not read after the pod was known. A watch of Nodes may lag behind
+that of pods, and the label that lets the pod in may be on its way. While that is in doubt the
+labels that the pod names are not told at all. One ``Placing`` is a part of each node of ``Fleet``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from cloudhub.fleet.trimming import Body, node_body
 from shared import codec, node_affinity
 from shared.objects import Json
 
@@ -42,16 +43,30 @@ class Placing:
     def __init__(self) -> None:
         self._labels = b""
         """Packed, because there are many; empty while they are not known."""
+        self._taints: list[Json] = []
         self._sure: frozenset[str] = frozenset()
         """Uids of pods that did not fit the labels of a Node read after them."""
+        self.body: Body | None = None
+        """What the device is told; None while that is nothing."""
+        self.doubtful = False
+        """Whether the Node must be read before it can be told all."""
 
-    def learn(self, labels: Mapping[str, str]) -> bool:
-        """Whether they are others than before. Then nothing is sure any more."""
+    def learn(self, taints: list[Json], labels: Mapping[str, str]) -> bool:
+        """Whether they are others than before. With other labels nothing is sure any more."""
         packed = codec.pack(dict(sorted(labels.items())))
-        if packed == self._labels:
+        if (packed, taints) == (self._labels, self._taints):
             return False
-        self._labels, self._sure = packed, frozenset()
+        if packed != self._labels:
+            self._labels, self._sure = packed, frozenset()
+        self._taints = taints
         return True
+
+    def judge(self, name: str, pods: Collection[PodRecord]) -> bool:
+        """Whether the device is to be told something else, or to wait, of these pods."""
+        before = self.doubtful, self.body and self.body.digest
+        self.doubtful = bool(self.doubted(pods))
+        self.body = node_body(name, self._taints, self._told(pods))
+        return before != (self.doubtful, self.body and self.body.digest)
 
     def ascertain(self, uids: frozenset[str], pods: Iterable[PodRecord]) -> None:
         """The Node was read since these were in doubt, and ``learn`` knows what it says."""
@@ -63,7 +78,7 @@ class Placing:
         doubt = any(self._is_doubtful(pod) for pod in self._misfits(judged))
         return frozenset(pod.uid for pod in judged) if doubt else frozenset()
 
-    def told(self, pods: Collection[PodRecord]) -> dict[str, str | None]:
+    def _told(self, pods: Collection[PodRecord]) -> dict[str, str | None]:
         misfits, labels = list(self._misfits(pods)), self._known()
         unsure = {key for pod in misfits if self._is_doubtful(pod) for key in pod.decided_by}
         sure = {key for pod in misfits for key in pod.decided_by} - unsure
