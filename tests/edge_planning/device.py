@@ -122,6 +122,8 @@ class Device:
         self.behind = False
         """What the agent knows is more than what is stored."""
         self.runtime_is_away = False
+        self.has_folder = False
+        """Of volumes, on the disk."""
         self.ids = 0
         self.ledger = Ledger()
         self.agent_starts()
@@ -183,6 +185,9 @@ class Device:
             elif action not in self.operations.begun:
                 if isinstance(action, (PrepareVolumes, RefreshVolumes)):
                     self.live.volumes_stale = False
+                if isinstance(action, PrepareVolumes):
+                    self.live.cleaned.discard(VOLUMES)
+                    self.has_folder = True
                 named = container_spec(self.live.pod, getattr(action, "name", ""))
                 self.operations.begun[action] = named or {}
                 self.operations.of_pod[action] = resizing.as_a_whole(self.live.pod)
@@ -357,7 +362,6 @@ class Device:
 
     def _new_sandbox(self, attempt: int) -> None:
         self.ids += 1
-        self.live.cleaned.discard(VOLUMES)
         self.sandboxes.append(
             Sandbox(
                 id=f"s{self.ids}",
@@ -430,7 +434,7 @@ class Device:
                 self.sandboxes = [one for one in self.sandboxes if one.id != action.sandbox_id]
                 cleaned.discard(action.sandbox_id)
             case RemoveVolumes():
-                self.live.volumes_ready = False
+                self.live.volumes_ready = self.has_folder = False
                 cleaned.add(VOLUMES)
 
     def _unplug(self, sandbox_id: str) -> None:

@@ -335,6 +335,29 @@ def what_failed_is_tried_again_at_once(stack: ExitStack) -> None:
     patch(stack, Draft, "act", eager)
 
 
+@mutant()
+def a_sandbox_waits_for_no_volumes(stack: ExitStack) -> None:
+    prepare = starting._prepare
+
+    def hasty(draft: Draft) -> None:
+        prepare(draft)
+        if draft.view.sandbox is None:
+            draft.act(starting.StartSandbox(draft.view.facts.sandbox_attempt + 1))
+
+    patch(stack, starting, "_prepare", hasty)
+
+
+@mutant()
+def images_wait_for_no_volumes(stack: ExitStack) -> None:
+    begin = starting._begin
+
+    def hasty(draft: Draft, container: Json, *, attempt: int) -> None:
+        starting._has_image(draft, container)
+        begin(draft, container, attempt=attempt)
+
+    patch(stack, starting, "_begin", hasty)
+
+
 # The planner itself
 
 

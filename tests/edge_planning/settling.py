@@ -172,3 +172,4 @@ def _has_ended(device: Device, plan: Plan) -> None:
     assert not device.running()
     boxes = {one.id for one in device.sandboxes}
     assert boxes <= device.live.cleaned and VOLUMES in device.live.cleaned
+    assert not device.has_folder

@@ -2,6 +2,7 @@
 
 from edgeagent.pods.actions import (
     EnsureImage,
+    RemoveVolumes,
     ResizeContainer,
     ResizePod,
     StartContainer,
@@ -33,6 +34,18 @@ def one_sandbox_at_a_time(one: Pass) -> None:
                 assert box.state is not SandboxState.READY or f"sandbox/{box.id}" in going
             assert action.attempt not in {box.attempt for box in one.view.sandboxes}
             assert not one.view.running()
+
+
+@rule
+def volumes_come_before_the_sandbox_and_the_images(one: Pass) -> None:
+    """A sandbox may be in the making while its images are pulled."""
+    made = one.view.live.volumes_ready and RemoveVolumes() not in one.view.live.under_way
+    for action in one.begun:
+        if isinstance(action, StartSandbox):
+            assert made
+        if isinstance(action, EnsureImage):
+            begins = any(isinstance(other, StartSandbox) for other in one.doing)
+            assert made and (begins or one.view.sandbox is not None)
 
 
 @rule

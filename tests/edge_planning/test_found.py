@@ -8,6 +8,7 @@ from typing import Any
 from edgeagent.pods.actions import (
     EnsureImage,
     Forget,
+    PrepareVolumes,
     RemoveVolumes,
     ResizeContainer,
     StartContainer,
@@ -17,7 +18,7 @@ from edgeagent.pods.actions import (
 from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.view import Shutdown, Wanted
 from shared.objects import Json
-from tests.edge_planning.device import Device
+from tests.edge_planning.device import RETRY_SECONDS, Device
 from tests.edge_planning.ledger import ALL_ANEW
 from tests.edge_planning.settling import settle
 
@@ -32,6 +33,14 @@ def a_pod(*containers: Json, **fields: Any) -> Json:
         **fields,
     }
     return {"metadata": {"name": "web", "namespace": "default", "uid": "uid"}, "spec": spec}
+
+
+def with_volumes(pod: Json) -> Device:
+    """All else of the pod is still to be done."""
+    device = Device(pod)
+    look(device)
+    device.finish(PrepareVolumes())
+    return device
 
 
 def look(device: Device) -> Plan:
@@ -69,7 +78,7 @@ def test_a_failed_container_is_stopped_while_one_whose_name_goes_on_from_its_own
 
 
 def test_a_pull_of_an_image_that_is_not_wanted_any_more_is_given_up() -> None:
-    device = Device(a_pod({"name": "a"}))
+    device = with_volumes(a_pod({"name": "a"}))
     look(device)
     edit(device, image="app:2")
     plan = look(device)
@@ -78,7 +87,7 @@ def test_a_pull_of_an_image_that_is_not_wanted_any_more_is_given_up() -> None:
 
 
 def test_a_container_never_starts_with_the_image_of_an_older_spec() -> None:
-    device = Device(a_pod({"name": "a"}))
+    device = with_volumes(a_pod({"name": "a"}))
     look(device)
     device.finish(EnsureImage("a", "app:1"))
     edit(device, image="app:2")
@@ -88,7 +97,7 @@ def test_a_container_never_starts_with_the_image_of_an_older_spec() -> None:
 
 
 def test_another_image_is_pulled_at_once_however_long_the_one_before_has_to_wait() -> None:
-    device = Device(a_pod({"name": "a"}))
+    device = with_volumes(a_pod({"name": "a"}))
     look(device)
     device.fail(EnsureImage("a", "app:1"))
     assert not under_way(device, EnsureImage) and not look(device).actions
@@ -98,7 +107,7 @@ def test_another_image_is_pulled_at_once_however_long_the_one_before_has_to_wait
 
 def test_a_resize_that_comes_while_the_container_is_being_made_reaches_it() -> None:
     limits = {"limits": {"memory": "1Gi"}}
-    device = Device(a_pod({"name": "a", "resources": limits}))
+    device = with_volumes(a_pod({"name": "a", "resources": limits}))
     go_on(device)
     assert under_way(device, StartContainer)
     edit(device, resources={"limits": {"memory": "2Gi"}})
@@ -108,7 +117,7 @@ def test_a_resize_that_comes_while_the_container_is_being_made_reaches_it() -> N
 
 
 def test_the_hook_of_a_dead_container_does_not_hold_up_the_end_of_its_pod() -> None:
-    device = Device(a_pod({"name": "a", "lifecycle": HOOK}))
+    device = with_volumes(a_pod({"name": "a", "lifecycle": HOOK}))
     go_on(device, 2)
     (started,) = device.running()
     device.ends(started.id, 1)
@@ -120,7 +129,7 @@ def test_the_hook_of_a_dead_container_does_not_hold_up_the_end_of_its_pod() -> N
 
 
 def test_the_hook_of_a_container_that_is_lost_does_not_hold_up_the_end_of_its_pod() -> None:
-    device = Device(a_pod({"name": "a", "lifecycle": HOOK}))
+    device = with_volumes(a_pod({"name": "a", "lifecycle": HOOK}))
     go_on(device, 2)
     (started,) = device.running()
     device.loses(started.id)
@@ -133,7 +142,7 @@ def test_a_pod_does_not_end_while_all_its_containers_are_stopped_to_begin_anew()
     """Though none would start again by its own policy."""
     rule = {"action": ALL_ANEW, "exitCodes": {"operator": "In", "values": [42]}}
     source = {"restartPolicy": "Always", "restartPolicyRules": [rule]}
-    device = Device(
+    device = with_volumes(
         a_pod(
             {"name": "a"},
             initContainers=[{"name": "proxy", "image": "app:1", **source}],
@@ -153,7 +162,7 @@ def test_a_pod_does_not_end_while_all_its_containers_are_stopped_to_begin_anew()
 
 def test_a_sandbox_that_died_is_unplugged_after_the_start_in_it_has_ended() -> None:
     port = [{"containerPort": 80, "hostPort": 8080}]
-    device = Device(a_pod({"name": "a", "ports": port}))
+    device = with_volumes(a_pod({"name": "a", "ports": port}))
     go_on(device)
     (start,) = under_way(device, StartContainer)
     device.pause_dies()
@@ -163,7 +172,7 @@ def test_a_sandbox_that_died_is_unplugged_after_the_start_in_it_has_ended() -> N
 
 
 def test_a_pod_that_is_wanted_again_uses_nothing_that_is_just_being_given_back() -> None:
-    device = Device(a_pod({"name": "a"}))
+    device = with_volumes(a_pod({"name": "a"}))
     look(device)
     for action in device.operations.under_way():
         device.finish(action)
@@ -176,7 +185,7 @@ def test_a_pod_that_is_wanted_again_uses_nothing_that_is_just_being_given_back()
 
 
 def test_a_pod_that_is_wanted_again_waits_until_its_volumes_are_removed() -> None:
-    device = Device(a_pod({"name": "a"}))
+    device = with_volumes(a_pod({"name": "a"}))
     look(device)
     device.wanted = Wanted.GONE
     for action in device.operations.under_way():
@@ -188,6 +197,19 @@ def test_a_pod_that_is_wanted_again_waits_until_its_volumes_are_removed() -> Non
     assert not [one for one in plan.actions if one.slot in ("volumes", "sandbox")]
     settle(device)
     assert device.running() and device.live.volumes_ready
+
+
+def test_volumes_go_that_were_made_anew_for_a_pod_that_had_no_sandbox_any_more() -> None:
+    device = with_volumes(a_pod({"name": "a"}))
+    device.wanted = Wanted.GONE
+    look(device)
+    device.finish(RemoveVolumes())
+    device.wanted = Wanted.RUN
+    look(device)
+    device.fail(PrepareVolumes())
+    device.wanted = Wanted.GONE
+    device.clock.advance(RETRY_SECONDS)
+    assert look(device).actions == (RemoveVolumes(),)
 
 
 def test_a_container_that_was_lost_starts_again_after_its_back_off() -> None:

@@ -6,6 +6,7 @@ of a pod that needs several containers, is refused, or waits.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from fractions import Fraction
@@ -103,12 +104,34 @@ async def test_a_pod_that_waits_for_a_config_map_says_so_and_runs_when_it_comes(
     assert device.container(by_env)["state"]["waiting"]["message"] == 'configmap "late" not found'
     await device.until(lambda: "FailedMount" in device.reasons(by_volume))
     assert _waiting(device, by_volume) == "ContainerCreating"
-    late = config_map("late", level="debug")
-    key = ObjectKey.of("ConfigMap", late)
-    device.desired.objects[key] = late
-    device.pods.changed({key})
+    _comes(device, config_map("late", level="debug"))
     for uid in (by_env, by_volume):
         await device.until(lambda uid=uid: device.log(uid) == "debug")  # type: ignore[misc]
+
+
+async def test_a_pod_that_lacks_a_volume_has_no_sandbox_and_no_address_and_pulls_nothing(
+    device: Device,
+) -> None:
+    mounts = [{"name": "c", "mountPath": "/c"}]
+    absent = a_script(OBEYS, image="kubetide.test/absent:1", volumeMounts=mounts)
+    uid = device.apply(absent, volumes=[{"name": "c", "configMap": {"name": "late"}}])
+    await device.until(lambda: "FailedMount" in device.reasons(uid))
+    await asyncio.sleep(1.5)  # Long enough for a sandbox, and for another try.
+    assert set(device.reasons(uid)) == {"FailedMount"}
+    assert await device.sandboxes() == []
+    assert device.condition(uid, "PodReadyToStartContainers")["status"] == "False"
+    assert "podIP" not in device.status(uid)
+    assert device.container(uid)["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    _comes(device, config_map("late", level="debug"))
+    await device.until(lambda: _waiting(device, uid) == "ErrImagePull")
+    await device.until(lambda: "podIP" in device.status(uid))
+    assert device.condition(uid, "PodReadyToStartContainers")["status"] == "True"
+
+
+def _comes(device: Device, thing: Json) -> None:
+    key = ObjectKey.of(thing["kind"], thing)
+    device.desired.objects[key] = thing
+    device.pods.changed({key})
 
 
 def _waiting(device: Device, uid: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeagent.pods.view import Refusal
 from edgeagent.runtime.memory_device import Behaviour
+from shared.errors import TemporaryError
 from shared.objects import Json
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
@@ -147,3 +148,23 @@ async def test_a_container_whose_restart_rule_names_its_exit_code_restarts_despi
         world.crash(uid, exit_code=1)
         await world.passes(30)
         assert world.phase(uid) == "Failed"
+
+
+@virtual
+async def test_volumes_that_were_made_anew_for_a_pod_that_is_wanted_again_go_with_it() -> None:
+    """Though it never had another sandbox."""
+    async with World() as world:
+        uid = world.apply(a_pod())
+        await world.passes(1)
+        world.materials.remove_seconds = 3.0
+        pod = world.desired.wanted[uid].pod
+        world.drop(uid)
+        await world.passes(2)
+        assert world.materials.calls[-1] == "remove"
+        world.device.failures["start_sandbox"] = [TemporaryError("no network")] * 9
+        world.apply(pod)
+        await world.passes(10)
+        assert (world.materials.calls.count("prepare"), world.device.pods) == (2, {})
+        world.drop(uid)
+        await world.passes(30)
+        assert world.materials.calls[-2:] == ["remove", "forget"]

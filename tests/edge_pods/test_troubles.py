@@ -50,11 +50,26 @@ async def test_a_volume_that_cannot_be_made_is_told_and_tried_again() -> None:
         await world.passes(30)
         assert world.container(uid)["state"]["waiting"]["reason"] == "ContainerCreating"
         assert "FailedMount" in world.reasons(uid)
+        assert world.condition(uid, "PodReadyToStartContainers")["status"] == "False"
+        assert world.device.pods == {} and "podIP" not in world.status(uid)
+        assert "image" not in world.materials.calls
         del world.materials.failures["prepare"]
         assert world.pods is not None
         world.pods.changed({ObjectKey("ConfigMap", "default", "settings")})
         await world.passes(0.5)
         assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_what_was_made_of_volumes_goes_with_a_pod_that_never_had_a_sandbox() -> None:
+    async with World() as world:
+        world.materials.failures["prepare"] = MountError("v", 'configmap "settings" not found')
+        uid = world.apply(a_pod())
+        await world.passes(3)
+        world.drop(uid)
+        await world.passes(30)
+        assert world.materials.calls[-2:] == ["remove", "forget"]
+        assert world.facts.records == {}
 
 
 @virtual

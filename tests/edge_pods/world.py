@@ -134,7 +134,7 @@ class PlainMaterials:
         self.resize_refused: Refusal | None = None
         self.failures: dict[str, KubetideError] = {}
         self.calls: list[str] = []
-        self.prepare_seconds = self.pull_seconds = 0.0
+        self.prepare_seconds = self.remove_seconds = self.pull_seconds = 0.0
         self.services_awaited = False
         self.behind = False
 
@@ -158,6 +158,8 @@ class PlainMaterials:
 
     async def remove(self, pod: Json) -> None:
         self._called("remove", pod)
+        if self.remove_seconds:
+            await self.device.clock.sleep(self.remove_seconds)
 
     async def before_sandbox(self, pod: Json) -> None:
         self._called("before_sandbox", pod)

@@ -133,6 +133,7 @@ class Acting:
 
     async def _prepare(self, pod: LivePod) -> None:
         """An ephemeral container that came meanwhile may use volumes that were not made."""
+        pod.cleaned.discard(VOLUMES)
         pod.volumes_stale = False
         whole = pod.pod
         is_newest = await self._materials.prepare(whole, pod.events.record)

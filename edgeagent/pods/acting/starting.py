@@ -17,7 +17,6 @@ from edgeagent.pods.errors import ConfigError, PodTrouble
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.materials.sandboxes import LIST_REVISION, handler_of
 from edgeagent.pods.observing import Observer
-from edgeagent.pods.planning.cleaning import VOLUMES
 from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.rules import restarting
@@ -80,7 +79,6 @@ class Starting:
         config = replace(config, annotations={**config.annotations, **under})
         async with self._turns.take(Start.SANDBOX):
             sandbox_id = await self._runtime.start_sandbox(config)
-        pod.cleaned.discard(VOLUMES)
         await self._observer.see(pod, sandbox_id, new=True)
 
     async def _need_network(self, pod: LivePod) -> None:

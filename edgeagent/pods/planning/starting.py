@@ -1,4 +1,4 @@
-"""Planning for a pod that should run: sandbox, volumes, init containers in order, containers.
+"""Planning for a pod that should run: volumes, sandbox, init containers in order, containers.
 
 Owns the order of starting and the legitimate causes to stop one container of a running pod: its
 probe failed, its spec changed, or its sandbox is gone. Called by ``planner.py`` only.
@@ -51,18 +51,20 @@ def start(draft: Draft) -> None:
 
 
 def _prepare(draft: Draft) -> None:
+    """Volumes first: a pod that lacks one has no sandbox, no address, and pulls nothing."""
     view = draft.view
     if RemoveVolumes() in view.live.under_way:
         return  # Of a pod that was gone and is wanted again: first the one, then the other.
+    if not view.has_volumes:
+        draft.act(PrepareVolumes())
+        return
     if view.sandbox is None:
         failed = view.live.troubles.get("sandbox")
         # A failed attempt may have left its name behind in the runtime. One that took too long
         # may have been made since, and CRI-O hands it out to who asks for the same name.
         skipped = failed.refusals if failed else 0
         draft.act(StartSandbox(view.facts.sandbox_attempt + 1 + skipped))
-    if not view.has_volumes:
-        draft.act(PrepareVolumes())
-    elif view.live.volumes_stale:
+    if view.live.volumes_stale:
         draft.act(RefreshVolumes())
 
 
@@ -263,7 +265,8 @@ def _starts_again(view: PodView, container: Json, known: ContainerFacts) -> bool
 
 
 def _begin(draft: Draft, container: Json, *, attempt: int) -> None:
-    """What a start needs, all at once; then the start itself."""
+    """What a start needs, and then the start itself. The image is looked for and pulled while the
+    sandbox is made, and no earlier."""
     view, name = draft.view, container["name"]
     leftovers = [
         one for one in view.containers() if one.name == name and one.state is ContainerState.CREATED
@@ -272,9 +275,10 @@ def _begin(draft: Draft, container: Json, *, attempt: int) -> None:
         return
     for one in leftovers:
         draft.act(RemoveContainer(one.id))
+    if not view.has_volumes or (view.sandbox is None and not draft.busy("sandbox")):
+        return
     at_hand = _has_image(draft, container)
-    needs = leftovers or not view.has_volumes or not at_hand
-    if view.sandbox is not None and not needs:
+    if view.sandbox is not None and at_hand and not leftovers:
         draft.act(StartContainer(name, attempt, view.sandbox.id))
 
 
