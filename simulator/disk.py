@@ -22,16 +22,17 @@ Result = TypeVar("Result")
 
 
 class Store(Database):
-    """The real store, on a disk that can be full."""
+    """The real store, on a disk that can be full, and is never busy: every write is done when it is
+    asked for, so that an agent which is killed leaves none for later."""
 
     def __init__(self, folder: Path, is_full: Callable[[], bool]) -> None:
         super().__init__(folder, executor=InlineExecutor())
         self._is_full = is_full
 
-    async def write(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
+    async def _commit(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
         if self._is_full():
             raise StoreBusy("database: the disk is full")
-        return await super().write(work)
+        return await self._executor.run(lambda: self._run(work))
 
 
 class Disk:

@@ -84,11 +84,15 @@ class Database:
     async def write(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
         """Run ``work`` in one transaction; durable when this returns."""
         try:
-            result: Result = await self._writes.add(work)
+            result = await self._commit(work)
         except StoreBusy as error:
             self.trouble = str(error)
             raise
         self.trouble = ""
+        return result
+
+    async def _commit(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
+        result: Result = await self._writes.add(work)
         return result
 
     async def reserve(self, size: int) -> None:
