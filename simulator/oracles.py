@@ -171,7 +171,9 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
     for container in pod["spec"]["containers"]:
         runs = device.judge.runs_of(uid, container["name"])
         if not runs:
-            yield f"{container['name']} was never started"
+            # Refused, and forgotten with the database: what it ends with once more has no reason.
+            if not (forgetful and status.get("phase") == "Failed"):
+                yield f"{container['name']} was never started"
             return
         phases.add(_fate(runs[-1], policy))
         status_of = told.get(container["name"], {})
