@@ -172,7 +172,8 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
         runs = device.judge.runs_of(uid, container["name"])
         if not runs:
             # Refused, and forgotten with the database: what it ends with once more has no reason.
-            if not (forgetful and status.get("phase") == "Failed"):
+            refused = any(device.judge.may_refuse(uid, for_label=one) for one in (True, False))
+            if not (forgetful and refused and status.get("phase") == "Failed"):
                 yield f"{container['name']} was never started"
             return
         phases.add(_fate(runs[-1], policy))

@@ -56,11 +56,18 @@ class Gathering:
         try:
             while writes := [one for one in self._waiting if not one.done.cancelled()]:
                 self._waiting = []
-                outcomes = await self._run([one.work for one in writes])
+                outcomes = await self._outcomes([one.work for one in writes])
                 for write, outcome in zip(writes, outcomes, strict=True):
                     _settle(write.done, outcome)
         finally:
             self._running = None
+
+    async def _outcomes(self, works: Sequence[Work]) -> Sequence[Outcome]:
+        """Whatever happens, nobody waits for ever."""
+        try:
+            return await self._run(works)
+        except Exception as error:
+            return [Outcome(error=error) for _ in works]
 
 
 def _settle(done: asyncio.Future[Any], outcome: Outcome) -> None:

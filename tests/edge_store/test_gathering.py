@@ -120,3 +120,11 @@ async def test_damage_that_meets_several_writes_loses_none(tmp_path: Path) -> No
     async with opened(tmp_path) as database:
         loaded = dict(await facts(database).load_all())
     assert loaded == {"before": {"n": 0}, **{f"uid-{i}": {"n": i} for i in range(3)}}
+
+
+async def test_a_write_after_the_end_fails_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+    async with opened(tmp_path, thread=True) as database:
+        pass
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError):
+            await database.write(put("late"))
