@@ -84,6 +84,7 @@ class Replicas:
         self._clock = clock
         self._serving = True
         self._seen: dict[str, _Seen] = {}
+        self._may_hold = False
         self._living: frozenset[str] = frozenset()
 
     @property
@@ -134,12 +135,14 @@ class Replicas:
                 "renewTime": micro_stamp(self._clock.now()),
             },
         }
+        self._may_hold = True
         try:
             await self._kube.patch(LEASES, self._namespace, self._name, lease)
         except KubeRefused as refused:
             if refused.status == 409:
                 raise KubeError(str(refused), status=409) from refused
             if refused.status != 404:
+                self._may_hold = False
                 raise
             await self._create(lease)
 
@@ -193,18 +196,29 @@ class Replicas:
         own = self._seen.get(self._name)
         dead = [name for name, seen in self._seen.items() if own and own.at - seen.at > SWEEP_AFTER]
         for name in dead:
-            await self._delete(name)
+            await self._delete(name, self._seen[name].uid)
 
     async def _leave(self) -> None:
-        if self._name in self._seen:
+        if self._may_hold:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_WITHIN):
-                    await self._delete(self._name)
+                    await self._delete_own()
 
-    async def _delete(self, name: str) -> None:
+    async def _delete_own(self) -> None:
+        """Asks first: who stops early has not seen the Lease that it made."""
         try:
-            await self._kube.delete(
-                *(LEASES, self._namespace, name), uid=self._seen[name].uid, grace=0
+            leases = await self._kube.list(
+                LEASES, namespace=self._namespace, label_selector=SELECTOR
             )
+        except (KubeError, KubeRefused) as error:
+            log.warning("own Lease not deleted", error=str(error))
+            return
+        for lease in leases:
+            if lease["metadata"]["name"] == self._name:
+                await self._delete(self._name, lease["metadata"]["uid"])
+
+    async def _delete(self, name: str, uid: str) -> None:
+        try:
+            await self._kube.delete(LEASES, self._namespace, name, uid=uid, grace=0)
         except (KubeError, KubeRefused) as error:
             log.warning("Lease not deleted", replica=name, error=str(error))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from cloudhub.kube.memory import MemoryKube
-from cloudhub.kube.port import LEASES, Resource
+from cloudhub.kube.port import LEASES, Change, Resource, WatchEvent
 from cloudhub.replicas import Replicas, owned_slots
 from shared.errors import KubeError, KubeRefused
 from shared.objects import Json
@@ -95,6 +95,25 @@ async def test_three_replicas_share_and_stay_as_they_are() -> None:
 @virtual
 async def test_who_stops_hands_over_at_once() -> None:
     async with replicas("a", "b") as (kube, [a, b]):
+        await b.stop()
+        await asyncio.sleep(0.1)
+        assert a.slots == ALL
+        assert await lease_names(kube) == {"a"}
+
+
+@virtual
+async def test_who_stops_before_it_saw_the_lease_that_it_made_takes_it_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing_yet(resource: Resource, **selected: str) -> AsyncIterator[WatchEvent]:
+        await asyncio.Event().wait()
+        yield WatchEvent(Change.LISTED)
+
+    async with replicas("a") as (kube, [a]):
+        monkeypatch.setattr(kube, "watch", nothing_yet)
+        b = Replica(kube, "b")
+        await asyncio.sleep(0.1)
+        assert await lease_names(kube) == {"a", "b"}
         await b.stop()
         await asyncio.sleep(0.1)
         assert a.slots == ALL
