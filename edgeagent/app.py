@@ -26,9 +26,9 @@ from edgeagent.node.facts import node_facts
 from edgeagent.node.reporter import NodeReporter
 from edgeagent.pods.admission.nodelabels import labels_of
 from edgeagent.pods.admission.tolerations import taints_of
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent, warning
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import PodEvent, warning
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices

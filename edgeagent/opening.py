@@ -14,8 +14,8 @@ from edgeagent.desired import DesiredSet
 from edgeagent.node.device import read_device, read_disk, read_now
 from edgeagent.node.subids import read_first_ids
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices

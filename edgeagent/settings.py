@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeagent.pods.specs import CRITICAL_PRIORITY
+from edgeagent.pods.model.specs import CRITICAL_PRIORITY
 from edgeagent.windows import Window, parse_window
 from shared.errors import SettingsError
 from shared.link import Broker

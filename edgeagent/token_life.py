@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeagent.pods.view import Moment
+from edgeagent.pods.model.view import Moment
 from shared.asking import TokenAnswer, TokenRequest
 from shared.clock import CLOCK_WAS_SET
 from shared.objects import Json

@@ -22,8 +22,8 @@ import structlog
 from edgeagent.desired import DesiredSet
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.materials.sources import Missing
-from edgeagent.pods.podevents import PodEvent, warning
-from edgeagent.pods.view import Moment
+from edgeagent.pods.model.podevents import PodEvent, warning
+from edgeagent.pods.model.view import Moment
 from edgeagent.store.records import Records
 from edgeagent.token_life import Held, Token, from_record, to_record
 from edgeagent.waking import woken

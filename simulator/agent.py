@@ -17,8 +17,8 @@ from edgeagent.app import Agent, MakeMaterials, Ports
 from edgeagent.desired import DesiredSet
 from edgeagent.node.device import Device, Readings
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.volumes.contents import Tokens
 from edgeagent.pods.volumes.making import Volumes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from edgeagent.pods.specs import CRITICAL_PRIORITY
+from edgeagent.pods.model.specs import CRITICAL_PRIORITY
 from simulator.runtime import Run
 
 REGULAR, CRITICAL = 20.0, 10.0

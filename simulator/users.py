@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.memory import MemoryKube
 from cloudhub.kube.port import CONFIG_MAPS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, Resource
-from edgeagent.pods.specs import CRITICAL_PRIORITY
+from edgeagent.pods.model.specs import CRITICAL_PRIORITY
 from shared.objects import Json
 from simulator.journal import Journal
 from simulator.runtime import FAILING_JOB, IMAGES

@@ -15,10 +15,10 @@ import structlog
 from edgeagent.housekeeping.images import ImageUse, chosen, noted, to_free, used_by
 from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.node.device import Disk
-from edgeagent.pods import specs
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.images.references import tagged
-from edgeagent.pods.podevents import warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.podevents import warning
 from edgeagent.runtime.port import (
     Image,
     InvalidImageName,

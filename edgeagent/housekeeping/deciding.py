@@ -12,9 +12,9 @@ from collections.abc import Iterable
 
 from edgeagent.housekeeping.signals import Shortage
 from edgeagent.housekeeping.usage import PodUse, binary
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.view import Eviction
 from edgeagent.pods.resources import amounts, kernel, quantities
-from edgeagent.pods.view import Eviction
 from shared.objects import Json
 
 STORAGE = "ephemeral-storage"

@@ -19,8 +19,8 @@ from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.housekeeping.signals import Rooms, Shortage, met
 from edgeagent.housekeeping.usage import PodUse
 from edgeagent.pods.held import HeldPod, PodsOfDevice
-from edgeagent.pods.podevents import warning
-from edgeagent.pods.view import Eviction
+from edgeagent.pods.model.podevents import warning
+from edgeagent.pods.model.view import Eviction
 from edgeagent.runtime.port import Container, ContainerState, Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError

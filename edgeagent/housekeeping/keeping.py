@@ -24,8 +24,8 @@ from edgeagent.housekeeping.signals import Pressures, met, rooms_of
 from edgeagent.node.device import Disk, Readings
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.logs import leftovers
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import normal
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import normal
 from edgeagent.pods.ports import Reports
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Container, Runtime

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeagent.housekeeping.usage import ContainerUse, PodUse
-from edgeagent.pods import specs
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.paths import PodPaths, safe
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.paths import PodPaths, safe
 from edgeagent.pods.volumes.making import Offload, kind_of
 from edgeagent.runtime.port import Runtime
 from edgeagent.runtime.usage import ContainerStats

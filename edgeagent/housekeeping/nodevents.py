@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.pods.ports import Reports
 from edgeagent.pods.reporting.eventing import EventLog
 from shared.clock import Clock

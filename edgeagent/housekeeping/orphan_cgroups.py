@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices

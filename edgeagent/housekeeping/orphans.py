@@ -18,7 +18,7 @@ import structlog
 from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.logs import leftovers, loglinks
-from edgeagent.pods.paths import PodPaths, safe
+from edgeagent.pods.model.paths import PodPaths, safe
 from edgeagent.pods.volumes.making import Offload, Volumes
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock

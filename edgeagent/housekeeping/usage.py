@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from edgeagent.pods.resources import amounts, quantities
 from shared.objects import Json
 

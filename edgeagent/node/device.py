@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeagent.pods.nodefacts import FIRST_IDS
+from edgeagent.pods.model.nodefacts import FIRST_IDS
 
 PROC = Path("/proc")
 SYS = Path("/sys")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgeagent.node.allocatable import allocatable_amounts
 from edgeagent.node.device import Device, Readings
-from edgeagent.pods import addresses
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import addresses
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.runtime.port import DnsConfig
 from edgeagent.settings import Settings

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeagent.pods.nodefacts import FIRST_IDS
+from edgeagent.pods.model.nodefacts import FIRST_IDS
 from shared.errors import SettingsError
 
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")

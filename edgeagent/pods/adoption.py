@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.materials.containers import POD_GRACE, TYPE
 from edgeagent.pods.materials.sandboxes import LIST_REVISION
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.rules.holding import HOLD
 from edgeagent.runtime.port import Container, Sandbox
 from shared.objects import Json

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgeagent.pods.view import Eviction, Shutdown
+from edgeagent.pods.model.view import Eviction, Shutdown
 from edgeagent.runtime.port import Container, ContainerState, Sandbox
 from shared.objects import Json
 

@@ -9,20 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.materials import userids
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.podevents import normal
+from edgeagent.pods.model.view import (
+    Eviction,
+    Live,
+    Moment,
+    PodView,
+    Refusal,
+    Shutdown,
+    Trouble,
+    Wanted,
+)
 from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning.planner import Plan
-from edgeagent.pods.podevents import normal
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.reporting import telling
 from edgeagent.pods.reporting.eventing import EventLog
 from edgeagent.pods.rules import resizing, restarting
 from edgeagent.pods.status import podstatus
-from edgeagent.pods.view import Eviction, Live, Moment, PodView, Refusal, Shutdown, Trouble, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.clock import CLOCK_WAS_SET, Clock
 from shared.objects import Json, ObjectKey

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from edgeagent.pods.actions import Action, StopContainer
+from edgeagent.pods.model.actions import Action, StopContainer
 from shared.tasks import stop
 
 

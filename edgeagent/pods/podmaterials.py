@@ -14,10 +14,8 @@ from pathlib import Path
 
 import structlog
 
-from edgeagent.pods import addresses, specs
 from edgeagent.pods.admission import preemption, refusals
 from edgeagent.pods.admission.supported import by_runtime, unsupported
-from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.images.pulling import Images
 from edgeagent.pods.logs import leftovers, logfolders, loglinks
 from edgeagent.pods.materials import envfiles, hosts, naming, servicevars
@@ -25,14 +23,16 @@ from edgeagent.pods.materials.containers import Prepared, container_config, term
 from edgeagent.pods.materials.environment import Environment, Surroundings, environment
 from edgeagent.pods.materials.sandboxes import sandbox_config
 from edgeagent.pods.materials.sources import Sources, find
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import Record, warning
+from edgeagent.pods.model import addresses, specs
+from edgeagent.pods.model.errors import ConfigError
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import Record, warning
+from edgeagent.pods.model.view import Refusal
 from edgeagent.pods.resources import cgroups, kernel, unit_properties
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.rules import resizing
-from edgeagent.pods.view import Refusal
 from edgeagent.pods.volumes import subpaths
 from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private
 from edgeagent.pods.volumes.mounts import devices, mounts

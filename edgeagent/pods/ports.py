@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from edgeagent.pods.podevents import Record
-from edgeagent.pods.view import Refusal
+from edgeagent.pods.model.podevents import Record
+from edgeagent.pods.model.view import Refusal
 from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import Container, ContainerConfig, Image, SandboxConfig
 from shared.messages import ReportedEvent

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import structlog
 
-from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.live import LivePod
+from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.ports import FactStore, Reports
 from edgeagent.pods.reporting import urgency
 from shared.errors import StoreBusy

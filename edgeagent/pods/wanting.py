@@ -13,11 +13,11 @@ import structlog
 
 from edgeagent.pods.admission import preemption
 from edgeagent.pods.adoption import made_under, pod_of
-from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.live import LivePod
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.view import Eviction, Wanted
 from edgeagent.pods.ports import Desired, Materials
 from edgeagent.pods.rules import holding
-from edgeagent.pods.view import Eviction, Wanted
 from edgeagent.windows import Window, is_open, next_look
 from shared.clock import Clock
 from shared.objects import Json, ObjectKey

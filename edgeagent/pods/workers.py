@@ -16,23 +16,23 @@ from dataclasses import replace
 import structlog
 
 from edgeagent.pods.acting.act import Acting
-from edgeagent.pods.actions import Forget
 from edgeagent.pods.adoption import recovered
-from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.held import HeldPod, ShutdownOf
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.logs.last_words import last_words
 from edgeagent.pods.materials.mentions import mentions
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.actions import Forget
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.podevents import PodEvent
+from edgeagent.pods.model.view import Eviction, Moment, Wanted
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning import planner
 from edgeagent.pods.planning.planner import Plan
-from edgeagent.pods.podevents import PodEvent
 from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
 from edgeagent.pods.probing.prober import Prober
 from edgeagent.pods.recording import Recording
 from edgeagent.pods.rules import resizing
-from edgeagent.pods.view import Eviction, Moment, Wanted
 from edgeagent.pods.wanting import Wanting
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from edgeagent.windows import Window

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.view import Shutdown
+from edgeagent.pods.model.view import Shutdown
 from shared.objects import Json
 
 TELLING_SECONDS = 1

@@ -17,7 +17,7 @@ import structlog
 
 from edgeagent.housekeeping.nodevents import NodeEvents
 from edgeagent.pods.held import PodsToStop
-from edgeagent.pods.podevents import normal
+from edgeagent.pods.model.podevents import normal
 from edgeagent.shutdown.opening import follow_logind
 from edgeagent.shutdown.planning import Course, Turns
 from edgeagent.shutdown.port import Connect, Lock, Logind

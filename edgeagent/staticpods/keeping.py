@@ -14,8 +14,8 @@ from pathlib import Path
 import structlog
 
 from edgeagent.desired import DesiredPod, DesiredSet
-from edgeagent.pods import stamps
 from edgeagent.pods.held import HeldPod
+from edgeagent.pods.model import stamps
 from edgeagent.pods.volumes.making import Offload
 from edgeagent.podshape import RejectedPod, admit
 from edgeagent.session.reporting import Reports

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.podevents import PodEvent
-from edgeagent.pods.view import Eviction
+from edgeagent.pods.model.podevents import PodEvent
+from edgeagent.pods.model.view import Eviction
 from shared.objects import Json
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgeagent.housekeeping.orphans import Orphans
-from edgeagent.pods import specs
 from edgeagent.pods.logs.leftovers import remove_files, remove_logs
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import ObjectKey
 from tests.edge_housekeeping.household import Hands, a_pod

@@ -12,7 +12,7 @@ from edgeagent.housekeeping.deciding import beyond_limits, has_storage_limits, r
 from edgeagent.housekeeping.signals import met
 from edgeagent.housekeeping.usage import ContainerUse, PodUse, binary
 from edgeagent.node.device import Room
-from edgeagent.pods.specs import CRITICAL_PRIORITY
+from edgeagent.pods.model.specs import CRITICAL_PRIORITY
 from shared.objects import Json
 from tests.edge_housekeeping.household import a_pod
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.pods.view import Eviction
+from edgeagent.pods.model.view import Eviction
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
 

@@ -14,10 +14,10 @@ from edgeagent.housekeeping.images import LEAST_AGE
 from edgeagent.housekeeping.keeping import Household, Housekeeping
 from edgeagent.node.device import Disk, Readings, Room
 from edgeagent.pods.admission.refusals import refusal
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.specs import CRITICAL_PRIORITY
-from edgeagent.pods.view import Refusal
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.specs import CRITICAL_PRIORITY
+from edgeagent.pods.model.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.usage import ContainerStats
 from shared.objects import Json

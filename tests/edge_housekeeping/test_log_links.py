@@ -14,7 +14,7 @@ import pytest
 from edgeagent.housekeeping.linking import LogLinks
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.logs import leftovers, loglinks
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from tests.edge_housekeeping.household import Hands, Pods, a_pod, at_once
 from tests.edge_pods.device import OBEYS, Device, a_device, a_script

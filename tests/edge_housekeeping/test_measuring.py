@@ -10,7 +10,7 @@ import pytest
 from edgeagent.housekeeping import measuring
 from edgeagent.housekeeping.measuring import Measuring, Size, count_processes, measure
 from edgeagent.pods.held import HeldPod
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.volumes import mounting
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice

@@ -16,8 +16,8 @@ import pytest
 
 from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.housekeeping.orphans import Orphans
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices

@@ -9,7 +9,7 @@ import pytest
 
 from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.housekeeping.orphans import Orphans
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.runtime.port import SandboxConfig

@@ -15,9 +15,9 @@ from typing import Any
 
 from edgeagent.pods.images.pulling import Images
 from edgeagent.pods.materials.sandboxes import handler_of
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.volumes.contents import NoTokens, Tokens

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.runtime.port import DnsConfig
 from shared.objects import Json, ObjectKey
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.addresses import of_node, of_pod
+from edgeagent.pods.model.addresses import of_node, of_pod
 
 MANY = ("10.0.0.5", "192.168.7.5", "fd00::5", "fd00::6")
 

@@ -10,8 +10,8 @@ import pytest
 
 from edgeagent.pods.admission.refusals import refusal, shortage
 from edgeagent.pods.admission.tolerations import taints_of, tolerated
-from edgeagent.pods.nodefacts import NodeFacts, Taint
-from edgeagent.pods.view import Refusal
+from edgeagent.pods.model.nodefacts import NodeFacts, Taint
+from edgeagent.pods.model.view import Refusal
 from shared.objects import Json
 from tests.edge_materials.making import NODE, container, pod
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.errors import ClaimError, MountError, PodTrouble
 from edgeagent.pods.materials.mentions import mentions
+from edgeagent.pods.model.errors import ClaimError, MountError, PodTrouble
 from edgeagent.pods.volumes.claims import Place, group_of, place_of
 from edgeagent.pods.volumes.contents import NoTokens, Origin
 from edgeagent.pods.volumes.making import Volume

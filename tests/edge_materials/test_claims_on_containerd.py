@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ClaimError
+from edgeagent.pods.model.errors import ClaimError
 from shared.objects import Json
 from tests.edge_materials.device import Device, a_device, a_new_one_of, a_pod, printed
 from tests.edge_materials.making import claim, persistent_volume

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import MountError, PodTrouble
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent, warning
+from edgeagent.pods.model.errors import MountError, PodTrouble
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import PodEvent, warning
 from edgeagent.pods.volumes import mounting, ownership
 from edgeagent.pods.volumes.making import Volume, Volumes
 from edgeagent.pods.volumes.mounts import mounts

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.materials.containers import Prepared, container_config
+from edgeagent.pods.model.errors import ConfigError
 from edgeagent.runtime.port import ContainerConfig, ContainerSecurity, Image, SeccompProfile
 from shared.objects import Json
 from tests.edge_materials.making import NODE, UID, container, pod

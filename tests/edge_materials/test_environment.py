@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.materials.envfiles import BadEnvFile, parse
 from edgeagent.pods.materials.environment import Environment, Surroundings, environment
 from edgeagent.pods.materials.fieldrefs import quoted
+from edgeagent.pods.model.errors import ConfigError
 from shared.objects import Json
 from tests.edge_materials.making import NODE, UID, Objects, config_map, container, pod, secret
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError
+from edgeagent.pods.model.errors import ConfigError
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Device, a_device, a_new_one_of, a_pod, printed
 from tests.edge_materials.making import config_map, secret

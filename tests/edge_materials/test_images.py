@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ImageTrouble
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.model.errors import ImageTrouble
+from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice, RemoteImage
 from edgeagent.runtime.port import Image, ImageAuth, ImagePullError, RuntimeAway

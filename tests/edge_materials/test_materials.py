@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.model.errors import ConfigError
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError
+from edgeagent.pods.model.errors import ConfigError
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.port import Mount
 from tests.edge_materials.making import (

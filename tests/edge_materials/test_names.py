@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.materials import hosts
 from edgeagent.pods.materials.naming import dns, hostname
+from edgeagent.pods.model.errors import SandboxConfigError
 from edgeagent.runtime.port import DnsConfig
 from tests.edge_materials.making import NODE, pod
 

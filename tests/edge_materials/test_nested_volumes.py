@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.errors import MountError
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.errors import MountError
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.pods.volumes.nested import make, points

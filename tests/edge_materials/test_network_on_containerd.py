@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.errors import SandboxConfigError
+from edgeagent.pods.model.errors import SandboxConfigError
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Device, a_device, a_pod, printed, seen_by
 from tests.parts.containerd import Containerd

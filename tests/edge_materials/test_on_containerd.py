@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError, ImageTrouble
+from edgeagent.pods.model.errors import ConfigError, ImageTrouble
 from tests.edge_materials.device import Device, a_device, a_new_one_of, a_pod, printed, seen_by
 from tests.edge_materials.making import config_map, secret
 from tests.parts import images

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.pods.admission import preemption, refusals
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.resources import kernel
 from shared.objects import Json
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.durations import go_duration
 from edgeagent.pods.images.credentials import logins
 from edgeagent.pods.images.references import parse, pull_policy, tagged
+from edgeagent.pods.model.durations import go_duration
 from edgeagent.runtime.port import ImageAuth, InvalidImageName
 from tests.edge_materials.making import secret
 

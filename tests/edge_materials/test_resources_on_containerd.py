@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgeagent.node.device import read_device
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from edgeagent.pods.resources import cgroups
 from shared.objects import Json
 from tests.edge_materials.device import NODE, Device, a_device, a_pod, printed, seen_by

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.materials.sandboxes import handler_of, sandbox_config
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.errors import SandboxConfigError
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import PortMapping, Sandbox, SandboxConfig, SandboxState

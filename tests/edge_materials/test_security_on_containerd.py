@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgeagent.pods.admission.refusals import SAFE_SYSCTLS
-from edgeagent.pods.errors import ConfigError, SandboxConfigError
 from edgeagent.pods.materials import security
+from edgeagent.pods.model.errors import ConfigError, SandboxConfigError
 from edgeagent.runtime.abilities import Handler
 from shared.errors import KubetideError
 from shared.objects import Json

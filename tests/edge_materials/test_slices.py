@@ -14,8 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles

@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes import client
 
-from edgeagent.pods import specs
 from edgeagent.pods.admission.refusals import refusal
 from edgeagent.pods.admission.supported import Unsupported, by_runtime, unsupported
 from edgeagent.pods.admission.supported_fields import TABLE
 from edgeagent.pods.admission.verdicts import Verdict
-from edgeagent.pods.errors import PodTrouble
 from edgeagent.pods.materials.containers import Prepared, container_config
 from edgeagent.pods.materials.environment import Surroundings, environment
 from edgeagent.pods.materials.sandboxes import sandbox_config
 from edgeagent.pods.materials.sources import Missing
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import PodTrouble
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.volumes.claims import place_of
 from edgeagent.pods.volumes.contents import NoTokens, Origin, files_of
 from edgeagent.pods.volumes.making import CLAIMS, kind_of

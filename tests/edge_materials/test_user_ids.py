@@ -8,10 +8,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from edgeagent.pods.errors import SandboxConfigError
-from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.materials import userids
 from edgeagent.pods.materials.userids import FIRST_ID, LENGTH
+from edgeagent.pods.model.errors import SandboxConfigError
+from edgeagent.pods.model.facts import PodFacts
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.port import IdRange, Sandbox, SandboxState
 from tests.edge_materials.making import NODE, pod

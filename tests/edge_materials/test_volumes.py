@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.errors import ContentsError, MountError
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.errors import ContentsError, MountError
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.pods.volumes.removing import StillMounted, remove

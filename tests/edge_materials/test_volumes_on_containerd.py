@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.pods.errors import ConfigError, MountError
+from edgeagent.pods.model.errors import ConfigError, MountError
 from shared.objects import Json
 from tests.edge_materials.device import Device, a_device, a_new_one_of, a_pod, printed, seen_by
 from tests.edge_materials.making import config_map, secret

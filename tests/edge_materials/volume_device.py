@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.errors import MountError
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model.errors import MountError
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Volumes
 from edgeagent.pods.volumes.mounts import mounts

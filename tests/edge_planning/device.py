@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from edgeagent.pods import adoption
-from edgeagent.pods.actions import (
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.materials import containers
+from edgeagent.pods.model.actions import (
     Action,
     EnsureImage,
     Forget,
@@ -30,16 +32,14 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.live import LivePod
-from edgeagent.pods.materials import containers
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.view import Moment, Refusal, Shutdown, Trouble, Wanted, is_running
 from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning import planner
 from edgeagent.pods.planning.cleaning import VOLUMES
 from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.rules import holding, resizing
-from edgeagent.pods.view import Moment, Refusal, Shutdown, Trouble, Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState, Image, Sandbox, SandboxState
 from shared.objects import Json
 from tests.edge_planning import rules, starting_rules

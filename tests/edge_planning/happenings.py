@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from edgeagent.pods.admission import preemption
+from edgeagent.pods.model.view import Eviction, Shutdown, Wanted
 from edgeagent.pods.rules.holding import HOLD
-from edgeagent.pods.view import Eviction, Shutdown, Wanted
 from edgeagent.runtime.port import Container
 from shared.objects import Json
 from tests.edge_planning import ledger as truth

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from edgeagent.pods.actions import StartContainer, StopContainer
+from edgeagent.pods.model.actions import StartContainer, StopContainer
+from edgeagent.pods.model.view import Moment, PodView, Wanted, is_running
 from edgeagent.pods.planning.planner import Plan
-from edgeagent.pods.view import Moment, PodView, Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState
 from shared.objects import Json
 

@@ -16,13 +16,13 @@ from unittest import mock
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import PodFacts
 from edgeagent.pods.live import LivePod
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.view import PodView, Wanted
 from edgeagent.pods.planning import absorbing, endings, planner, restarting_all, starting, stopping
 from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.rules import resizing, restarting
-from edgeagent.pods.view import PodView, Wanted
 from shared.objects import Json
 from tests.edge_planning.happenings import Happening
 from tests.edge_planning.histories import deaths, lives

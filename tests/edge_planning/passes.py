@@ -6,9 +6,9 @@ Used by the modules of rules; ``judge`` itself is called by ``device.py``.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edgeagent.pods.actions import Action, StartContainer, StopContainer
+from edgeagent.pods.model.actions import Action, StartContainer, StopContainer
+from edgeagent.pods.model.view import Moment, PodView
 from edgeagent.pods.planning.planner import Plan
-from edgeagent.pods.view import Moment, PodView
 from edgeagent.runtime.port import Container
 from tests.edge_planning.ledger import Ledger
 

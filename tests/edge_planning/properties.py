@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.pods.view import Wanted
+from edgeagent.pods.model.view import Wanted
 from shared.objects import Json
 from tests.edge_planning.device import Device
 from tests.edge_planning.happenings import Happening, happen

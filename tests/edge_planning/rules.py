@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from edgeagent.pods.actions import (
+from edgeagent.pods.model.actions import (
     Action,
     EnsureImage,
     Forget,
@@ -27,10 +27,10 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
-from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.view import Wanted, is_running
 from edgeagent.pods.planning import planner
 from edgeagent.pods.planning.draft import MINIMUM_GRACE
-from edgeagent.pods.view import Wanted, is_running
 from edgeagent.runtime.port import Container, ContainerState, SandboxState
 from shared.objects import Json
 from tests.edge_planning import ledger as truth

@@ -6,10 +6,10 @@ by themselves, so that a plan which forgets to look again is found out.
 
 from __future__ import annotations
 
-from edgeagent.pods.actions import StopContainer
+from edgeagent.pods.model.actions import StopContainer
+from edgeagent.pods.model.view import Wanted
 from edgeagent.pods.planning.cleaning import VOLUMES
 from edgeagent.pods.planning.planner import Plan
-from edgeagent.pods.view import Wanted
 from edgeagent.runtime.port import Container
 from tests.edge_planning import ledger as truth
 from tests.edge_planning.device import Device

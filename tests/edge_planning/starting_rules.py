@@ -1,6 +1,6 @@
 """The judge, part two: when something may start, and in which order. See ``rules.py``."""
 
-from edgeagent.pods.actions import (
+from edgeagent.pods.model.actions import (
     EnsureImage,
     RemoveVolumes,
     ResizeContainer,
@@ -8,7 +8,7 @@ from edgeagent.pods.actions import (
     StartContainer,
     StartSandbox,
 )
-from edgeagent.pods.view import is_running
+from edgeagent.pods.model.view import is_running
 from edgeagent.runtime.port import SandboxState
 from tests.edge_planning import ledger as truth
 from tests.edge_planning.passes import Pass, rule

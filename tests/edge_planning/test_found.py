@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from edgeagent.pods.actions import (
+from edgeagent.pods.model.actions import (
     EnsureImage,
     Forget,
     PrepareVolumes,
@@ -15,8 +15,8 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
+from edgeagent.pods.model.view import Shutdown, Wanted
 from edgeagent.pods.planning.planner import Plan
-from edgeagent.pods.view import Shutdown, Wanted
 from shared.objects import Json
 from tests.edge_planning.device import RETRY_SECONDS, Device
 from tests.edge_planning.ledger import ALL_ANEW

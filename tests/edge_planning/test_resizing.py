@@ -9,10 +9,10 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.view import Refusal
 from edgeagent.pods.rules import resizing
-from edgeagent.pods.view import Refusal
 from shared.objects import Json
 
 NODE = NodeFacts("edge-1", allocatable={"cpu": Fraction(2), "memory": Fraction(2**30)})

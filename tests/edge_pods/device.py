@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeagent.node.device import read_device
-from edgeagent.pods import specs
 from edgeagent.pods.images.pulling import Images
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.podmaterials import PodMaterials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.volumes.making import Volumes

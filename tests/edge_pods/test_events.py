@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeagent.pods.podevents import normal, warning
+from edgeagent.pods.model.podevents import normal, warning
 from edgeagent.pods.reporting.eventing import REPEAT_SECONDS, SIMILAR_SECONDS, EventLog
 from shared.messages import COMBINED, MAX_EVENTS
 from tests.edge_materials.making import SteppedClock

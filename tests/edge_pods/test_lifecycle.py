@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.pods.view import Refusal
+from edgeagent.pods.model.view import Refusal
 from edgeagent.runtime.memory_device import Behaviour
 from shared.errors import TemporaryError
 from shared.objects import Json

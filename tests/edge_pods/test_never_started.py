@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.pods.errors import PodTrouble
+from edgeagent.pods.model.errors import PodTrouble
 from edgeagent.pods.ports import Record
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import ExecResult, Image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edgeagent.pods.errors import ContentsError, MountError
+from edgeagent.pods.model.errors import ContentsError, MountError
 from shared.objects import ObjectKey
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual

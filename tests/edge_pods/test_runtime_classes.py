@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.runtime.abilities import Handler
 from shared.objects import Json
 from tests.edge_pods.world import NODE, World, a_container, a_pod

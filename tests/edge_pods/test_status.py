@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from edgeagent.pods.facts import ContainerFacts, PodFacts, Termination
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.facts import ContainerFacts, PodFacts, Termination
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.view import Moment, PodView, Wanted
 from edgeagent.pods.planning.absorbing import absorb
 from edgeagent.pods.status import podstatus
-from edgeagent.pods.view import Moment, PodView, Wanted
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from edgeagent.runtime.users import ContainerUser
 from shared.objects import Json

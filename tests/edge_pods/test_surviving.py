@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods.view import Eviction
+from edgeagent.pods.model.view import Eviction
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import ExecResult
 from shared.errors import TemporaryError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.pods.errors import ClaimError, ConfigError, MountError
+from edgeagent.pods.model.errors import ClaimError, ConfigError, MountError
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import RuntimeAway
 from shared.errors import TemporaryError

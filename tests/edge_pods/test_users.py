@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from edgeagent.pods.materials.userids import LENGTH
-from edgeagent.pods.view import Refusal
+from edgeagent.pods.model.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import SandboxSecurity

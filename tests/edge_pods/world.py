@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgeagent.pods import specs
 from edgeagent.pods.materials.origins import HASH
 from edgeagent.pods.materials.sandboxes import LABEL_NODE, runtime_handler
 from edgeagent.pods.materials.userids import FIRST_ID, id_range
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.podevents import Record
-from edgeagent.pods.view import Refusal
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.podevents import Record
+from edgeagent.pods.model.view import Refusal
 from edgeagent.pods.workers import Pods
 from edgeagent.runtime.abilities import Handler
 from edgeagent.runtime.limits import Resources

@@ -13,8 +13,8 @@ from typing import Any
 from edgeagent.app import Agent, Ports
 from edgeagent.node.device import Device, Readings, Room
 from edgeagent.pods.admission import refusals
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.view import Refusal
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.runtime.port import RuntimeAway, SandboxConfig

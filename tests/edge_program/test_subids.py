@@ -10,7 +10,7 @@ import pytest
 from edgeagent.node.device import Device, Readings
 from edgeagent.node.facts import node_facts
 from edgeagent.node.subids import read_first_ids
-from edgeagent.pods.nodefacts import FIRST_IDS
+from edgeagent.pods.model.nodefacts import FIRST_IDS
 from edgeagent.runtime.abilities import RuntimeInfo
 from edgeagent.settings import Settings
 from shared.errors import SettingsError

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from edgeagent.pods.held import HeldPod, PodsToStop, ShutdownOf
-from edgeagent.pods.podevents import PodEvent
-from edgeagent.pods.specs import CRITICAL_PRIORITY
+from edgeagent.pods.model.podevents import PodEvent
+from edgeagent.pods.model.specs import CRITICAL_PRIORITY
 from edgeagent.shutdown.logind import connected
 from edgeagent.shutdown.planning import turns_of
 from edgeagent.shutdown.port import Connect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeagent.pods.held import ShutdownOf
-from edgeagent.pods.view import Refusal, Shutdown
+from edgeagent.pods.model.view import Refusal, Shutdown
 from edgeagent.runtime.memory_device import Behaviour
 from edgeagent.runtime.port import ExecResult
 from tests.edge_pods.world import World, a_container, a_pod

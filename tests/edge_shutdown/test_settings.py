@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgeagent.__main__ import run
-from edgeagent.pods.specs import CRITICAL_PRIORITY
+from edgeagent.pods.model.specs import CRITICAL_PRIORITY
 from edgeagent.settings import Settings, settings_from
 from shared.errors import SettingsError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.view import Moment
+from edgeagent.pods.model.view import Moment
 from edgeagent.token_life import Held, Token, from_record, to_record
 from shared.asking import TokenAnswer
 from tests.wire.test_asking import requests

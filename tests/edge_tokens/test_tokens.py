@@ -14,7 +14,7 @@ import pytest
 from edgeagent.desired import Body, DesiredSet
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.materials.sources import Missing
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.store import records
 from edgeagent.store.database import Database
 from edgeagent.store.executor import InlineExecutor

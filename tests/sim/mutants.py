@@ -32,8 +32,8 @@ from edgeagent.desired import Body, Desired, DesiredSet
 from edgeagent.outbox import Outbox, Row
 from edgeagent.pods import wanting
 from edgeagent.pods.live import LivePod
+from edgeagent.pods.model.view import PodView, Wanted
 from edgeagent.pods.rules import restarting
-from edgeagent.pods.view import PodView, Wanted
 from edgeagent.session import delivery
 from edgeagent.session.inbox import Accept, Decision
 from edgeagent.session.reporting import Reports

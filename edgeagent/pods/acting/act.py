@@ -13,11 +13,12 @@ from fractions import Fraction
 
 import structlog
 
-from edgeagent.pods import specs
 from edgeagent.pods.acting.hooks import PodHooks
 from edgeagent.pods.acting.starting import Starting
 from edgeagent.pods.acting.stopping import StoppingContainers, not_killed
-from edgeagent.pods.actions import (
+from edgeagent.pods.live import LivePod
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.actions import (
     Action,
     EnsureImage,
     PrepareVolumes,
@@ -33,15 +34,14 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
-from edgeagent.pods.errors import SANDBOX_FAILED, ContentsError, PodTrouble
-from edgeagent.pods.live import LivePod
+from edgeagent.pods.model.errors import SANDBOX_FAILED, ContentsError, PodTrouble
+from edgeagent.pods.model.podevents import warning
+from edgeagent.pods.model.view import Trouble
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning.cleaning import VOLUMES
-from edgeagent.pods.podevents import warning
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.resources import amounts, quantities
 from edgeagent.pods.rules import resizing
-from edgeagent.pods.view import Trouble
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.clock import Clock
 from shared.errors import KubetideError, TemporaryError

@@ -12,9 +12,9 @@ import ssl
 from collections.abc import Callable
 
 from edgeagent import KUBERNETES_VERSION
-from edgeagent.pods import specs
 from edgeagent.pods.live import LivePod
-from edgeagent.pods.podevents import Record, warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.podevents import Record, warning
 from edgeagent.pods.probing import handlers, http_client
 from edgeagent.pods.probing.handlers import BadHandler, Target
 from edgeagent.runtime.port import Runtime

@@ -9,15 +9,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from edgeagent.pods import specs
 from edgeagent.pods.acting.hooks import HookFailed, PodHooks
 from edgeagent.pods.acting.turns import Start, Turns
-from edgeagent.pods.actions import StartContainer, StartSandbox
-from edgeagent.pods.errors import ConfigError, PodTrouble
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.materials.sandboxes import LIST_REVISION, handler_of
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.actions import StartContainer, StartSandbox
+from edgeagent.pods.model.errors import ConfigError, PodTrouble
+from edgeagent.pods.model.podevents import normal, warning
 from edgeagent.pods.observing import Observer
-from edgeagent.pods.podevents import normal, warning
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.rules import restarting
 from edgeagent.runtime.port import Runtime, RuntimeAway

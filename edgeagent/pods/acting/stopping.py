@@ -11,13 +11,13 @@ import json
 
 import structlog
 
-from edgeagent.pods import specs
 from edgeagent.pods.acting.hooks import HookFailed, PodHooks
-from edgeagent.pods.actions import RunPreStop, StopContainer, StopSandbox
 from edgeagent.pods.live import LivePod
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.actions import RunPreStop, StopContainer, StopSandbox
+from edgeagent.pods.model.podevents import PodEvent, normal, warning
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning.draft import MINIMUM_GRACE
-from edgeagent.pods.podevents import PodEvent, normal, warning
 from edgeagent.pods.rules import restarting
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock

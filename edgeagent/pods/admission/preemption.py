@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from fractions import Fraction
 
-from edgeagent.pods import specs
 from edgeagent.pods.admission import refusals
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.view import Eviction, Refusal
 from edgeagent.pods.resources import amounts, kernel, quantities
 from edgeagent.pods.resources.amounts import Amounts
-from edgeagent.pods.view import Eviction, Refusal
 from shared.objects import Json
 
 REASON = "Preempting"

@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
 
-from edgeagent.pods import specs
 from edgeagent.pods.admission.supported import unsupported
 from edgeagent.pods.admission.tolerations import tolerated
 from edgeagent.pods.materials import security, userids
-from edgeagent.pods.nodefacts import NodeFacts, Taint
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts, Taint
+from edgeagent.pods.model.view import Refusal
 from edgeagent.pods.resources import amounts, kernel, quantities
-from edgeagent.pods.view import Refusal
 from edgeagent.runtime.abilities import no_image_volume
 from shared import node_affinity
 from shared.objects import Json

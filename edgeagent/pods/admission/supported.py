@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgeagent.pods import specs
 from edgeagent.pods.admission.supported_fields import TABLE
 from edgeagent.pods.admission.verdicts import Field, Verdict
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.resources import quantities
 from edgeagent.runtime.abilities import no_stop_signal
 from shared.objects import Json, is_name

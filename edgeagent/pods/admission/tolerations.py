@@ -5,7 +5,7 @@ For how long a pod tolerates a taint is the control plane's business: here it do
 
 from __future__ import annotations
 
-from edgeagent.pods.nodefacts import Taint
+from edgeagent.pods.model.nodefacts import Taint
 from shared.objects import Json
 
 _LEAST, _MOST = -(2**63), 2**63 - 1

@@ -16,12 +16,12 @@ from functools import partial
 
 import structlog
 
-from edgeagent.pods import specs
-from edgeagent.pods.durations import go_duration
-from edgeagent.pods.errors import ImageTrouble
 from edgeagent.pods.images import credentials
 from edgeagent.pods.images.references import Reference, parse, pull_policy, tagged
-from edgeagent.pods.podevents import Record, normal, warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.durations import go_duration
+from edgeagent.pods.model.errors import ImageTrouble
+from edgeagent.pods.model.podevents import Record, normal, warning
 from edgeagent.runtime.port import (
     Image,
     ImageAuth,

@@ -10,9 +10,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from edgeagent.pods import specs
 from edgeagent.pods.logs import logfolders
 from edgeagent.pods.materials.containers import TERMINATION_POLICY
+from edgeagent.pods.model import specs
 from edgeagent.pods.ports import Materials
 from edgeagent.runtime.port import Container
 from shared.objects import Json

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import structlog
 
-from edgeagent.pods import specs
 from edgeagent.pods.logs import logfolders, loglinks
-from edgeagent.pods.paths import PodPaths, log_path
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.paths import PodPaths, log_path
 from edgeagent.runtime.port import Container
 from shared.objects import Json
 

@@ -20,7 +20,7 @@ from typing import IO
 import structlog
 
 from edgeagent.pods.logs import loglinks
-from edgeagent.pods.paths import PodPaths, log_path
+from edgeagent.pods.model.paths import PodPaths, log_path
 from edgeagent.pods.volumes import nested
 from shared.objects import Json
 

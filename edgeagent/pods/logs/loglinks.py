@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from edgeagent.pods import specs
-from edgeagent.pods.paths import PodPaths, log_path, safe
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.paths import PodPaths, log_path, safe
 from edgeagent.pods.volumes import nested
 from shared.objects import Json
 

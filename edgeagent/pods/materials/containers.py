@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeagent.pods import specs
 from edgeagent.pods.materials.expansion import expand
 from edgeagent.pods.materials.origins import HASH, RESOURCES
 from edgeagent.pods.materials.security import container_security
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import log_path
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import log_path
 from edgeagent.pods.resources import amounts
 from edgeagent.pods.resources.kernel import container_resources
 from edgeagent.runtime.port import (

@@ -12,15 +12,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgeagent.pods import specs
-from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.materials import fieldrefs, sources
 from edgeagent.pods.materials.envfiles import BadEnvFile
 from edgeagent.pods.materials.expansion import expand
 from edgeagent.pods.materials.servicevars import service_variables
 from edgeagent.pods.materials.sources import Missing, Sources
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.podevents import PodEvent, warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import ConfigError
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.podevents import PodEvent, warning
 from edgeagent.pods.resources.quantities import BadQuantity
 from shared.objects import Json
 

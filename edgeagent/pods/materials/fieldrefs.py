@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from edgeagent.pods import specs
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.resources import amounts, quantities
 from shared.objects import Json
 

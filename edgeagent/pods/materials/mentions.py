@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from shared.objects import Json, ObjectKey
 
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgeagent.pods import specs
-from edgeagent.pods.errors import SandboxConfigError
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.podevents import PodEvent, warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import SandboxConfigError
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.podevents import PodEvent, warning
 from edgeagent.runtime.port import DnsConfig
 from shared.objects import Json, is_name
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from edgeagent.pods import specs
-from edgeagent.pods.errors import SandboxConfigError
 from edgeagent.pods.materials import naming, userids
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import SandboxConfigError
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.pods.resources import cgroups, kernel
 from edgeagent.runtime.port import (
     LABEL_POD_NAME,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeagent.pods import specs
-from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.materials import sandboxes
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import ConfigError
 from edgeagent.runtime.port import ContainerSecurity, SeccompProfile
 from shared.objects import Json
 

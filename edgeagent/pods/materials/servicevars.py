@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from edgeagent.pods import specs
 from edgeagent.pods.materials.sources import Sources
+from edgeagent.pods.model import specs
 from shared.objects import Json
 
 API_NAMESPACE, API_NAME = "default", "kubernetes"

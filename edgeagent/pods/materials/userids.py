@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from edgeagent.pods import specs
-from edgeagent.pods.errors import SandboxConfigError
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.nodefacts import FIRST_IDS, NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import SandboxConfigError
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.nodefacts import FIRST_IDS, NodeFacts
 from edgeagent.runtime.port import IdRange, Sandbox
 from shared.objects import Json
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import addresses, specs
-from edgeagent.pods.facts import (
+from edgeagent.pods.materials.origins import HASH, made_with
+from edgeagent.pods.model import addresses, specs
+from edgeagent.pods.model.facts import (
     LOST_CODE,
     LOST_REASON,
     ContainerFacts,
     PodFacts,
     Termination,
 )
-from edgeagent.pods.materials.origins import HASH, made_with
+from edgeagent.pods.model.view import Live, PodView
 from edgeagent.pods.resources import amounts
 from edgeagent.pods.rules.restarting import HOOK, next_backoff
-from edgeagent.pods.view import Live, PodView
 from edgeagent.runtime.port import Container, ContainerState
 from edgeagent.runtime.users import ContainerUser
 from shared.objects import Json

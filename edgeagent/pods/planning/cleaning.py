@@ -6,7 +6,7 @@ volumes are given back. Called by ``planner.py`` only.
 
 from __future__ import annotations
 
-from edgeagent.pods.actions import (
+from edgeagent.pods.model.actions import (
     EnsureImage,
     Forget,
     RemoveSandbox,
@@ -16,8 +16,8 @@ from edgeagent.pods.actions import (
     StopContainer,
     StopSandbox,
 )
+from edgeagent.pods.model.view import Wanted
 from edgeagent.pods.planning.draft import Draft
-from edgeagent.pods.view import Wanted
 
 VOLUMES = "volumes"
 """Stands in ``Live.cleaned`` beside the sandboxes."""

@@ -6,8 +6,8 @@ troubles, so that no planning module can contradict another or hurry a failing a
 
 from __future__ import annotations
 
-from edgeagent.pods.actions import Action, ResizeContainer, StopContainer
-from edgeagent.pods.view import Moment, PodView
+from edgeagent.pods.model.actions import Action, ResizeContainer, StopContainer
+from edgeagent.pods.model.view import Moment, PodView
 from edgeagent.runtime.port import Container
 
 MINIMUM_GRACE = 2.0

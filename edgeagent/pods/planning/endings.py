@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import ContainerFacts, PodFacts, Stopping
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import ContainerFacts, PodFacts, Stopping
+from edgeagent.pods.model.view import Moment, PodView, Wanted
 from edgeagent.pods.rules import restarting
 from edgeagent.pods.status import podstatus
-from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
 
 EVICTED_GRACE = 1

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edgeagent.pods.actions import Action, StopContainer
-from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.model.actions import Action, StopContainer
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.view import Moment, PodView, Wanted
 from edgeagent.pods.planning import cleaning, endings, restarting_all, starting, stopping
 from edgeagent.pods.planning.absorbing import absorb
 from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.rules import resizing
 from edgeagent.pods.rules.restarting import KILLED
 from edgeagent.pods.status.podstatus import current, waiting_status
-from edgeagent.pods.view import Moment, PodView, Wanted
 from shared.objects import Json
 
 

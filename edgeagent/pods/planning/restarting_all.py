@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import specs
-from edgeagent.pods.actions import StartContainer
-from edgeagent.pods.facts import PodFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.actions import StartContainer
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.view import PodView
 from edgeagent.pods.planning import stopping
 from edgeagent.pods.planning.draft import MINIMUM_GRACE, Draft
 from edgeagent.pods.rules import restarting
 from edgeagent.pods.rules.restarting import ALL, RESTART_ALL, SOURCE
-from edgeagent.pods.view import PodView
 from edgeagent.runtime.port import Container
 from shared.objects import Json
 

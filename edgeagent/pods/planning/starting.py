@@ -6,8 +6,9 @@ probe failed, its spec changed, or its sandbox is gone. Called by ``planner.py``
 
 from __future__ import annotations
 
-from edgeagent.pods import specs
-from edgeagent.pods.actions import (
+from edgeagent.pods.materials.origins import HASH
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.actions import (
     EnsureImage,
     PrepareVolumes,
     RefreshVolumes,
@@ -20,12 +21,11 @@ from edgeagent.pods.actions import (
     StartSandbox,
     StopSandbox,
 )
-from edgeagent.pods.facts import ContainerFacts
-from edgeagent.pods.materials.origins import HASH
+from edgeagent.pods.model.facts import ContainerFacts
+from edgeagent.pods.model.view import PodView, is_running
 from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.resources import amounts
 from edgeagent.pods.rules import resizing, restarting
-from edgeagent.pods.view import PodView, is_running
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeagent.pods import specs
-from edgeagent.pods.actions import (
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.actions import (
     EnsureImage,
     ResizeContainer,
     ResizePod,
     RunPreStop,
     StartContainer,
 )
+from edgeagent.pods.model.view import PodView
 from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.rules.restarting import SHUTDOWN
-from edgeagent.pods.view import PodView
 from edgeagent.runtime.port import Container
 
 _STARTING = (EnsureImage, ResizeContainer, ResizePod)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from edgeagent.pods.durations import go_duration
+from edgeagent.pods.model.durations import go_duration
 from edgeagent.pods.probing import grpc_health, handlers, http_client
 from edgeagent.pods.probing.allowance import Allowance
 from edgeagent.pods.probing.dialing import DialFailed

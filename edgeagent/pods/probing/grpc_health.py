@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from edgeagent.pods.durations import go_duration
+from edgeagent.pods.model.durations import go_duration
 from edgeagent.pods.probing.allowance import Allowance
 from edgeagent.pods.probing.dialing import DialFailed, address, dialed
 from edgeagent.pods.probing.http_client import USER_AGENT

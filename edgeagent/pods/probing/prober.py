@@ -12,13 +12,13 @@ import asyncio
 
 import structlog
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import ContainerFacts
 from edgeagent.pods.live import LivePod, on_monotonic
-from edgeagent.pods.podevents import warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import ContainerFacts
+from edgeagent.pods.model.podevents import warning
+from edgeagent.pods.model.view import Moment
 from edgeagent.pods.probing.checking import Outcome, Result, check
 from edgeagent.pods.probing.handlers import Target
-from edgeagent.pods.view import Moment
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 from shared.objects import Json

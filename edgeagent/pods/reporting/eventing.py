@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from edgeagent.pods.podevents import PodEvent
+from edgeagent.pods.model.podevents import PodEvent
 from shared.clock import Clock
 from shared.messages import COMBINED, MAX_EVENTS, ReportedEvent
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.podevents import PodEvent, normal, warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.podevents import PodEvent, normal, warning
 from edgeagent.pods.rules import resizing
 from shared.objects import Json
 

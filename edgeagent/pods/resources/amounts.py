@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from edgeagent.pods.resources import quantities
 from shared.objects import Json
 

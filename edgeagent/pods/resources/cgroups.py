@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
-from edgeagent.pods import specs
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.resources import amounts, kernel, quantities
 from edgeagent.pods.resources.amounts import Amounts
 from shared.objects import Json

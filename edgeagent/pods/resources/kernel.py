@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
-from edgeagent.pods import specs
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.resources import amounts, quantities
 from edgeagent.pods.resources.amounts import HUGEPAGES, Amounts
 from edgeagent.runtime.limits import UNLIMITED, Resources

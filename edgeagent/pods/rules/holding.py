@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import PodFacts
-from edgeagent.pods.podevents import PodEvent, normal
-from edgeagent.pods.view import Wanted
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import PodFacts
+from edgeagent.pods.model.podevents import PodEvent, normal
+from edgeagent.pods.model.view import Wanted
 from shared.objects import Json, ObjectKey
 from shared.static_pods import is_static
 

@@ -15,14 +15,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 
-from edgeagent.pods import specs
-from edgeagent.pods.actions import StartContainer
 from edgeagent.pods.admission import refusals
-from edgeagent.pods.facts import ContainerFacts, PendingResize, PodFacts
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.podevents import PodEvent, normal, warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.actions import StartContainer
+from edgeagent.pods.model.facts import ContainerFacts, PendingResize, PodFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.podevents import PodEvent, normal, warning
+from edgeagent.pods.model.view import PodView, Refusal
 from edgeagent.pods.resources import amounts, kernel, quantities
-from edgeagent.pods.view import PodView, Refusal
 from shared.objects import Json
 
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"

@@ -8,10 +8,10 @@ crash and does not wait.
 
 from __future__ import annotations
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import ContainerFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import ContainerFacts
+from edgeagent.pods.model.view import PodView
 from edgeagent.pods.resources import amounts
-from edgeagent.pods.view import PodView
 from shared.objects import Json
 
 FIRST_BACKOFF = 10

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeagent.pods import specs, stamps
-from edgeagent.pods.facts import Condition, PodFacts
+from edgeagent.pods.model import specs, stamps
+from edgeagent.pods.model.facts import Condition, PodFacts
+from edgeagent.pods.model.view import Moment, PodView
 from edgeagent.pods.rules import holding, resizing, restarting
 from edgeagent.pods.rules.resizing import IN_PROGRESS, PENDING
 from edgeagent.pods.status.phases import has_begun
-from edgeagent.pods.view import Moment, PodView
 from shared.objects import Json
 
 Verdict = tuple[bool, str, str]

@@ -7,14 +7,14 @@ mounts only that is said which the hub cannot tell from the spec. The other part
 
 from __future__ import annotations
 
-from edgeagent.pods import specs, stamps
-from edgeagent.pods.durations import go_duration
-from edgeagent.pods.facts import ContainerFacts, Termination
 from edgeagent.pods.materials.sandboxes import handler_of
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs, stamps
+from edgeagent.pods.model.durations import go_duration
+from edgeagent.pods.model.facts import ContainerFacts, Termination
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.view import Moment, PodView, Trouble
 from edgeagent.pods.resources import amounts
 from edgeagent.pods.rules import restarting
-from edgeagent.pods.view import Moment, PodView, Trouble
 from edgeagent.pods.volumes import recursive
 from shared.objects import Json
 

@@ -8,10 +8,10 @@ that was started, but always the first. The others go on waiting, as with a kube
 
 from __future__ import annotations
 
-from edgeagent.pods import specs
-from edgeagent.pods.facts import LOST_CODE, LOST_REASON
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import LOST_CODE, LOST_REASON
+from edgeagent.pods.model.view import PodView
 from edgeagent.pods.status.phases import has_begun
-from edgeagent.pods.view import PodView
 from shared.objects import Json
 
 _MESSAGE = "The container could not be located when the pod was terminated"

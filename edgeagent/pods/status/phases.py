@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from shared.objects import Json
 
 

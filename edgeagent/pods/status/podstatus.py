@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeagent.pods import specs, stamps
-from edgeagent.pods.facts import Condition, Stopping
+from edgeagent.pods.model import specs, stamps
+from edgeagent.pods.model.facts import Condition, Stopping
+from edgeagent.pods.model.view import Moment, PodView
 from edgeagent.pods.resources import amounts
 from edgeagent.pods.resources.kernel import qos_class
 from edgeagent.pods.status import never_started
 from edgeagent.pods.status.conditions import as_json, tracked, verdicts
 from edgeagent.pods.status.container_states import container_statuses
 from edgeagent.pods.status.phases import phase_of
-from edgeagent.pods.view import Moment, PodView
 from shared.objects import Json
 
 TERMINATED_REASON = "Terminated"

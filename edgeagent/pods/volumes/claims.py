@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from functools import partial
 
-from edgeagent.pods import specs
 from edgeagent.pods.admission.supported import shortcomings
-from edgeagent.pods.errors import ClaimError, MountError
 from edgeagent.pods.materials import sources
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import ClaimError, MountError
 from edgeagent.pods.volumes.contents import Origin
 from shared import node_affinity
 from shared.objects import NO_NAMESPACE, VOLUME_GROUP, Json

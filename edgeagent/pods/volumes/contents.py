@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgeagent.pods import specs
 from edgeagent.pods.materials import fieldrefs, sources
 from edgeagent.pods.materials.sources import Missing, Sources
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.podevents import Record
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.podevents import Record
 from shared.asking import DEFAULT_SECONDS
 from shared.objects import Json
 

@@ -5,7 +5,7 @@ The medium names a size (``HugePages-2Mi``), or the pod asks for pages of one si
 
 from __future__ import annotations
 
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from edgeagent.pods.resources import amounts
 from shared.objects import Json
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeagent.pods import specs
-from edgeagent.pods.errors import ContentsError, MountError, PodTrouble
 from edgeagent.pods.materials.sources import Missing, Sources
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import PodEvent, Record, warning
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import ContentsError, MountError, PodTrouble
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import PodEvent, Record, warning
 from edgeagent.pods.resources import amounts, quantities
 from edgeagent.pods.volumes import (
     atomic,

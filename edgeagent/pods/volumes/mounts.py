@@ -12,11 +12,11 @@ from pathlib import Path
 
 import structlog
 
-from edgeagent.pods import specs
-from edgeagent.pods.errors import ConfigError
 from edgeagent.pods.materials.expansion import expand, missing
-from edgeagent.pods.nodefacts import NodeFacts
-from edgeagent.pods.paths import PodPaths
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.errors import ConfigError
+from edgeagent.pods.model.nodefacts import NodeFacts
+from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.volumes import recursive, subpaths
 from edgeagent.pods.volumes.making import IMAGE, Volume
 from edgeagent.runtime.abilities import no_image_volume

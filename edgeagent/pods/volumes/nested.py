@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from shared.objects import Json
 
 _LONGEST = 4096

@@ -13,9 +13,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeagent.pods.errors import MountError
-from edgeagent.pods.paths import PodPaths
-from edgeagent.pods.podevents import Record, warning
+from edgeagent.pods.model.errors import MountError
+from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.podevents import Record, warning
 from edgeagent.pods.volumes import hostpath, ownership
 from edgeagent.pods.volumes.claims import LOCAL, Place
 

@@ -6,8 +6,8 @@ and for the status, which says what came of it (``container_states.py``).
 
 from __future__ import annotations
 
-from edgeagent.pods import specs
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model import specs
+from edgeagent.pods.model.nodefacts import NodeFacts
 from shared.objects import Json
 
 DISABLED, IF_POSSIBLE, ENABLED = "Disabled", "IfPossible", "Enabled"

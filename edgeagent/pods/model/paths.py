@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeagent.pods import specs
+from edgeagent.pods.model import specs
 from shared.errors import PermanentError
 from shared.objects import Json
 

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeagent.pods.actions import (
+from edgeagent.pods.model.actions import (
     Action,
     RemoveSandbox,
     RemoveVolumes,
@@ -18,8 +18,8 @@ from edgeagent.pods.actions import (
     StartSandbox,
     StopSandbox,
 )
-from edgeagent.pods.facts import ContainerFacts, PodFacts
-from edgeagent.pods.nodefacts import NodeFacts
+from edgeagent.pods.model.facts import ContainerFacts, PodFacts
+from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from shared.objects import Json
 
