@@ -14,6 +14,7 @@ import structlog
 
 from cloudhub.broker.connection import HubConnection
 from cloudhub.downlink import Downlink
+from cloudhub.events.events import Events
 from cloudhub.feeds.labels import LabelFeed
 from cloudhub.feeds.objects import ObjectFeed
 from cloudhub.feeds.pods import PodFeed
@@ -25,7 +26,6 @@ from cloudhub.kube.port import Kube
 from cloudhub.metrics import Metrics, NodeSync
 from cloudhub.mirrors.mirrors import Mirrors
 from cloudhub.mirrors.static_lists import StaticLists
-from cloudhub.reporting.events import Events
 from cloudhub.reporting.reporting import Reporting
 from cloudhub.tokens import Tokens
 from cloudhub.uplink import NodeListener, Uplink

@@ -19,14 +19,14 @@ from cloudhub.broker.connection import HubConnection
 from cloudhub.broker.forgetting import Forgetting
 from cloudhub.broker.lifesigns import LifeSigns
 from cloudhub.downlink import Downlink
+from cloudhub.events.event_objects import Involved
+from cloudhub.events.events import Events
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.fleet.reports import ReportBook
 from cloudhub.fleet.revisions import HIGHEST
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors.mirrors import Mirrors
 from cloudhub.nodes.presence import Heard
-from cloudhub.reporting.event_objects import Involved
-from cloudhub.reporting.events import Events
 from cloudhub.reporting.reporting import ABOUT_PODS, Reporting
 from cloudhub.tokens import Tokens
 from shared.asking import TokenAnswer, TokenRequest

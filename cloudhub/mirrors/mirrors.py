@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import structlog
 
+from cloudhub.events.events import Events
 from cloudhub.fleet.fleet import Effects, Fleet
 from cloudhub.fleet.pods import PodRecord, is_mirror, node_of
 from cloudhub.kube.port import PODS, Kube
 from cloudhub.mirrors.mirror_rules import StaticPod, Step, mirror_pod, step
 from cloudhub.mirrors.static_lists import StaticLists
-from cloudhub.reporting.events import Events
 from shared.clock import Clock
 from shared.errors import KubeRefused
 from shared.messages import Report

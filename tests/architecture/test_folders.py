@@ -1,4 +1,4 @@
-"""Folders of the agent import each other one way only: each can be read without those above it."""
+"""Folders import each other one way only: each can be read without those above it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.architecture.test_layers import ROOT
 from tests.architecture.test_purity import imported, project_file
 
-TOP = ROOT / "edgeagent"
-WITH_FOLDERS = (TOP, TOP / "pods")
+TOPS = (ROOT / "edgeagent", ROOT / "cloudhub")
+WITH_FOLDERS = (*TOPS, ROOT / "edgeagent/pods")
 
 
 def part_of(path: Path) -> str:
@@ -24,7 +24,7 @@ def part_of(path: Path) -> str:
 def parts() -> Mapping[str, set[str]]:
     """By part: those that it imports."""
     found: dict[str, set[str]] = {}
-    for path in TOP.rglob("*.py"):
+    for path in (path for top in TOPS for path in top.rglob("*.py")):
         files = filter(None, map(project_file, imported(path)))
         own = part_of(path)
         found.setdefault(own, set()).update({part_of(file) for file in files} - {own, ""})
@@ -52,3 +52,5 @@ def test_the_rule_sees_a_circle() -> None:
     graph = parts()
     assert "edgeagent/pods/planning" in graph["edgeagent/pods/workers.py"]
     assert in_a_circle({**graph, "edgeagent/runtime": {"edgeagent/pods/workers.py"}})
+    assert "cloudhub/fleet" in graph["cloudhub/mirrors"]
+    assert in_a_circle({**graph, "cloudhub/kube": {"cloudhub/mirrors"}})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from cloudhub.events.events import BURST, LONGEST_WAIT, PER_SECOND, QUIET_SECONDS, Events
 from cloudhub.kube.port import EVENTS, Resource
-from cloudhub.reporting.events import BURST, LONGEST_WAIT, PER_SECOND, QUIET_SECONDS, Events
 from shared.errors import KubeError
 from shared.messages import ReportedEvent
 from shared.tasks import stop

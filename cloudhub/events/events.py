@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from cloudhub.kube.port import EVENTS, Kube
-from cloudhub.reporting.event_objects import (
+from cloudhub.events.event_objects import (
     AGENT,
     HUB,
     TOO_OLD,
@@ -26,6 +25,7 @@ from cloudhub.reporting.event_objects import (
     is_too_old,
     repeat_patch,
 )
+from cloudhub.kube.port import EVENTS, Kube
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused
 from shared.messages import ReportedEvent
