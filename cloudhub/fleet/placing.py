@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 REFUSED = "NodeAffinity"
 """The reason of a pod that its device has refused for labels."""
-MOST = 100
-"""Beyond what anybody means; a list must always fit into a message."""
 
 
 def decided_by(pod: Json) -> frozenset[str]:
@@ -82,7 +80,7 @@ class Placing:
         misfits, labels = list(self._misfits(pods)), self._known()
         unsure = {key for pod in misfits if self._is_doubtful(pod) for key in pod.decided_by}
         sure = {key for pod in misfits for key in pod.decided_by} - unsure
-        return {key: labels.get(key) for key in sorted(sure)[:MOST]}
+        return {key: labels.get(key) for key in sorted(sure)}
 
     def _misfits(self, pods: Iterable[PodRecord]) -> Iterable[PodRecord]:
         labels = None

@@ -15,8 +15,6 @@ from shared.objects import Json
 
 CONTROL_PLANES = "node.kubernetes.io/"
 """How keys begin that Kubernetes itself puts on Nodes and takes away again."""
-MOST = 100
-"""Beyond what anybody means; a list must always fit into a message."""
 
 
 def judged_by(node: Json) -> list[Json]:
@@ -27,7 +25,7 @@ def judged_by(node: Json) -> list[Json]:
         for one in taints
         if one.get("effect") == "NoExecute" and not one["key"].startswith(CONTROL_PLANES)
     ]
-    return sorted(kept, key=lambda one: (one["key"], one.get("value", "")))[:MOST]
+    return sorted(kept, key=lambda one: (one["key"], one.get("value", "")))
 
 
 def without(given: Iterable[Json], own: Iterable[Json]) -> list[Json]:
