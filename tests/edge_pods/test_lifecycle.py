@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from edgeagent.pods.model.view import Refusal
 from edgeagent.runtime.memory_device import Behaviour
 from shared.errors import TemporaryError
@@ -133,6 +135,34 @@ async def test_twenty_pods_start_at_the_same_time_but_not_all_at_once() -> None:
             world.apply(a_pod(f"pod-{number}"))
         await world.passes(1.5)
         assert len(world.running()) == 20
+
+
+@virtual
+@pytest.mark.parametrize(
+    "resources",
+    [{"limits": {"cpu": "20m"}}, {"requests": {"cpu": "20m"}, "limits": {"cpu": "99m"}}],
+)
+async def test_pods_that_a_small_cpu_limit_slows_down_hold_up_no_others(resources: Json) -> None:
+    async with World() as world:
+        world.device.latency["start_sandbox"] = world.device.latency["start_container"] = 2.0
+        for number in range(8):
+            world.apply(a_pod(f"slow-{number}", a_container(resources=resources)))
+        world.apply(a_pod("other"))
+        await world.passes(4.5)
+        assert len(world.running()) == 9
+
+
+@virtual
+async def test_a_container_with_a_small_cpu_limit_takes_no_turn_of_others_in_a_pod_without() -> (
+    None
+):
+    async with World() as world:
+        world.device.latency["start_container"] = 2.0
+        for number in range(8):
+            slow = a_container("slow", resources={"limits": {"cpu": "20m"}})
+            world.apply(a_pod(f"pod-{number}", slow, a_container("other")))
+        await world.passes(6.5)
+        assert len(world.running()) == 16
 
 
 @virtual

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 
 from edgeagent.pods.acting.hooks import HookFailed, PodHooks
 from edgeagent.pods.acting.turns import Start, Turns
@@ -19,6 +20,7 @@ from edgeagent.pods.model.errors import ConfigError, PodTrouble
 from edgeagent.pods.model.podevents import normal, warning
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.ports import Materials
+from edgeagent.pods.resources import amounts
 from edgeagent.pods.rules import restarting
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
@@ -27,6 +29,10 @@ from shared.objects import Json
 
 _STARTS_AT_ONCE = 4
 """Sandboxes and containers that are being started at the same time, of all pods."""
+_THROTTLED_AT_ONCE = 16
+"""And of those that the kernel slows down besides: they wait for it, and need little of the CPU."""
+_LITTLE_CPU = Fraction(1, 10)
+"""Cores below which a limit on CPU makes a start slower: it holds for what prepares a container."""
 _NETWORK_HOLDS = 5.0
 """Seconds for which a network that was there is not asked for again; a kubelet looks as often."""
 _SERVICES_PATIENCE = 3.0
@@ -50,6 +56,7 @@ class Starting:
         self._hooks = hooks
         self._revision = revision
         self._turns = Turns(_STARTS_AT_ONCE)
+        self._turns_of_throttled = Turns(_THROTTLED_AT_ONCE)
         self._network = Joint(runtime.network_ready, name="look at the network")
         self._network_holds = 0.0
         self._news = asyncio.Event()
@@ -77,9 +84,17 @@ class Starting:
         await self._materials.before_sandbox(pod.pod)
         under = {LIST_REVISION: str(self._revision())}
         config = replace(config, annotations={**config.annotations, **under})
-        async with self._turns.take(Start.SANDBOX):
+        async with self._turns_for(pod).take(Start.SANDBOX):
             sandbox_id = await self._runtime.start_sandbox(config)
         await self._observer.see(pod, sandbox_id, new=True)
+
+    def _turns_for(self, pod: LivePod, spec: Json | None = None) -> Turns:
+        """Of a sandbox without ``spec``, of one of its containers with it."""
+        limits = [amounts.whole_limit(pod.pod, "cpu")]
+        if spec is not None:
+            limits.append(amounts.of(spec, "limits").get("cpu", Fraction(0)))
+        throttled = any(0 < limit < _LITTLE_CPU for limit in limits)
+        return self._turns_of_throttled if throttled else self._turns
 
     async def _need_network(self, pod: LivePod) -> None:
         """CRI-O would wait for it with a turn in its hands, and the pods that bring it, on the
@@ -107,7 +122,7 @@ class Starting:
         # A restart goes by the pull policy again.
         pod.images.pop(action.name, None)
         try:
-            async with self._turns.take(Start.CONTAINER):
+            async with self._turns_for(pod, spec).take(Start.CONTAINER):
                 await self._runtime.start_container(container_id)
         except RuntimeAway:
             raise
@@ -145,7 +160,7 @@ class Starting:
             record=lambda event: None,
             handler=handler_of(sandbox),
         )
-        async with self._turns.take(Start.CONTAINER):
+        async with self._turns_for(pod, spec).take(Start.CONTAINER):
             return await self._runtime.create_container(action.sandbox_id, around, config)
 
     async def _await_services(self, pod: LivePod) -> None:
