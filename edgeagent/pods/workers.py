@@ -77,6 +77,7 @@ class Pods:
         self._store = facts
         self._clock = clock
         self._node = node
+        self._began = clock.monotonic()
         self._observer = Observer(runtime, node=node.name)
         self._acting = Acting(
             runtime=runtime,
@@ -315,7 +316,9 @@ class Pods:
                 clock=self._clock,
                 wake=lambda: self._wake(uid),
             )
-            self._probers[uid] = Prober(self._pods[uid], runtime=self._runtime, clock=self._clock)
+            self._probers[uid] = Prober(
+                self._pods[uid], runtime=self._runtime, clock=self._clock, began=self._began
+            )
         return self._pods[uid]
 
     async def _carry_out(self, pod: LivePod, plan: Plan, wanted: Wanted) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from edgeagent.runtime.memory_device import Behaviour
@@ -128,6 +131,29 @@ async def test_a_new_agent_keeps_what_the_last_one_knew_about_readiness() -> Non
         await world.passes(60)
         assert all(one["containerStatuses"][0]["ready"] for one in history[count:])
         assert world.container(uid)["restartCount"] == 0
+
+
+@virtual
+async def test_a_new_agent_probes_each_container_in_the_rhythm_of_its_start() -> None:
+    async with World() as world:
+        moments: dict[str, list[float]] = defaultdict(list)
+
+        def answers(name: str) -> ExecResult:
+            moments[name].append(world.clock.monotonic())
+            return GOOD
+
+        for name in ("a", "b", "c"):
+            world.exec_results[name] = partial(answers, name)
+            probe = a_probe(name, periodSeconds=10, initialDelaySeconds=4)
+            world.apply(a_pod(name, a_container(livenessProbe=probe)))
+            await world.passes(2.5)
+        await world.passes(30)
+        await world.restart_agent()
+        await world.passes(40)
+        for name in ("a", "b", "c"):
+            assert len(moments[name]) >= 7
+            steps = [b - a for a, b in pairwise(moments[name])]
+            assert steps == pytest.approx([10.0] * len(steps), abs=0.1)
 
 
 @virtual

@@ -35,10 +35,12 @@ Key = tuple[str, str]
 class Prober:
     """The probes of one pod."""
 
-    def __init__(self, pod: LivePod, *, runtime: Runtime, clock: Clock) -> None:
+    def __init__(self, pod: LivePod, *, runtime: Runtime, clock: Clock, began: float) -> None:
+        """``began``: when this agent began, on the monotonic clock."""
         self._pod = pod
         self._runtime = runtime
         self._clock = clock
+        self._began = began
         self._node_ips: tuple[str, ...] = ()
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._errors: dict[Key, str] = {}
@@ -98,7 +100,7 @@ class Prober:
         """At even intervals, however long a check takes."""
         probe = spec[f"{kind}Probe"]
         period = float(probe.get("periodSeconds") or 10)
-        await self._clock.sleep(self._initial_delay(probe, known))
+        await self._clock.sleep(self._first_delay(probe, period, known))
         row, last = 0, None
         while True:
             began = self._clock.monotonic()
@@ -128,11 +130,15 @@ class Prober:
         on_host = specs.on_host_network(self._pod.pod)
         return Target(spec, known.id, self._node_ips if on_host else self._pod.facts.ips)
 
-    def _initial_delay(self, probe: Json, known: ContainerFacts) -> float:
-        """What is left of it: a container that was adopted has run for a while."""
+    def _first_delay(self, probe: Json, period: float, known: ContainerFacts) -> float:
+        """What is left of the initial delay. A container that ran before this agent goes on in the
+        rhythm of its start: else all that are on the device would be probed at the same moments."""
         now = self._clock.monotonic()
-        ran = now - self._since.get(known.id, now)
-        return max(float(probe.get("initialDelaySeconds") or 0) - ran, 0.0)
+        since = self._since.get(known.id, now)
+        left = since + float(probe.get("initialDelaySeconds") or 0) - now
+        if left > 0 or since >= self._began or now - self._began >= period:
+            return max(left, 0.0)
+        return left % period
 
     def _decide(self, kind: str, container_id: str, good: bool) -> bool:
         """Write the verdict down; True when this probe has nothing more to say."""
