@@ -140,17 +140,18 @@ class PodMaterials:
             if gone and unit and self._slices:
                 await self._slices.stop(unit)
 
-    async def before_sandbox(self, pod: Json) -> None:
+    async def before_sandbox(self, pod: Json, record: Record) -> None:
         paths, wanted = self._paths, self._cgroup_settings(pod)
         path = cgroups.parent(pod, self._node.cgroup_driver)
 
-        def make() -> None:
+        def make() -> str:
             logfolders.make(paths.log_directory(pod), logs=paths.logs)
             if self._cgroup_files and self._node.cgroup_driver == "cgroupfs":
-                self._cgroup_files.ensure(path, wanted)
+                return self._cgroup_files.ensure(path, wanted)
+            return ""
 
         await self._limit_slice(pod)
-        await self._offload(make)
+        _tell_unlimited(await self._offload(make), record)
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:
         """A start waits no longer for it than a moment: housekeeping makes what is missing."""
@@ -250,13 +251,13 @@ class PodMaterials:
 
         wanted = self._cgroup_settings(pod)
 
-        def make() -> tuple[Environment, Prepared]:
-            if self._cgroup_files:
-                self._cgroup_files.apply(wanted)
+        def make() -> tuple[str, Environment, Prepared]:
+            trouble = self._cgroup_files.apply(wanted) if self._cgroup_files else ""
             found = environment(container, around)
-            return found, making.prepared(image, found.variables, attempt=attempt)
+            return trouble, found, making.prepared(image, found.variables, attempt=attempt)
 
-        found, prepared = await self._offload(make)
+        trouble, found, prepared = await self._offload(make)
+        _tell_unlimited(trouble, record)
         for event in found.events:
             record(event)
         return container_config(pod, container, attempt=attempt, node=node, prepared=prepared)
@@ -373,6 +374,13 @@ def _as_of_container(volume: Json, name: str) -> Json:
     """An image that is a volume is pulled by the same rules, for the container that waits."""
     named = {"image": volume.get("reference"), "imagePullPolicy": volume.get("pullPolicy")}
     return {"name": name, **named}
+
+
+def _tell_unlimited(trouble: str, record: Record) -> None:
+    """On a kubelet such a pod does not start. Here its containers still have their own limits."""
+    if trouble:
+        words = f"unable to ensure pod container exists: {trouble}"
+        record(warning("FailedCreatePodContainer", words))
 
 
 def _beginning(file: Path) -> str:

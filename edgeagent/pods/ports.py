@@ -103,9 +103,10 @@ class Materials(Protocol):
         """Volumes and everything else of the pod on disk but its logs."""
         ...
 
-    async def before_sandbox(self, pod: Json) -> None:
+    async def before_sandbox(self, pod: Json, record: Record) -> None:
         """Make what a runtime would make otherwise: the folder of its logs (for root alone, log
-        collectors are others) and its cgroup (without limits)."""
+        collectors are others) and its cgroup (without limits). A cgroup that cannot be made, or
+        limited, is an Event."""
         ...
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:

@@ -71,7 +71,7 @@ class Device:
     async def start(self, whole: Json, *, name: str = "main") -> str:
         """Everything a worker does for one container; returns its id."""
         await self.materials.prepare(whole, self.events.append)
-        await self.materials.before_sandbox(whole)
+        await self.materials.before_sandbox(whole, self.events.append)
         sandbox = self.materials.sandbox(
             whole, attempt=0, seen=0.0, first_id=0, record=self.events.append
         )

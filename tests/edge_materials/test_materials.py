@@ -145,7 +145,7 @@ async def test_the_folder_of_a_log_is_there_before_its_container(bench: Bench) -
 async def test_the_folder_of_a_pods_logs_is_there_before_its_sandbox(bench: Bench) -> None:
     """CRI-O would make it, and what is missing above it, for root alone."""
     bench = Bench(bench.folder / "var" / "log")
-    await bench.materials.before_sandbox(pod())
+    await bench.materials.before_sandbox(pod(), bench.events.append)
     folder = bench.paths.log_directory(pod())
     assert modes(folder, *folder.parents[:3]) == ["755", "755", "755", "755"]
 
@@ -265,6 +265,21 @@ async def test_a_cgroup_that_the_sandbox_keeps_goes_after_it(tmp_path: Path) -> 
     (of_pod / "crio-s1").rmdir()
     await bench.materials.forget(pod())
     assert not of_pod.exists()
+
+
+async def test_that_a_pod_could_not_be_limited_as_a_whole_is_an_event(tmp_path: Path) -> None:
+    top = tmp_path / "cgroup"
+    hierarchy = top / ("cpu" if NODE.cgroup_version == 1 else "")
+    hierarchy.mkdir(parents=True)
+    (hierarchy / "cgroup.procs").touch()
+    (hierarchy / "kubepods").touch()
+    bench = Bench(tmp_path, cgroup_files=CgroupFiles(top))
+    await bench.materials.before_sandbox(pod(), bench.events.append)
+    told = {(one.type, one.reason) for one in bench.events}
+    assert told == {("Warning", "FailedCreatePodContainer")}
+    words = "unable to ensure pod container exists: "
+    assert all(one.message.startswith(words) for one in bench.events)
+    assert "Not a directory" in bench.events[0].message
 
 
 async def test_the_mounts_of_a_container_go_by_the_handler_of_its_sandbox(bench: Bench) -> None:

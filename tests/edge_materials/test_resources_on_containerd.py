@@ -117,7 +117,7 @@ async def test_a_pod_is_limited_before_its_sandbox_is_there(device: Device) -> N
     whole = a_pod(RUNS, resources=BURSTABLE)
     path = cgroups.parent(whole, HERE.cgroup_driver)
     expected = {"cpu": as_shares(102), "quota": "50000", "memory": str(2048 * MIB)}
-    await device.materials.before_sandbox(whole)
+    await device.materials.before_sandbox(whole, device.events.append)
     assert not await device.runtime.list_sandboxes()
     assert shown(path) == expected
     assert shown("/kubepods/burstable")["cpu"] == as_shares(102)

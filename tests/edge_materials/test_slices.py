@@ -92,13 +92,13 @@ async def test_the_slice_of_a_pod_is_made_with_its_limits_before_its_sandbox(
     materials: Make, systemd1: Systemd1, version: int, expected: dict[str, object]
 ) -> None:
     node = replace(WITH_SYSTEMD, cgroup_version=version)
-    await materials(node).before_sandbox(pod(WHOLE))
+    await materials(node).before_sandbox(pod(WHOLE), [].append)
     made = systemd1.properties.pop(SLICE.replace("-besteffort", ""))
     assert expected.items() <= made.items()
     assert made["Wants"] == ["kubepods.slice"]
     assert not made["DefaultDependencies"]
     assert all(made[f"{one}Accounting"] for one in ("CPU", "Memory", "Tasks"))
-    await materials(node).before_sandbox(pod(ASKED))
+    await materials(node).before_sandbox(pod(ASKED), [].append)
     burstable = systemd1.properties.pop(SLICE.replace("besteffort", "burstable"))
     assert burstable["Wants"] == ["kubepods-burstable.slice"]
     assert burstable["CPUQuotaPerSecUSec"] == NO_LIMIT
@@ -111,7 +111,7 @@ async def test_a_slice_that_is_there_gets_the_limits(
     """The runtime made it, or the pod is resized; what is written there is not put back then."""
     one = materials()
     systemd1.units = {SLICE, SLICE.replace("-besteffort", "")}
-    await one.before_sandbox(pod())
+    await one.before_sandbox(pod(), [].append)
     assert set(systemd1.properties[SLICE]) == {"CPUWeight", "CPUQuotaPerSecUSec", "MemoryMax"}
     await one.limit_pod(pod(WHOLE), only_wider=True)
     assert set(systemd1.properties) == {SLICE}
@@ -124,7 +124,7 @@ async def test_of_a_quota_the_slice_knows_whole_percents(
 ) -> None:
     """The kernel's file is exact, as soon as a container starts."""
     finer = container(resources={"limits": {"cpu": "55m", "memory": "64Mi"}})
-    await materials().before_sandbox(pod(finer))
+    await materials().before_sandbox(pod(finer), [].append)
     assert systemd1.properties[SLICE.replace("-besteffort", "")]["CPUQuotaPerSecUSec"] == 60_000
 
 
@@ -133,7 +133,7 @@ async def test_a_pod_begins_though_systemd_makes_no_slice(
 ) -> None:
     systemd1.refuses = True
     with capture_logs() as said:
-        await materials().before_sandbox(pod())
+        await materials().before_sandbox(pod(), [].append)
     assert [line["log_level"] for line in said] == ["warning"]
     assert PodPaths(tmp_path / "data", tmp_path / "logs").log_directory(pod()).is_dir()
 

@@ -161,7 +161,7 @@ class PlainMaterials:
         if self.remove_seconds:
             await self.device.clock.sleep(self.remove_seconds)
 
-    async def before_sandbox(self, pod: Json) -> None:
+    async def before_sandbox(self, pod: Json, record: Record) -> None:
         self._called("before_sandbox", pod)
 
     async def link_log(self, pod: Json, name: str, *, attempt: int, container_id: str) -> None:

@@ -81,7 +81,7 @@ class Starting:
             first_id=pod.facts.first_id,
             record=pod.events.record,
         )
-        await self._materials.before_sandbox(pod.pod)
+        await self._materials.before_sandbox(pod.pod, pod.events.record)
         under = {LIST_REVISION: str(self._revision())}
         config = replace(config, annotations={**config.annotations, **under})
         async with self._turns_for(pod).take(Start.SANDBOX):
