@@ -9,7 +9,7 @@ from shared.objects import Json
 from tests.edge_planning import ledger as truth
 
 POLICIES = ("Always", "OnFailure", "Never")
-NAMES = ("a", "ab", "abc")
+NAMES = ("ab", "a", "abc")
 """One the beginning of another, on purpose."""
 ANEW_RULES = (
     {"action": truth.ALL_ANEW, "exitCodes": {"operator": "In", "values": [42]}},

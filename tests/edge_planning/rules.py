@@ -345,8 +345,8 @@ def the_status_tells_of_every_container_what_is_so(one: Pass) -> None:
     told = {row["name"]: row for group in listed for row in one.plan.status.get(group, ())}
     assert list(told) == [
         *truth.names(one.view.pod, "initContainers"),
-        *truth.names(one.view.pod, "containers"),
-        *truth.names(one.view.pod, "ephemeralContainers"),
+        *sorted(truth.names(one.view.pod, "containers")),
+        *sorted(truth.names(one.view.pod, "ephemeralContainers")),
     ]
     for name, row in told.items():
         _judge_row(row, one.view.newest(name), one.ledger.newest(name))
