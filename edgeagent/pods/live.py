@@ -12,6 +12,7 @@ from dataclasses import replace
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.materials import userids
 from edgeagent.pods.model import specs
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.model.podevents import normal
@@ -67,7 +68,7 @@ class LivePod:
         self.cleaned: set[str] = set()
         self.startup: dict[str, bool] = {}
         self.readiness: dict[str, bool] = {}
-        self.unhealthy: dict[str, str] = {}
+        self.unhealthy: dict[str, Cause] = {}
         self.hooked: set[str] = set()
         self.words: dict[str, str] = {}
         """By container id: what it said at its end."""

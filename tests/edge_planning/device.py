@@ -32,6 +32,7 @@ from edgeagent.pods.model.actions import (
     StopContainer,
     StopSandbox,
 )
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.model.view import Moment, Refusal, Shutdown, Trouble, Wanted, is_running
@@ -303,7 +304,7 @@ class Device:
 
     def verdict(self, container_id: str, kind: str) -> None:
         """A probe or a hook has failed for good."""
-        self.live.unhealthy[container_id] = kind
+        self.live.unhealthy[container_id] = Cause(kind)
         self.ledger.condemned(container_id, kind)
 
     def startup_succeeds(self, container_id: str) -> None:

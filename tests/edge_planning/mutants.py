@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from edgeagent.pods.live import LivePod
 from edgeagent.pods.model import specs
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.model.view import PodView, Wanted
 from edgeagent.pods.planning import absorbing, endings, planner, restarting_all, starting, stopping
@@ -103,9 +104,9 @@ def hunt(name: str) -> str:
 def what_is_not_ready_is_restarted(stack: ExitStack) -> None:
     decide = starting._cause_to_stop
 
-    def hasty(view: PodView, observed: Any, *, spec: Json, known: Any) -> str:
+    def hasty(view: PodView, observed: Any, *, spec: Json, known: Any) -> Cause:
         unready = view.live.readiness.get(observed.id) is False
-        return "liveness" if unready else decide(view, observed, spec=spec, known=known)
+        return Cause.LIVENESS if unready else decide(view, observed, spec=spec, known=known)
 
     patch(stack, starting, "_cause_to_stop", hasty)
 
@@ -191,8 +192,8 @@ def all_begin_anew_twice(stack: ExitStack) -> None:
     """What was the cause is not remembered until it starts again."""
     killed = restarting_all._killed
 
-    def forgetful(facts: PodFacts, name: str, cause: str) -> PodFacts:
-        return facts if cause == restarting_all.SOURCE else killed(facts, name, cause)
+    def forgetful(facts: PodFacts, name: str, cause: Cause) -> PodFacts:
+        return facts if cause is Cause.SOURCE else killed(facts, name, cause)
 
     patch(stack, restarting_all, "_killed", forgetful)
 
@@ -201,10 +202,10 @@ def all_begin_anew_twice(stack: ExitStack) -> None:
 def what_had_ended_for_good_does_not_begin_anew(stack: ExitStack) -> None:
     killed = restarting_all._killed
 
-    def choosy(facts: PodFacts, name: str, cause: str) -> PodFacts:
+    def choosy(facts: PodFacts, name: str, cause: Cause) -> PodFacts:
         known = facts.container(name)
         well = known is not None and known.ended is not None and known.ended.exit_code == 0
-        return facts if well and cause == restarting_all.ALL else killed(facts, name, cause)
+        return facts if well and cause is Cause.ALL else killed(facts, name, cause)
 
     patch(stack, restarting_all, "_killed", choosy)
 

@@ -16,12 +16,12 @@ from edgeagent.pods.live import LivePod
 from edgeagent.pods.materials.sandboxes import LIST_REVISION, handler_of
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.actions import StartContainer, StartSandbox
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.errors import ConfigError, PodTrouble
 from edgeagent.pods.model.podevents import normal, warning
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.ports import Materials
 from edgeagent.pods.resources import amounts
-from edgeagent.pods.rules import restarting
 from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
 from shared.joining import Joint
@@ -181,7 +181,7 @@ class Starting:
             path = specs.field_path(pod.pod, spec["name"])
             words = "PostStartHook failed"
             pod.events.record(warning("FailedPostStartHook", words, field_path=path))
-            pod.unhealthy[container_id] = restarting.HOOK
+            pod.unhealthy[container_id] = Cause.HOOK
             raise PodTrouble("PostStartHookError", str(error), event="", delay=0.0) from error
 
 

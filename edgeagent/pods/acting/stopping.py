@@ -13,8 +13,9 @@ import structlog
 
 from edgeagent.pods.acting.hooks import HookFailed, PodHooks
 from edgeagent.pods.live import LivePod
-from edgeagent.pods.model import specs
+from edgeagent.pods.model import causes, specs
 from edgeagent.pods.model.actions import RunPreStop, StopContainer, StopSandbox
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.podevents import PodEvent, normal, warning
 from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning.draft import MINIMUM_GRACE
@@ -87,15 +88,15 @@ def _why(pod: LivePod, action: StopContainer) -> str:
     name, container = action.name, pod.spec_of(action.name)
     init = any(container is one for one in specs.inits(pod.pod))
     subject = f"{'Init container' if init else 'Container'} {name}"
-    if action.cause == restarting.HOOK:
+    if action.cause is Cause.HOOK:
         return "FailedPostStartHook"
-    if action.cause == "resize":
+    if action.cause is Cause.RESIZE:
         return f"Container {name} resize requires restart"
-    if action.cause == restarting.ALL:
+    if action.cause is Cause.ALL:
         return "killing"
-    if action.cause in restarting.REPLACED:
+    if action.cause in causes.ANEW:
         return f"{subject} definition changed{'' if init else ', will be restarted'}"
-    if action.cause in restarting.KILLED_BY_PROBE:
+    if action.cause in causes.BY_PROBE:
         again = not init and restarting.policy_of(pod.pod, container) != "Never"
         return f"{subject} failed {action.cause} probe{', will be restarted' if again else ''}"
     return f"Stopping container {name}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeagent.pods.model.causes import Cause
+
 
 @dataclass(frozen=True, slots=True)
 class PrepareVolumes:
@@ -84,8 +86,7 @@ class StopContainer:
     container_id: str
     deadline: float
     """Monotonic moment of the SIGKILL, so that a repeated plan asks for the same."""
-    cause: str
-    """``pod`` when the whole pod stops; else what is wrong with the container."""
+    cause: Cause
     hook: bool = True
     """False when the hook had its turn already."""
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from edgeagent.pods.model.causes import Cause
 from shared.objects import Json
 
 LOST_CODE = 137
@@ -48,8 +49,8 @@ class ContainerFacts:
     """How the one before it ended."""
     backoff: int = 0
     """Seconds to wait after its next end; 0 = start again at once."""
-    killed: str = ""
-    """Why we stopped it, when that decides about its restart: liveness, startup, spec …"""
+    killed: Cause = Cause.NONE
+    """Why we stopped it, when that decides about its restart."""
     started: bool = False
     """The startup probe succeeded, or there is none."""
     ready: bool = False
@@ -165,6 +166,7 @@ def _record(facts: Any) -> Json:
 
 def _container(record: Json) -> ContainerFacts:
     facts = _known(ContainerFacts, record)
+    facts["killed"] = Cause.known(facts.get("killed"))
     for name in ("ended", "previous"):
         if record[name] is not None:
             facts[name] = Termination(**_known(Termination, record[name]))

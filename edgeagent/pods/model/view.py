@@ -18,6 +18,7 @@ from edgeagent.pods.model.actions import (
     StartSandbox,
     StopSandbox,
 )
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import ContainerFacts, PodFacts
 from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
@@ -112,7 +113,7 @@ class Live:
     startup: Mapping[str, bool] = field(default_factory=dict)
     """By container id: what the startup probe decided; absent = nothing yet."""
     readiness: Mapping[str, bool] = field(default_factory=dict)
-    unhealthy: Mapping[str, str] = field(default_factory=dict)
+    unhealthy: Mapping[str, Cause] = field(default_factory=dict)
     """By container id: what says that it must be killed: ``liveness``, ``startup`` or ``hook``."""
     hooked: frozenset[str] = frozenset()
     """By container id: its preStop hook had its turn."""

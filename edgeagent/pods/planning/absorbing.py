@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from edgeagent.pods.materials.origins import HASH, made_with
 from edgeagent.pods.model import addresses, specs
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import (
     LOST_CODE,
     LOST_REASON,
@@ -19,7 +20,7 @@ from edgeagent.pods.model.facts import (
 )
 from edgeagent.pods.model.view import Live, PodView
 from edgeagent.pods.resources import amounts
-from edgeagent.pods.rules.restarting import HOOK, next_backoff
+from edgeagent.pods.rules.restarting import next_backoff
 from edgeagent.runtime.port import Container, ContainerState
 from edgeagent.runtime.users import ContainerUser
 from shared.objects import Json
@@ -105,7 +106,7 @@ def _probed(known: ContainerFacts, live: Live, spec: Json) -> ContainerFacts:
     hook failed has not started, though it runs until it is killed."""
     if known.ended is not None:
         return known
-    hook_failed = live.unhealthy.get(known.id) == HOOK
+    hook_failed = live.unhealthy.get(known.id) is Cause.HOOK
     started = live.startup.get(known.id, known.started) and not hook_failed
     ready = live.readiness.get(known.id, known.ready) if "readinessProbe" in spec else started
     return replace(known, started=started, ready=started and ready)

@@ -7,6 +7,7 @@ troubles, so that no planning module can contradict another or hurry a failing a
 from __future__ import annotations
 
 from edgeagent.pods.model.actions import Action, ResizeContainer, StopContainer
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.view import Moment, PodView
 from edgeagent.runtime.port import Container
 
@@ -36,7 +37,7 @@ class Draft:
         return True
 
     def stop(
-        self, one: Container, *, since: float, grace: float, cause: str, hook: bool = True
+        self, one: Container, *, since: float, grace: float, cause: Cause, hook: bool = True
     ) -> None:
         """Stop a container by ``since + grace``; an earlier end replaces a later one under way,
         and a resize of it under way is given up."""

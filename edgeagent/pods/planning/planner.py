@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgeagent.pods.model.actions import Action, StopContainer
+from edgeagent.pods.model.causes import REMEMBERED
 from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.model.view import Moment, PodView, Wanted
 from edgeagent.pods.planning import cleaning, endings, restarting_all, starting, stopping
 from edgeagent.pods.planning.absorbing import absorb
 from edgeagent.pods.planning.draft import Draft
 from edgeagent.pods.rules import resizing
-from edgeagent.pods.rules.restarting import KILLED
 from edgeagent.pods.status.podstatus import current, waiting_status
 from shared.objects import Json
 
@@ -87,7 +87,7 @@ def _with(view: PodView, facts: PodFacts, now: Moment) -> PodView:
 def _with_causes(facts: PodFacts, actions: list[Action]) -> PodFacts:
     """Why a container is stopped decides later whether it is started again."""
     for action in actions:
-        if isinstance(action, StopContainer) and action.cause in KILLED:
+        if isinstance(action, StopContainer) and action.cause in REMEMBERED:
             known = facts.container(action.name)
             if known is not None and known.id == action.container_id:
                 facts = facts.with_container(action.name, replace(known, killed=action.cause))

@@ -12,12 +12,13 @@ from dataclasses import replace
 
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.actions import StartContainer
+from edgeagent.pods.model.causes import BY_PROBE, REMEMBERED, Cause
 from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.model.view import PodView
 from edgeagent.pods.planning import stopping
 from edgeagent.pods.planning.draft import MINIMUM_GRACE, Draft
 from edgeagent.pods.rules import restarting
-from edgeagent.pods.rules.restarting import ALL, RESTART_ALL, SOURCE
+from edgeagent.pods.rules.restarting import RESTART_ALL
 from edgeagent.runtime.port import Container
 from shared.objects import Json
 
@@ -27,14 +28,14 @@ def decided(view: PodView) -> PodFacts:
     facts = view.facts
     sources = [one["name"] for one in _members(view.pod) if _is_source(view, one)]
     for name in sources:
-        facts = _killed(facts, name, SOURCE)
+        facts = _killed(facts, name, Cause.SOURCE)
     facts = replace(facts, restarting_all=facts.restarting_all or bool(sources))
     if not facts.restarting_all or _something_lives(view):
         return facts
     for one in _members(view.pod):
         known = facts.container(one["name"])
-        if known is not None and known.killed != SOURCE:
-            facts = _killed(facts, one["name"], ALL)
+        if known is not None and known.killed is not Cause.SOURCE:
+            facts = _killed(facts, one["name"], Cause.ALL)
     return replace(facts, restarting_all=False)
 
 
@@ -42,7 +43,7 @@ def stop(draft: Draft) -> None:
     stopping.give_up_starting(draft)
     for one in _living(draft.view):
         since = draft.now.monotonic
-        draft.stop(one, since=since, grace=MINIMUM_GRACE, cause=ALL, hook=False)
+        draft.stop(one, since=since, grace=MINIMUM_GRACE, cause=Cause.ALL, hook=False)
 
 
 def _members(pod: Json) -> list[Json]:
@@ -54,13 +55,13 @@ def _is_source(view: PodView, container: Json) -> bool:
     known, sandbox = view.facts.container(container["name"]), view.sandbox
     if known is None or known.ended is None or sandbox is None or known.sandbox != sandbox.id:
         return False
-    if known.killed in restarting.KILLED - restarting.KILLED_BY_PROBE - {restarting.HOOK}:
+    if known.killed in REMEMBERED - BY_PROBE - {Cause.HOOK}:
         return False
     rule = restarting.rule_for(container, known.ended.exit_code)
     return rule is not None and rule.get("action") == RESTART_ALL
 
 
-def _killed(facts: PodFacts, name: str, cause: str) -> PodFacts:
+def _killed(facts: PodFacts, name: str, cause: Cause) -> PodFacts:
     known = facts.container(name)
     return facts if known is None else facts.with_container(name, replace(known, killed=cause))
 

@@ -7,7 +7,7 @@ probe failed, its spec changed, or its sandbox is gone. Called by ``planner.py``
 from __future__ import annotations
 
 from edgeagent.pods.materials.origins import HASH
-from edgeagent.pods.model import specs
+from edgeagent.pods.model import causes, specs
 from edgeagent.pods.model.actions import (
     EnsureImage,
     PrepareVolumes,
@@ -21,6 +21,7 @@ from edgeagent.pods.model.actions import (
     StartSandbox,
     StopSandbox,
 )
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import ContainerFacts
 from edgeagent.pods.model.view import PodView, is_running
 from edgeagent.pods.planning.draft import Draft
@@ -111,7 +112,7 @@ def _something_runs_in(draft: Draft, sandbox: Sandbox) -> bool:
     """What runs in a sandbox that is left is stopped."""
     running = [one for one in sandbox.containers if is_running(one)]
     for one in running:
-        _stop(draft, one, restarting.SANDBOX)
+        _stop(draft, one, Cause.SANDBOX)
     return bool(running)
 
 
@@ -147,19 +148,21 @@ def _tend_running(draft: Draft) -> None:
         draft.act(ResizePod())
 
 
-def _cause_to_stop(view: PodView, observed: Container, *, spec: Json, known: ContainerFacts) -> str:
+def _cause_to_stop(
+    view: PodView, observed: Container, *, spec: Json, known: ContainerFacts
+) -> Cause:
     if observed.state is ContainerState.UNKNOWN:
-        return restarting.UNKNOWN
-    if known.killed in restarting.REPLACED:
+        return Cause.UNKNOWN
+    if known.killed in causes.ANEW:
         return known.killed
     resized = resizing.is_resized(view.pod, spec, known) and _resize_restarts(view.pod, spec, known)
     if specs.runs_once(view.pod, spec):
-        return "resize" if resized else known.killed
+        return Cause.RESIZE if resized else known.killed
     ran_as = observed.annotations.get(HASH)
     if ran_as and ran_as != specs.identity(spec):
-        return "spec"
+        return Cause.SPEC
     if resized:
-        return "resize"
+        return Cause.RESIZE
     return view.live.unhealthy.get(observed.id) or known.killed
 
 
@@ -177,11 +180,11 @@ def _resize_restarts(pod: Json, spec: Json, known: ContainerFacts) -> bool:
     )
 
 
-def _stop(draft: Draft, one: Container, cause: str) -> None:
+def _stop(draft: Draft, one: Container, cause: Cause) -> None:
     pod = draft.view.pod
     grace = float(specs.grace_of(pod))
     spec = specs.container_named(pod, one.name) or {}
-    if cause in ("liveness", "startup"):
+    if cause in causes.BY_PROBE:
         grace = _probe_grace(spec.get(f"{cause}Probe") or {}, grace)
     draft.stop(one, since=draft.now.monotonic, grace=grace, cause=cause)
 

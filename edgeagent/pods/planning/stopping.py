@@ -18,9 +18,9 @@ from edgeagent.pods.model.actions import (
     RunPreStop,
     StartContainer,
 )
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.view import PodView
 from edgeagent.pods.planning.draft import Draft
-from edgeagent.pods.rules.restarting import SHUTDOWN
 from edgeagent.runtime.port import Container
 
 _STARTING = (EnsureImage, ResizeContainer, ResizePod)
@@ -30,7 +30,7 @@ _STARTING = (EnsureImage, ResizeContainer, ResizePod)
 class _Stop:
     since: float
     grace: int
-    cause: str
+    cause: Cause
 
     @property
     def end(self) -> float:
@@ -40,7 +40,7 @@ class _Stop:
 def stop(draft: Draft) -> None:
     stopping = draft.view.facts.stopping
     assert stopping is not None
-    _stop_all(draft, _Stop(draft.view.live.stopping_since, stopping.grace, "pod"))
+    _stop_all(draft, _Stop(draft.view.live.stopping_since, stopping.grace, Cause.POD))
 
 
 def halt(draft: Draft) -> None:
@@ -48,7 +48,7 @@ def halt(draft: Draft) -> None:
     shutdown = draft.view.live.shutdown
     assert shutdown is not None and shutdown.grace is not None
     grace = min(specs.grace_of(draft.view.pod), shutdown.grace)
-    _stop_all(draft, _Stop(shutdown.since, grace, SHUTDOWN))
+    _stop_all(draft, _Stop(shutdown.since, grace, Cause.SHUTDOWN))
 
 
 def _stop_all(draft: Draft, stop: _Stop) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from edgeagent.pods.live import LivePod, on_monotonic
 from edgeagent.pods.model import specs
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import ContainerFacts
 from edgeagent.pods.model.podevents import warning
 from edgeagent.pods.model.view import Moment
@@ -149,7 +150,7 @@ class Prober:
         elif good:
             return False
         else:
-            self._pod.unhealthy[container_id] = kind
+            self._pod.unhealthy[container_id] = Cause(kind)
             self._pod.wake()
             return True
         if verdicts.get(container_id) != verdict:

@@ -18,6 +18,7 @@ from fractions import Fraction
 from edgeagent.pods.admission import refusals
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.actions import StartContainer
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import ContainerFacts, PendingResize, PodFacts
 from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.model.podevents import PodEvent, normal, warning
@@ -171,7 +172,7 @@ def _resized_containers(view: PodView) -> bool:
         known = view.facts.container(spec["name"])
         if known is None:
             continue
-        if known.ended is not None and known.killed == "resize":
+        if known.ended is not None and known.killed is Cause.RESIZE:
             return True
         if known.ended is None and is_resized(view.pod, spec, known):
             return True

@@ -9,6 +9,7 @@ crash and does not wait.
 from __future__ import annotations
 
 from edgeagent.pods.model import specs
+from edgeagent.pods.model.causes import ANEW, BY_PROBE, Cause
 from edgeagent.pods.model.facts import ContainerFacts
 from edgeagent.pods.model.view import PodView
 from edgeagent.pods.resources import amounts
@@ -20,21 +21,6 @@ GOOD_RUN_SECONDS = 600
 
 RESTART_ALL = "RestartAllContainers"
 """The action of a rule by which the whole pod begins anew."""
-KILLED_BY_PROBE = frozenset({"liveness", "startup"})
-ALL, SOURCE = "all", "all-source"
-"""The whole pod begins anew (``restarting_all.py``); the second is what ended and made it so."""
-REPLACED = frozenset({"spec", "resize", ALL})
-"""Stopped by us in order to be started anew, whatever the policy."""
-HOOK = "hook"
-"""Killed because its postStart hook failed."""
-SHUTDOWN = "shutdown"
-"""Stopped because the device shuts down: it runs again at the next boot."""
-SANDBOX = "sandbox"
-"""Stopped because its sandbox is left: it runs again in the next one."""
-UNKNOWN = "unknown"
-"""Stopped because the runtime could not say what it does: its end says nothing about its work."""
-KILLED = KILLED_BY_PROBE | REPLACED | {HOOK, SHUTDOWN, SANDBOX, SOURCE, UNKNOWN}
-"""Causes that are remembered: what was to be killed is killed also by the next agent."""
 
 
 def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
@@ -42,9 +28,9 @@ def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
     assert known.ended is not None
     if any(container["name"] == one["name"] for one in specs.ephemerals(pod)):
         return False
-    if known.killed in REPLACED or known.killed in (SOURCE, UNKNOWN):
+    if known.killed in ANEW | {Cause.SOURCE, Cause.UNKNOWN}:
         return True
-    not_its_own = known.killed in KILLED_BY_PROBE | {SHUTDOWN, SANDBOX}
+    not_its_own = known.killed in BY_PROBE | {Cause.SHUTDOWN, Cause.SANDBOX}
     if not_its_own and policy_of(pod, container) != "Never":
         return True
     return restarts_after(pod, container, known.ended.exit_code)
@@ -77,7 +63,11 @@ def comes_back(pod: Json) -> bool:
 
 def began_in(known: ContainerFacts | None, sandbox_id: str) -> bool:
     """Whether it began in this sandbox, and not before all containers were to begin anew."""
-    return known is not None and known.sandbox == sandbox_id and known.killed not in (ALL, SOURCE)
+    return (
+        known is not None
+        and known.sandbox == sandbox_id
+        and known.killed not in (Cause.ALL, Cause.SOURCE)
+    )
 
 
 def policy_of(pod: Json, container: Json) -> str:
@@ -105,16 +95,16 @@ def delay_after(view: PodView, spec: Json, known: ContainerFacts) -> int:
     """Seconds between the end of the container and its next start."""
     sandbox = view.sandbox
     lost_with_sandbox = sandbox is None or sandbox.id != known.sandbox
-    if lost_with_sandbox or known.killed in REPLACED | {SHUTDOWN} or _ran_well(known):
+    if lost_with_sandbox or known.killed in ANEW | {Cause.SHUTDOWN} or _ran_well(known):
         return 0
     return 0 if is_another(view.pod, known, spec) else known.backoff
 
 
 def next_backoff(pod: Json, known: ContainerFacts, spec: Json, *, same_sandbox: bool) -> int:
     """The back-off of the container that follows ``known``: what its own end will wait for."""
-    if known.killed in REPLACED:
+    if known.killed in ANEW:
         return 0
-    if not same_sandbox or known.killed == SHUTDOWN:
+    if not same_sandbox or known.killed is Cause.SHUTDOWN:
         return known.backoff
     if known.backoff == 0 or _ran_well(known) or is_another(pod, known, spec):
         return FIRST_BACKOFF

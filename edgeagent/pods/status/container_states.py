@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from edgeagent.pods.materials.sandboxes import handler_of
 from edgeagent.pods.model import specs, stamps
+from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.durations import go_duration
 from edgeagent.pods.model.facts import ContainerFacts, Termination
 from edgeagent.pods.model.nodefacts import NodeFacts
@@ -69,7 +70,7 @@ def _state(view: PodView, container: Json, now: Moment) -> Json:
     if known is not None and known.ended is None:
         if f"start/{container['name']}" in view.live.slots and not view.stops:
             return _not_yet(view)
-        if trouble and view.live.unhealthy.get(known.id) == restarting.HOOK and not view.stops:
+        if trouble and view.live.unhealthy.get(known.id) is Cause.HOOK and not view.stops:
             return _waiting(trouble)
         return {"running": {"startedAt": stamps.of_nanoseconds(known.started_at)}}
     if known is not None and known.ended is not None:
@@ -84,7 +85,7 @@ def _restarting(view: PodView, container: Json, known: ContainerFacts, *, now: M
     trouble = _trouble(view, container["name"])
     if view.facts.restarting_all:
         return {"waiting": {"reason": "RestartingAllContainers", "message": _ALL_ANEW}}
-    if known.killed == restarting.ALL:
+    if known.killed is Cause.ALL:
         return _waiting(trouble) if trouble else _not_yet(view)
     if restarting.due_at(view, container, known, now.monotonic) > now.monotonic:
         return {"waiting": {"reason": "CrashLoopBackOff", "message": _back_off(view, known)}}
