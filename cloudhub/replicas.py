@@ -194,9 +194,13 @@ class Replicas:
     async def _sweep(self) -> None:
         """Delete what the long dead left behind; whoever is first does it."""
         own = self._seen.get(self._name)
-        dead = [name for name, seen in self._seen.items() if own and own.at - seen.at > SWEEP_AFTER]
-        for name in dead:
-            await self._delete(name, self._seen[name].uid)
+        dead = {
+            name: seen.uid
+            for name, seen in self._seen.items()
+            if own and own.at - seen.at > SWEEP_AFTER
+        }
+        for name, uid in dead.items():
+            await self._delete(name, uid)
 
     async def _leave(self) -> None:
         if self._may_hold:

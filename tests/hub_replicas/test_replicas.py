@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,30 @@ async def test_who_crashes_is_missed_after_its_lifetime_and_swept_in_the_end() -
         assert await lease_names(kube) == {"a", "b"}
         await asyncio.sleep(700)
         assert await lease_names(kube) == {"a"}
+
+
+@virtual
+async def test_the_dead_may_be_swept_by_two_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with replicas("a", "b", "c") as (kube, [a, b, c]):
+        alone = kube.delete
+
+        async def all_at_once(*place: Any, uid: str, grace: int) -> None:
+            for lease in await kube.list(LEASES, namespace="hub"):
+                metadata = lease["metadata"]
+                if metadata["name"] != "a":
+                    await alone(LEASES, "hub", metadata["name"], uid=metadata["uid"], grace=0)
+            await asyncio.sleep(0.1)
+
+        await asyncio.sleep(60)
+        await b.crash()
+        await c.crash()
+        monkeypatch.setattr(kube, "delete", all_at_once)
+        await asyncio.sleep(700)
+        assert await lease_names(kube) == {"a"}
+        assert not a.task.done()
+        monkeypatch.undo()
 
 
 @virtual
