@@ -74,7 +74,7 @@ class CriEvents:
         listener.add_done_callback(lambda _: self._woken.set())
         seen: Looks = {}
         apart = _LAG
-        pauses = self._pauses()
+        pauses, pushed = self._pauses(), self.pushed
         try:
             while True:
                 looked = asyncio.get_running_loop().time()
@@ -83,8 +83,8 @@ class CriEvents:
                 seen = looks(listed)
                 for change in changed:
                     yield change
-                if changed and not self.pushed:
-                    pauses = self._pauses()
+                if (changed and not self.pushed) or self.pushed is not pushed:
+                    pauses, pushed = self._pauses(), self.pushed
                 pause = next(pauses)
                 if await self._pause(pause, listener, not_before=looked + apart):
                     apart = min(2 * apart, _APART)

@@ -122,18 +122,21 @@ async def next_uid(events: AsyncIterator[Change], *, within: float) -> float:
     return time.monotonic() - started
 
 
+@pytest.mark.parametrize("told", [cri.CONTAINER_STOPPED_EVENT, cri.CONTAINER_STARTED_EVENT])
 async def test_with_push_an_idle_runtime_is_left_alone_until_it_pushes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    told: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also when nothing has ended yet: a start shows just as well that it pushes."""
     monkeypatch.setattr(cri_events, "_PUSHED", ((0.06, 0.12), 60.0))
     played = PlayedRuntime()
     played.has_container_events()
+    played.tells = told
     async with serving(played, tmp_path) as runtime:
         events = runtime.events()
         await next_uid(events, within=10)
         waiting = asyncio.create_task(next_uid(events, within=60))
         played.push.set()
-        await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
         looked = played.lists
         played.state = cri.SANDBOX_NOTREADY
         await asyncio.sleep(1.2)
