@@ -15,6 +15,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 
+from edgeagent.pods.probing import names
 from edgeagent.pods.probing.allowance import Allowance
 
 _LINE_LIMIT = 64 * 1024
@@ -35,7 +36,7 @@ async def dialed(
     where = address(host, port)
     try:
         async with within(allowance):
-            reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=_LINE_LIMIT)
+            reader, writer = await _opened(host, port, tls)
     except (OSError, ValueError) as error:
         raise DialFailed(_words(where, error)) from error
     try:
@@ -45,6 +46,22 @@ async def dialed(
         with suppress(OSError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 await writer.wait_closed()
+
+
+async def _opened(
+    host: str, port: int, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """At the first of its addresses that answers."""
+    name = host if tls is not None else None
+    *others, last = await names.addresses(host)
+    for ip in others:
+        with suppress(OSError):
+            return await asyncio.open_connection(
+                ip, port, ssl=tls, server_hostname=name, limit=_LINE_LIMIT
+            )
+    return await asyncio.open_connection(
+        last, port, ssl=tls, server_hostname=name, limit=_LINE_LIMIT
+    )
 
 
 def within(allowance: Allowance | None) -> AbstractAsyncContextManager[object]:
