@@ -249,10 +249,11 @@ class PodMaterials:
         )
         around = Surroundings(pod, node, self._sources, making.ips, making.env_file)
 
-        wanted = self._cgroup_settings(pod)
+        wanted, files = self._cgroup_settings(pod), self._cgroup_files
+        limited = self._node.cgroup_driver == "cgroupfs"  # Before its sandbox.
 
         def make() -> tuple[str, Environment, Prepared]:
-            trouble = self._cgroup_files.apply(wanted) if self._cgroup_files else ""
+            trouble = files.apply(wanted, only_wider=limited) if files else ""
             found = environment(container, around)
             return trouble, found, making.prepared(image, found.variables, attempt=attempt)
 

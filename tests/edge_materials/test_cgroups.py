@@ -189,6 +189,25 @@ def test_before_containers_grow_nothing_shrinks(tree: Path) -> None:
     assert written(tree, "memory.max") == "max"
 
 
+@pytest.mark.parametrize(
+    ("limit", "usage"),
+    [("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")],
+)
+def test_no_limit_on_memory_is_set_below_what_is_used(tree: Path, limit: str, usage: str) -> None:
+    """The kernel would kill for it. Whoever resizes has looked, but a container of the same pod may
+    be resized or started meanwhile."""
+    folder, files = tree / PATH.lstrip("/"), CgroupFiles(tree)
+    (folder / limit).write_text("2097152")
+    (folder / usage).write_text("1572864\n")
+    words = f"attempting to set {limit} (1048576) below current usage (1572864)"
+    assert files.apply({PATH: {limit: "1048576"}}) == words
+    assert written(tree, limit) == "2097152"
+    assert files.apply({PATH: {limit: "1572865"}}) == ""
+    assert files.apply({PATH: {limit: "4194304"}}) == ""
+    assert written(tree, limit) == "4194304"
+    assert files.apply({PATH: {limit: "max"}}) == ""
+
+
 def test_what_the_kernel_does_not_take_harms_nobody(tree: Path) -> None:
     (tree / PATH.lstrip("/") / "pids.max").mkdir()
     CgroupFiles(tree).apply({PATH: {"pids.max": "1", "memory.max": "2"}})

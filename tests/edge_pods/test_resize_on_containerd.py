@@ -336,6 +336,27 @@ async def test_memory_that_is_in_use_is_not_taken_away(device: Device) -> None:
     assert device.container(uid)["restartCount"] == 0
 
 
+async def test_memory_in_use_is_not_taken_away_by_what_becomes_of_another_container(
+    device: Device,
+) -> None:
+    """The limit of the pod is that of all together: it stays while one of them uses more."""
+    holds = "x=$(head -c 60000000 /dev/zero | tr '\\0' x); echo held; sleep 3600 & wait"
+    other = sized("100m", "16Mi", name="other")
+    third = sized("100m", "16Mi", "sleep 4; exit 1", name="third")
+    uid = await running(device, sized("500m", "128Mi", holds), other, third)
+    await device.until(lambda: device.log(uid) == "held")
+    less, more = sized("500m", "16Mi", holds), sized("200m", "16Mi", name="other")
+    device.change(uid, less, more, third)
+    await device.until(lambda: device.condition(uid, IN_PROGRESS).get("reason") == "Error")
+    await device.until(
+        lambda: device.container(uid, "other")["resources"]["limits"]["cpu"] == "200m"
+    )
+    await device.until(lambda: device.container(uid, "third")["restartCount"] == 1)
+    await device.until(lambda: device.runs(uid, "third"))
+    assert memory_limit(device, uid, "") == (128 + 16 + 16) * MIB
+    assert device.container(uid)["restartCount"] == 0 and device.runs(uid)
+
+
 async def test_what_was_refused_is_not_had_by_a_restarted_container_either(device: Device) -> None:
     text = f"sleep 2; [ -e /v/ran ] || {{ touch /v/ran; exit 1; }}; {OBEYS}"
     mounts = [{"name": "v", "mountPath": "/v"}]

@@ -19,6 +19,9 @@ from edgeagent.pods.resources.cgroups import Settings, differs, is_wider
 
 log = structlog.get_logger()
 
+_IN_USE = {"memory.max": "memory.current", "memory.limit_in_bytes": "memory.usage_in_bytes"}
+"""By the file with a limit, that with what is used of it."""
+
 
 class CgroupFiles:
     def __init__(self, top: Path = Path("/sys/fs/cgroup")) -> None:
@@ -92,14 +95,26 @@ class CgroupFiles:
     def _write(self, file: Path, value: str, only_wider: bool) -> str:
         try:
             now = file.read_text().strip()
-            if differs(value, now) and (not only_wider or is_wider(value, now)):
-                file.write_text(value)
+            if not differs(value, now) or (only_wider and not is_wider(value, now)):
+                return ""
+            if used := _used_beyond(file, value):
+                return f"attempting to set {file.name} ({value}) below current usage ({used})"
+            file.write_text(value)
         except FileNotFoundError:
             return ""
         except OSError as error:
             log.warning("cgroup not limited", file=str(file), value=value, error=str(error))
             return f"{file.name} = {value}: {error.strerror or error}"
         return ""
+
+
+def _used_beyond(file: Path, limit: str) -> str:
+    """What is used, if it is no less than the limit: the kernel would kill for it."""
+    usage = file.parent / _IN_USE.get(file.name, "")
+    if not limit.isdecimal() or not usage.is_file():
+        return ""
+    used = usage.read_text().strip()
+    return used if int(limit) <= int(used) else ""
 
 
 def _hierarchies(settings: Settings) -> dict[str, set[str]]:
