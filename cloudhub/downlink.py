@@ -88,7 +88,8 @@ class Downlink:
 
     def unmanage(self, node: str) -> None:
         self._by_slot.get(slot_of(node), set()).discard(node)
-        self._changed_at.pop(node, None)
+        for times in (self._changed_at, self._pending_since, self._doubtful_since):
+            times.pop(node, None)
 
     def dirty(self, nodes: Iterable[str]) -> None:
         now = self._clock.monotonic()

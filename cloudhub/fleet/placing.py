@@ -10,7 +10,7 @@ labels that the pod names are not told at all. One ``Placing`` is a part of each
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from cloudhub.fleet.trimming import Body, node_body
@@ -20,6 +20,8 @@ from shared.objects import Json
 if TYPE_CHECKING:
     from cloudhub.fleet.pods import PodRecord
 
+MOST_BYTES = 128 * 1024
+"""Of labels: what anybody means many times over, and little of what a body may have."""
 REFUSED = "NodeAffinity"
 """The reason of a pod that its device has refused for labels."""
 
@@ -80,7 +82,7 @@ class Placing:
         misfits, labels = list(self._misfits(pods)), self._known()
         unsure = {key for pod in misfits if self._is_doubtful(pod) for key in pod.decided_by}
         sure = {key for pod in misfits for key in pod.decided_by} - unsure
-        return {key: labels.get(key) for key in sorted(sure)}
+        return dict(_fitting((key, labels.get(key)) for key in sorted(sure)))
 
     def _misfits(self, pods: Iterable[PodRecord]) -> Iterable[PodRecord]:
         labels = None
@@ -96,6 +98,16 @@ class Placing:
 
     def _known(self) -> dict[str, str]:
         return codec.unpack(self._labels) if self._labels else {}
+
+
+def _fitting(labels: Iterable[tuple[str, str | None]]) -> Iterator[tuple[str, str | None]]:
+    """A pod can name labels without end; its neighbours on the node are not to suffer for it."""
+    left = MOST_BYTES
+    for key, value in labels:
+        left -= len(key) + len(value or "")
+        if left < 0:
+            return
+        yield key, value
 
 
 def _fits(pod: PodRecord, labels: Mapping[str, str]) -> bool:

@@ -111,6 +111,28 @@ def test_while_the_node_cannot_be_read_its_pods_wait_a_second_and_nothing_refuse
     in_world(story)
 
 
+def test_a_node_that_was_away_meanwhile_is_waited_for_anew() -> None:
+    async def story(world: World) -> None:
+        hub = world.hub()
+        device = world.device()
+        labelled(hub, zone="a")
+        await world.quiet()
+        hub.listener.labels = None
+        await world.pod("web", nodeSelector={"zone": "b"})
+        await world.quiet(0.5)
+        hub.sync.unmanage(NODE)
+        await world.quiet(600)
+        hub.sync.manage(NODE)
+        hub.sync.describe(NODE, [], {"zone": "a"})
+        await world.quiet(0.9)
+        assert pod_key("web") not in device.applied.entries
+        hub.listener.labels = {"zone": "a"}
+        sent = await world.quiet(60)
+        assert told(sent) == {"zone": "a"}
+
+    in_world(story)
+
+
 def test_what_refused_a_pod_is_taken_back_before_one_that_names_it_is_in_doubt() -> None:
     """Else the label that was told for the first would refuse the second."""
 

@@ -68,6 +68,17 @@ def test_of_a_pod_that_fits_nothing_is_said_or_asked() -> None:
     assert not effects.look and not story.waits and story.told is None
 
 
+def test_pods_that_name_labels_without_end_harm_nobody_else() -> None:
+    """Together they are more than a message can carry: the hub ended with them at each start."""
+    story = Story(zone="a")
+    for name in ("one", "two"):
+        many = {f"{'x' * 250}/{name}-{number}": "v" for number in range(4200)}
+        story.fleet.put_pod(pod(name, status=REFUSED, **many))
+    story.fleet.put_pod(pod("web", status=REFUSED, zone="b"))
+    assert 100 < len(story.told) < 1000
+    assert len(codec.pack(story.told)) < 200_000
+
+
 def test_labels_by_which_a_pod_does_not_fit_are_told_when_the_node_was_read_again() -> None:
     story = Story(zone="a", disk="ssd", size="5")
     effects = story.fleet.put_pod(pod("web", zone="b", gpu="yes"))
