@@ -109,10 +109,10 @@ class CriEvents:
                 await self._woken.wait()
         except TimeoutError:
             return False
-        if listener.done():
-            listener.result()
         await asyncio.sleep(max(_LAG, not_before - asyncio.get_running_loop().time()))
         self._woken.clear()
+        if listener.done():
+            listener.result()
         return True
 
     def _wake_later(self) -> None:

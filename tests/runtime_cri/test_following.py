@@ -20,7 +20,7 @@ from grpclib.server import Server
 from edgeagent.runtime import cri_events
 from edgeagent.runtime.cri import CriRuntime
 from edgeagent.runtime.cri_messages import cri
-from edgeagent.runtime.port import Change
+from edgeagent.runtime.port import Change, RuntimeAway
 
 Serve = Callable[[Any], Awaitable[None]]
 
@@ -33,6 +33,8 @@ class PlayedRuntime:
         self.lists = 0
         self.tells = cri.CONTAINER_STOPPED_EVENT
         self.push = asyncio.Event()
+        self.breaks = False
+        """Whether the stream ends a moment after a push."""
         self.followed: list[str] = []
         self.more: dict[str, Handler] = {}
         self.is_called("cri-o", "1.36.3")
@@ -99,6 +101,9 @@ class PlayedRuntime:
             self.push.clear()
             told = cri.ContainerEventResponse(container_id="c", container_event_type=self.tells)
             await stream.send_message(told)
+            if self.breaks:
+                await asyncio.sleep(0.005)
+                return
 
 
 @asynccontextmanager
@@ -222,6 +227,22 @@ async def test_containerd_is_followed_by_events_that_nobody_can_take_away(
         await waiting
         assert played.followed == [followed]
         await events.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_stream_that_ends_right_after_a_push_is_noticed(tmp_path: Path) -> None:
+    """Else nothing is pushed any more, and each change is seen up to ten seconds late."""
+    played = PlayedRuntime()
+    played.has_container_events()
+    played.breaks = True
+    async with serving(played, tmp_path) as runtime:
+        events = runtime.events()
+        await next_uid(events, within=10)
+        waiting = asyncio.create_task(next_uid(events, within=60))
+        await asyncio.sleep(0.1)
+        played.push.set()
+        with pytest.raises(RuntimeAway, match="ended its events"):
+            async with asyncio.timeout(10):
+                await waiting
 
 
 async def test_without_any_push_the_lists_are_looked_at(tmp_path: Path) -> None:
