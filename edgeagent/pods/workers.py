@@ -233,7 +233,8 @@ class Pods:
         while True:
             try:
                 await self._meet()
-                self._met = True
+                if not self._met:
+                    self._began, self._met = self._clock.monotonic(), True
                 self._observer.changed_all()
                 self._wake_all()
                 async for change in self._runtime.events():

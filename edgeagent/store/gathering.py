@@ -50,7 +50,7 @@ class Gathering:
     async def close(self) -> None:
         """When what was asked for is done."""
         if self._running is not None:
-            await self._running
+            await asyncio.shield(self._running)
 
     async def _run_all(self) -> None:
         try:

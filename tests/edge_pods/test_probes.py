@@ -157,6 +157,20 @@ async def test_a_new_agent_probes_each_container_in_the_rhythm_of_its_start() ->
 
 
 @virtual
+async def test_a_new_agent_asks_at_once_what_was_not_ready_yet() -> None:
+    async with World() as world:
+        world.exec_results["up"] = lambda: BAD
+        slow = {"periodSeconds": 60, "failureThreshold": 10}
+        probes = {"startupProbe": a_probe("up", **slow), "readinessProbe": a_probe("ready", **slow)}
+        uid = world.apply(a_pod("web", a_container(**probes)))
+        await world.passes(30)
+        await world.restart_agent()
+        world.exec_results["up"] = lambda: GOOD
+        await world.passes(5)
+        assert world.container(uid)["ready"] is True
+
+
+@virtual
 async def test_a_check_that_takes_its_time_does_not_move_the_next_one() -> None:
     async with World() as world:
         moments: list[float] = []

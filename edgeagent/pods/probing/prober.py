@@ -101,7 +101,7 @@ class Prober:
         """At even intervals, however long a check takes."""
         probe = spec[f"{kind}Probe"]
         period = float(probe.get("periodSeconds") or 10)
-        await self._clock.sleep(self._first_delay(probe, period, known))
+        await self._clock.sleep(self._first_delay(kind, probe, period, known))
         row, last = 0, None
         while True:
             began = self._clock.monotonic()
@@ -131,13 +131,14 @@ class Prober:
         on_host = specs.on_host_network(self._pod.pod)
         return Target(spec, known.id, self._node_ips if on_host else self._pod.facts.ips)
 
-    def _first_delay(self, probe: Json, period: float, known: ContainerFacts) -> float:
-        """What is left of the initial delay. A container that ran before this agent goes on in the
-        rhythm of its start: else all that are on the device would be probed at the same moments."""
+    def _first_delay(self, kind: str, probe: Json, period: float, known: ContainerFacts) -> float:
+        """What is left of the initial delay. What was well before this agent began goes on in the
+        rhythm of its start: else all that is on the device would be probed at the same moments."""
+        well = known.ready if kind == "readiness" else known.started
         now = self._clock.monotonic()
         since = self._since.get(known.id, now)
         left = since + float(probe.get("initialDelaySeconds") or 0) - now
-        if left > 0 or since >= self._began or now - self._began >= period:
+        if left > 0 or not well or since >= self._began or now - self._began >= period:
             return max(left, 0.0)
         return left % period
 
