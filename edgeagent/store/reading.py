@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from edgeagent.snapshot import Snapshot, StoredReport
 from edgeagent.store.database import FILE
 from shared.errors import SettingsError
 from shared.objects import Json
+
+_PODS = re.compile(r"(Pod|StaticPod)/[^/]+/[^/]+")
+"""Keys of reports about pods; a damaged file may have others."""
 
 
 def read_snapshot(data_dir: Path) -> Snapshot:
@@ -57,7 +61,7 @@ def _read(connection: sqlite3.Connection, *, agent_runs: bool) -> Snapshot:
     waiting = connection.execute("SELECT count(*) FROM outbox WHERE NOT sent").fetchone()
     rows = connection.execute("SELECT key, uid, status, sent FROM outbox ORDER BY key")
     facts = connection.execute("SELECT record FROM facts ORDER BY uid").fetchall()
-    reports = [_report(*row) for row in rows if str(row[0]).startswith(("Pod/", "StaticPod/"))]
+    reports = [_report(*row) for row in rows if _PODS.fullmatch(str(row[0]))]
     return Snapshot(
         agent_runs=agent_runs,
         standing=_parsed(said[0]) if said else {},
