@@ -8,6 +8,7 @@ for what cannot; Events go to ``record``. Made by ``edgeagent/opening.py``.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,7 @@ class PodMaterials:
     async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
         uid = specs.uid_of(pod)
         file = self._paths.termination_log(uid, container["name"], attempt=attempt)
-        return str(await self._offload(lambda: _beginning(file)))
+        return str(await self._offload(lambda: _end(file)))
 
     # What the runtime is asked for
 
@@ -384,9 +385,15 @@ def _tell_unlimited(trouble: str, record: Record) -> None:
         record(warning("FailedCreatePodContainer", words))
 
 
-def _beginning(file: Path) -> str:
-    """A container can put a link or a pipe where its file was: only a plain file is read."""
+def _end(file: Path) -> str:
+    """A container can put a link or a pipe where its file was: only a plain file is read. One that
+    a worn disk does not give back holds up nothing of the pod."""
     if file.is_symlink() or not file.is_file():
         return ""
-    with file.open("rb") as found:
-        return found.read(_LONGEST_MESSAGE).decode(errors="replace")
+    try:
+        with file.open("rb") as found:
+            found.seek(max(0, found.seek(0, os.SEEK_END) - _LONGEST_MESSAGE))
+            return found.read(_LONGEST_MESSAGE).decode(errors="replace")
+    except OSError as error:
+        log.warning("termination message not read", file=str(file), error=str(error))
+        return ""

@@ -211,8 +211,9 @@ async def test_last_words_are_cut_and_never_read_through_a_link(bench: Bench) ->
     main = whole["spec"]["containers"][0]
     await bench.container(whole)
     file = bench.paths.termination_log(UID, "main", attempt=0)
-    write(str(file), "x" * 10_000)
-    assert len(await bench.materials.termination_message(whole, main, attempt=0)) == 4096
+    write(str(file), "x" * 10_000 + "the error")
+    words = await bench.materials.termination_message(whole, main, attempt=0)
+    assert (len(words), words[-10:]) == (4096, "xthe error"), "as a kubelet: the end"
     file.unlink()
     file.symlink_to("/etc/passwd")
     assert await bench.materials.termination_message(whole, main, attempt=0) == ""

@@ -30,6 +30,20 @@ async def test_a_pod_that_cannot_be_killed_says_so() -> None:
 
 
 @virtual
+async def test_what_has_failed_for_a_day_is_still_tried_only_now_and_then() -> None:
+    """After the thousandth failure it was tried without a pause."""
+    async with World() as world:
+        world.materials.failures["prepare"] = ConfigError('configmap "settings" not found')
+        uid = world.apply(a_pod())
+        await world.passes(24 * 3600)
+        tries = len([one for one in world.materials.calls if one.startswith("prepare")])
+        assert 1000 < tries < 24 * 3600 / 9
+        del world.materials.failures["prepare"]
+        await world.passes(30)
+        assert world.running(uid) == ["main"]
+
+
+@virtual
 async def test_that_one_container_cannot_be_stopped_is_no_trouble_of_killing_its_pod() -> None:
     async with World() as world:
         uid = world.apply(a_pod("web", a_container()))

@@ -72,6 +72,19 @@ async def test_any_code_from_200_to_399_is_success() -> None:
             assert outcome.good is good, code
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\n\nok", b"HTTP/1.0 200\nServer: nc\r\n\nok"])
+async def test_an_answer_of_a_script_has_plain_line_ends(head: bytes) -> None:
+    async with a_server(lambda _: head) as port:
+        outcome = await probed(port)
+        assert outcome is not None and outcome.good
+
+
+async def test_headers_without_an_end_fail() -> None:
+    async with a_server(lambda _: b"HTTP/1.1 200 OK\n" + b"a: b\n" * 100_000 + b"\n") as port:
+        outcome = await probed(port)
+        assert outcome is not None and not outcome.good
+
+
 async def test_headers_of_the_probe_are_sent() -> None:
     seen: list[bytes] = []
 

@@ -226,7 +226,7 @@ class Acting:
         refusals = (before.refusals if before else 0) + asked
         delay = error.delay if isinstance(error, TemporaryError) else None
         if delay is None:
-            delay = min(_FIRST_RETRY * 2**failures, _MOST_RETRY)
+            delay = min(_FIRST_RETRY * 2.0 ** min(failures, 16), _MOST_RETRY)
         reason = "" if isinstance(error, RuntimeAway) else _reason(action, error)
         retry_at = self._clock.monotonic() + delay
         trouble = Trouble(reason, str(error), retry_at, failures, refusals)

@@ -21,6 +21,7 @@ from edgeagent.pods.probing.dialing import DialFailed, dialed, system_words, wit
 _MOST_BODY = 10 * 1024
 _MOST_REQUESTS = 10
 _MOST_HEADS = 6
+_LONGEST_HEAD = 64 * 1024
 _FOLLOWED = frozenset({301, 302, 303, 307, 308})
 _WITHOUT_BODY = frozenset({204, 304})
 _OURS = frozenset({"host", "connection", "content-length", "transfer-encoding", "trailer"})
@@ -132,7 +133,7 @@ def _path(parts: SplitResult) -> str:
 async def _head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
     """Status and header fields of the answer, after what a server may say in advance of it."""
     for _ in range(_MOST_HEADS):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        head = [line async for line in _lines(reader)] or [""]
         version, _, rest = head[0].partition(" ")
         if not version.startswith("HTTP/") or not rest[:3].isdecimal():
             raise ValueError(f'malformed HTTP response "{head[0][:80]}"')
@@ -141,6 +142,16 @@ async def _head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
             rows = (line.partition(":") for line in head[1:])
             return status, {name.lower(): value.strip() for name, _, value in rows}
     raise ValueError("too many 1xx informational responses")
+
+
+async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[str]:
+    """To the empty one; each may end without the carriage return, as scripts write it."""
+    length = 0
+    while line := (await reader.readuntil(b"\n")).decode("latin-1").rstrip("\r\n"):
+        length += len(line)
+        if length > _LONGEST_HEAD:
+            raise ValueError("server response headers too long")
+        yield line
 
 
 async def _body(reader: asyncio.StreamReader, fields: Mapping[str, str]) -> bytes:
