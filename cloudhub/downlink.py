@@ -302,9 +302,9 @@ class Downlink:
         owed, delivery.owed = delivery.owed, ()
         for key in owed:
             body, entry = self._fleet.body(key), delivery.known_entry(key)
-            if body is None or entry is None or entry.digest != body.digest:
+            if entry is None or (body is not None and entry.digest != body.digest):
                 continue
-            if (node, key) in self._repeated:
+            if body is None or (node, key) in self._repeated:
                 delivery.owed = (*delivery.owed, key)
             else:
                 self._repeated[node, key] = now

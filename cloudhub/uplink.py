@@ -58,6 +58,10 @@ class NodeListener(Protocol):
 
     def linked(self, up: bool) -> None: ...
 
+    def slot_down(self, slot: int) -> None:
+        """Nothing is heard of its nodes any more."""
+        ...
+
     def uid(self, node: str) -> str:
         """Of the Node object; empty while there is none."""
         ...
@@ -132,6 +136,7 @@ class Uplink:
             self._lost(node)
         for node in self._book.nodes_of(slot):
             self._book.drop_node(node)
+        self._nodes.slot_down(slot)
 
     def link_down(self) -> None:
         self._metrics.connected(False)
@@ -163,6 +168,10 @@ class Uplink:
             branch(node, rest, message)
         except WireError as error:
             self._reject(message.topic, error)
+        except Exception as error:
+            # Retained, it would end every hub that hears of the node, one after the other.
+            log.exception("message failed unexpectedly", topic=message.topic[:300])
+            self._metrics.rejected(type(error).__name__)
 
     def _admit(self, node: str) -> None:
         known = self._downlink.knows(node) or node in self._fleet.nodes()

@@ -19,6 +19,8 @@ from shared.objects import Json, ObjectKey
 from shared.wirefields import Fields
 
 MAX_ENTRIES = 10_000
+MOST_GRACE = 2**31 - 1
+"""Seconds that a pod may take to stop."""
 """Most entries of one inventory."""
 
 
@@ -366,6 +368,6 @@ def _digest(value: Any) -> bytes:
 
 
 def _grace(value: Any) -> int | None:
-    if value is None or (type(value) is int and 0 <= value < 2**31):
+    if value is None or (type(value) is int and 0 <= value <= MOST_GRACE):
         return value
     raise WireError("bad-field", "a grace period")

@@ -9,7 +9,7 @@ from cloudhub.fleet.references import references_of
 from cloudhub.fleet.trimming import Body, body_of
 from shared import codec
 from shared.errors import WireError
-from shared.messages import Entry
+from shared.messages import MOST_GRACE, Entry
 from shared.objects import Json, ObjectKey
 from shared.static_pods import MIRROR, status_key
 
@@ -52,8 +52,7 @@ class PodRecord:
     def entry(self) -> Entry:
         if self.grace is None and self.over:
             spec = codec.unpack(self.body.packed).get("spec") or {}
-            grace = max(0, int(spec.get("terminationGracePeriodSeconds") or 0))
-            return Entry(self.body.digest, grace)
+            return Entry(self.body.digest, _seconds(spec.get("terminationGracePeriodSeconds")))
         return Entry(self.body.digest, self.grace)
 
     @property
@@ -153,4 +152,9 @@ def _gates(pod: Json) -> tuple[str, ...]:
 def _grace(metadata: Json) -> int | None:
     if not metadata.get("deletionTimestamp"):
         return None
-    return max(0, int(metadata.get("deletionGracePeriodSeconds") or 0))
+    return _seconds(metadata.get("deletionGracePeriodSeconds"))
+
+
+def _seconds(grace: int | None) -> int:
+    """The API server takes any; the wire takes what lasts 68 years."""
+    return min(max(0, int(grace or 0)), MOST_GRACE)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import structlog
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
@@ -25,6 +26,8 @@ from yaml import YAMLError
 
 from shared.errors import SettingsError
 from shared.objects import Json
+
+log = structlog.get_logger()
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_AGE = 60.0
@@ -117,13 +120,24 @@ async def _load_file(configuration: Configuration, path: str, context: str) -> N
             await loader.load_from_exec_plugin()
             fresh: Any = getattr(loader, "token", None)
         else:
-            again = Configuration()
-            await load_kube_config(client_configuration=again, **options)
-            fresh = again.api_key.get("BearerToken")
+            fresh = await _token_in(options)
         if fresh:
             configuration.api_key["BearerToken"] = fresh
 
     configuration.refresh_api_key_hook = refresh
+
+
+async def _token_in(options: dict[str, Any]) -> str | None:
+    """None while somebody writes the file: what it had goes on."""
+    again = Configuration()
+    try:
+        await load_kube_config(client_configuration=again, **options)
+    except UNREADABLE as error:
+        said = type(error).__name__
+        log.warning("kubeconfig not read again", path=options["config_file"], error=said)
+        return None
+    token: str | None = again.api_key.get("BearerToken")
+    return token
 
 
 def keep_alive(response: aiohttp.ClientResponse) -> None:

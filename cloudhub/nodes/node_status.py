@@ -130,7 +130,7 @@ def _conditions(value: Any) -> list[Json]:
             "type": row["type"],
             "status": row["status"],
             "reason": row["reason"] if _word(row.get("reason")) else "Reported",
-            "message": str(row.get("message") or "")[:1024],
+            "message": row["message"][:1024] if isinstance(row.get("message"), str) else "",
         }
         for row in _rows(value, 16)
         if _word(row.get("type")) and row.get("status") in ("True", "False", "Unknown")

@@ -115,6 +115,13 @@ class Nodes:
                 self._let_go(node)
         self._tell_known()
 
+    def slot_down(self, slot: int) -> None:
+        """Nothing is heard of its nodes any more; of what is ours again all is to be heard anew."""
+        for node in [one for one in self.presence.nodes() if slot_of(one) == slot]:
+            self.presence.forget(node)
+            if node in self._nodes and self._owns(node):
+                self._expect(node)
+
     # -- what the others ask
 
     @property

@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from cloudhub.kube.port import EVENTS
+from cloudhub.kube.port import EVENTS, PODS
 from shared import codec
-from shared.messages import Inventory
+from shared.messages import Inventory, Report
+from shared.objects import NO_NAMESPACE, ObjectKey
 from shared.topics import Topics
 from simulator.broker_session import Publication, Traits
 from tests.hub_delivery.test_delivery import env_from
@@ -95,6 +96,44 @@ def test_garbage_on_any_topic_is_counted_and_otherwise_nothing(branch: str, payl
         await world.quiet(30)
         assert device.applied.entries.keys() == {pod_key("web"), pod_key("second")}
         assert b"rejected_messages_total{reason=" in hub.metrics.text()
+
+    in_world(story)
+
+
+def test_a_message_that_nobody_foresaw_ends_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be retained, and wait for the next one."""
+
+    async def story(world: World) -> None:
+        hub = world.hub()
+        device = world.device()
+        await world.quiet()
+
+        def odd(node: str, report: object) -> None:
+            raise RecursionError("while getting the repr of an object")
+
+        monkeypatch.setattr(hub.listener, "reported", odd)
+        key = ObjectKey("Node", NO_NAMESPACE, NODE)
+        payload = Report(key, "", 1, 0, {"conditions": []}).encode()
+        world.broker.publish(Publication(TOPICS.reported(key), payload, "x"), retain=True)
+        await world.pod("web")
+        await world.quiet()
+        assert pod_key("web") in device.applied.entries
+        assert b'reason="RecursionError"' in hub.metrics.text()
+
+    in_world(story)
+
+
+def test_a_pod_that_may_take_for_ever_to_stop_stops_nobody_elses_changes() -> None:
+    async def story(world: World) -> None:
+        world.hub()
+        device = world.device()
+        pod = await world.pod("slow", terminationGracePeriodSeconds=2**63 - 1)
+        await world.quiet()
+        uid = pod["metadata"]["uid"]
+        await world.kube.delete(PODS, "default", "slow", uid=uid, grace=3_000_000_000)
+        await world.pod("other")
+        await world.quiet()
+        assert pod_key("other") in device.applied.entries
 
     in_world(story)
 

@@ -20,7 +20,7 @@ from shared.errors import KubeError
 from shared.messages import Report, Session
 from shared.objects import Json, ObjectKey
 from shared.tasks import stop
-from shared.topics import SLOTS, Topics
+from shared.topics import SLOTS, Topics, slot_of
 from simulator import broker as model
 from simulator.broker_session import Publication, Traits
 from simulator.clock import SimClock
@@ -48,6 +48,10 @@ class Listener:
 
     def reported(self, node: str, report: Report) -> None:
         self.reports.append(report)
+
+    def slot_down(self, slot: int) -> None:
+        for node in [one for one in self.presence.nodes() if slot_of(one) == slot]:
+            self.presence.forget(node)
 
     def linked(self, up: bool) -> None:
         self.presence.doubt_all(0.0)

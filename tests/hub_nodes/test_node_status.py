@@ -56,6 +56,20 @@ REPORT: Json = {
 READY = Ready("True", "AgentConnected", "connected")
 
 
+def nested(depth: int) -> Any:
+    value: Any = "deep"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("message", [nested(1020), {"a": 1}, 7, None])
+def test_a_message_that_is_no_text_is_none(message: Any) -> None:
+    """Python cannot print every value that the wire can carry."""
+    row = {"type": "Ready", "status": "True", "message": message}
+    assert accepted({"conditions": [row]})["conditions"][0]["message"] == ""
+
+
 def written(current: Json, patch: Json | None) -> Json:
     """The status after the API server took the patch."""
     assert patch is not None

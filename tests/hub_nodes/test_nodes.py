@@ -224,6 +224,25 @@ async def test_slots_that_go_take_their_nodes_with_them() -> None:
 
 
 @virtual
+async def test_what_was_heard_of_a_slot_that_went_is_not_held_against_it_later() -> None:
+    """A retained birth can still come in while the slot goes; its device dies while others hear."""
+    world = World()
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(1)
+        slot = slot_of("n1")
+        world.nodes.own(ALL - {slot})
+        world.hear(birth(1))
+        world.nodes.slot_down(slot)
+        await asyncio.sleep(1)
+        world.nodes.own(ALL)
+        assert world.hear(death(2)) is Heard.DIED
+        await asyncio.sleep(1)
+        assert await world.ready() == ("Unknown", "AgentDisconnected")
+
+
+@virtual
 async def test_the_leases_of_a_fleet_are_spread_over_time() -> None:
     world = World()
     async with running(world.nodes):

@@ -39,6 +39,19 @@ def test_a_report_becomes_the_status_with_one_request() -> None:
     in_world(story)
 
 
+def test_a_status_of_a_hundred_thousand_parts_is_refused_before_it_costs_anything() -> None:
+    async def story(world: World) -> None:
+        uid = await running(world)
+        before = len(writes(world))
+        many = {**RUNNING, "containerStatuses": [{}] * 100_000}
+        world.devices[NODE].report(pod_key("web"), uid, many)
+        await world.quiet()
+        assert len(writes(world)) == before
+        assert b'reason="bad-status"' in world.hubs[0].metrics.text()
+
+    in_world(story)
+
+
 def test_a_restarted_hub_writes_only_what_differs() -> None:
     async def story(world: World) -> None:
         uid = await running(world)
