@@ -288,8 +288,9 @@ class DeviceTokens:
 def _requests(pod: Json) -> list[TokenRequest]:
     """None for a pod whose volumes are not what the API would have let pass."""
     try:
-        return list(requests_of(pod))
-    except (AttributeError, KeyError, TypeError, ValueError):
+        found = list(requests_of(pod))
+        return found if all(one.correlation for one in set(found)) else []
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return []
 
 

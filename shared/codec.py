@@ -51,8 +51,18 @@ def _refuse_extension(code: int, data: bytes) -> Any:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
+    return _deflated(pack(message))
+
+
+def encode_words(message: Mapping[str, Any]) -> bytes:
+    """For what people read: a byte that was no text (half of a character, kept by
+    ``surrogateescape``) becomes a question mark instead of an error."""
+    return _deflated(msgpack.packb(message, use_bin_type=True, unicode_errors="replace"))
+
+
+def _deflated(plain: bytes) -> bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zdict=DICTIONARY)
-    return bytes((VERSION,)) + deflate.compress(pack(message)) + deflate.flush()
+    return bytes((VERSION,)) + deflate.compress(plain) + deflate.flush()
 
 
 def decode(payload: bytes) -> dict[str, Any]:

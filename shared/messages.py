@@ -302,7 +302,7 @@ class Report:
             "s": self.status,
         }
         orders = bytes(min(event.order, 255) for event in self.events)
-        return codec.encode(message | ({"o": orders} if any(orders) else {}))
+        return codec.encode_words(message | ({"o": orders} if any(orders) else {}))
 
     @classmethod
     def decode(cls, payload: bytes) -> Report:

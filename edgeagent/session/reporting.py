@@ -237,6 +237,9 @@ class Reports:
                 )
             except TooLarge as error:
                 log.warning("report is too large, made smaller", key=str(row.key), error=str(error))
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                # Of this report alone: the others, and the session, go on.
+                log.error("report cannot be sent, made smaller", key=str(row.key), error=str(error))
         return None
 
     async def _settle(

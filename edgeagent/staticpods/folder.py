@@ -162,3 +162,8 @@ def _read(path: Path, node: str) -> DesiredPod | str:
         return parse(data, node=node)
     except BadManifest as error:
         return str(error)
+    except Exception as error:
+        # YAML can say more than anybody foresees; a file is never more than its own trouble.
+        return (
+            f"it cannot be understood: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        )

@@ -103,9 +103,20 @@ def _cleaned(value: Any, budget: _Budget) -> Any:
         return {k: _cleaned(part, budget) for k, part in value.items() if part is not None}
     if isinstance(value, list):
         return [_cleaned(part, budget) for part in value]
+    if isinstance(value, str) and not value.isascii():
+        _check_text(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise BadManifest(f"{value} is too large")
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise BadManifest(f"{value!r:.80} is no value that JSON has")
+
+
+def _check_text(value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadManifest(f"{value!r:.80} has half a character: {error.reason}") from error
 
 
 def _kept(said: Json) -> Json:

@@ -51,6 +51,19 @@ async def test_an_urgent_report_does_not_take_patient_ones_with_it(tmp_path: Pat
 
 
 @virtual
+async def test_a_report_that_cannot_be_sent_holds_up_no_other(tmp_path: Path) -> None:
+    """It is stored, and the session would end with it at every connect."""
+    async with running(Model(tmp_path), "web", "db") as (hub, device):
+        await device.report("db", phase="Pending", number=2**70)
+        await device.report("web", phase="Pending", message="of a path: /\udcff")
+        await until(lambda: hub.newest("web"), within=5)
+        assert hub.reports[WEB][-1].status["message"] == "of a path: /?"
+        await device.report("web", phase="Running")
+        await until(lambda: hub.reports[WEB][-1].status == {"phase": "Running"}, within=5)
+        assert device.connected
+
+
+@virtual
 async def test_saying_the_same_again_sends_nothing(tmp_path: Path) -> None:
     async with running(Model(tmp_path), "web") as (hub, device):
         for _ in range(3):

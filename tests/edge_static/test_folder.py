@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -43,6 +44,35 @@ def test_the_first_look_takes_every_manifest_and_skips_what_is_hidden(place: Pat
     folder = opened(place)
     assert sorted(look(folder)) == ["a.yaml", "c.yml"]
     assert folder.troubles().keys() == {"b.json"}
+
+
+SPOILED = [
+    b"x: &a [*a]",
+    b"x: !!timestamp foo",
+    b"x: !!bool maybe",
+    b"x: !!int ''",
+    b"x: !!float ''",
+    b'{"x": ' + b"[" * 600 + b"]" * 600 + b"}",
+]
+
+
+@pytest.mark.parametrize("data", SPOILED, ids=range(len(SPOILED)))
+def test_whatever_a_file_says_is_its_own_trouble_alone(data: bytes, place: Path) -> None:
+    (place / "a.yaml").write_bytes(written(manifest("a")))
+    (place / "b.yaml").write_bytes(data)
+    folder = opened(place)
+    assert sorted(look(folder)) == ["a.yaml"]
+    assert folder.troubles().keys() == {"b.yaml"}
+
+
+@pytest.mark.parametrize("value", ["\ud83d", 2**64, -(10**30)])
+def test_what_no_message_can_carry_is_refused(value: object, place: Path) -> None:
+    pod = with_container(args=["x"])
+    pod["spec"]["odd"] = value
+    (place / "a.json").write_text(json.dumps(pod))
+    folder = opened(place)
+    assert look(folder) == {}
+    assert folder.troubles().keys() == {"a.json"}
 
 
 def test_when_it_was_first_seen_is_told_and_stays(place: Path) -> None:

@@ -18,7 +18,7 @@ from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.store import records
 from edgeagent.store.database import Database
 from edgeagent.store.executor import InlineExecutor
-from edgeagent.tokens import DeviceTokens
+from edgeagent.tokens import DeviceTokens, _requests
 from shared import codec
 from shared.asking import TokenAnswer, TokenRequest
 from shared.messages import Entry, Inventory
@@ -370,3 +370,16 @@ def test_an_answer_that_nobody_waits_for_changes_nothing(on_device: Play) -> Non
         assert device.users.refreshed == ["uid-web"]
 
     on_device(story)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"serviceAccountName": ["x"]}, {"seconds": float("inf")}, {"seconds": 1e30}]
+)
+def test_a_pod_whose_tokens_are_not_what_the_api_lets_pass_asks_for_none(spec: Json) -> None:
+    """It would end the agent, and be there at its next start."""
+    seconds = spec.pop("seconds", 3600)
+    source = {"serviceAccountToken": {"path": "token", "expirationSeconds": seconds}}
+    volumes = [{"name": "v", "projected": {"sources": [source]}}]
+    metadata = {"name": "web", "namespace": "default", "uid": "u"}
+    pod = {"metadata": metadata, "spec": {"serviceAccountName": "sa", "volumes": volumes, **spec}}
+    assert _requests(pod) == []
