@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -166,24 +166,25 @@ class Uplink:
                 raise WireError("bad-topic", f"{message.topic!r:.200}")
             self._admit(node)
             branch(node, rest, message)
-        except WireError as error:
-            self._reject(message.topic, error)
         except Exception as error:
-            # Retained, it would end every hub that hears of the node, one after the other.
-            log.exception("message failed unexpectedly", topic=message.topic[:300])
-            self._metrics.rejected(type(error).__name__)
+            # Also what nobody foresaw: retained, it would end each hub that hears of the node.
+            self._reject(message.topic, error)
 
     def _admit(self, node: str) -> None:
         known = self._downlink.knows(node) or node in self._fleet.nodes()
         if not known and self._downlink.count() >= MOST_STRANGERS + len(self._fleet.nodes()):
             raise WireError("too-many-nodes", node)
 
-    def _reject(self, topic: str, error: WireError) -> None:
-        self._metrics.rejected(error.reason)
+    def _reject(self, topic: str, error: Exception) -> None:
+        reason, trace = type(error).__name__, cast(Exception | None, error)
+        if isinstance(error, WireError):
+            reason, trace = error.reason, None
+        self._metrics.rejected(reason)
         now = self._clock.monotonic()
-        if now - self._said.get(error.reason, -SAY_AGAIN) >= SAY_AGAIN:
-            self._said[error.reason] = now
-            log.warning("message rejected", topic=topic[:300], error=str(error)[:300])
+        if now - self._said.get(reason, -SAY_AGAIN) >= SAY_AGAIN:
+            self._said[reason] = now
+            words = str(error)[:300]
+            log.warning("message rejected", topic=topic[:300], error=words, exc_info=trace)
 
     # -- what comes
 
