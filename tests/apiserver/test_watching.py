@@ -76,7 +76,8 @@ async def test_a_watch_ends_when_its_time_is_over_and_a_bookmark_says_how_far_it
 
 async def test_metadata_only_watches_carry_no_data(api: Api) -> None:
     accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-    async with api.watch("secrets", accept=accept) as events:
+    version = (await api.get("secrets")).metadata["resourceVersion"]
+    async with api.watch("secrets", accept=accept, resourceVersion=version) as events:
         await api.created("secrets", {"metadata": {"name": "s"}, "stringData": {"a": "b"}})
         kind, obj = await events.next()
     assert (kind, obj["kind"], obj["apiVersion"]) == (
@@ -89,7 +90,9 @@ async def test_metadata_only_watches_carry_no_data(api: Api) -> None:
 
 async def test_a_watch_of_tables_gives_a_row_for_each_event(api: Api) -> None:
     accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-    async with api.watch("configmaps", accept=accept, labelSelector="mine") as events:
+    version = (await api.get("configmaps")).metadata["resourceVersion"]
+    query = {"labelSelector": "mine", "resourceVersion": version}
+    async with api.watch("configmaps", accept=accept, **query) as events:
         await api.created("configmaps", config_map("one", {"mine": "yes"}, a="1", b="2"))
         kind, table = await events.next()
     assert (kind, table["kind"]) == ("ADDED", "Table")

@@ -1,6 +1,8 @@
 """``kubectl describe pod`` of an edge pod reads as on any node, with either API server.
 
-Nothing here schedules, so there is no ``Scheduled`` Event; its condition is put there by hand.
+Only newer kubectl print the field path of an Event and the name of a port: the paths are looked at
+in the Events themselves. Nothing here schedules, so there is no ``Scheduled`` Event; its condition
+is put there by hand.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from tests.parts.kubectl import Kubectl
 from tests.parts.kubernetes import Cluster
 from tests.parts.system import System, pod
 
-EVENT = re.compile(r"  (Normal|Warning) +(\S+) +(.+?)  +(\S+)  +(.*)")
+EVENT = re.compile(r"  (Normal|Warning) +(\S+) +(.+?)  +(\S+)  +(?:spec\.\w+\{[\w-]+\}: )?(.*)")
 WITHIN = 60.0
 WHOLE = "described-whole"
 """A name that no other test gives a pod: its Events stay on the server that tests share."""
@@ -98,6 +100,13 @@ def events(text: str) -> list[tuple[str, str, str]]:
     return [(one[1], one[2], one[5]) for one in rows]
 
 
+async def paths(system: System, name: str) -> list[str]:
+    """The field path of each Event of a pod, in the order of their names in the API server."""
+    found = await system.kube.list(EVENTS, namespace="default")
+    about = [one["involvedObject"] for one in found]
+    return [one["fieldPath"] for one in about if one["name"] == name]
+
+
 def reasons(text: str) -> list[str]:
     return [reason for _, reason, _ in events(text)]
 
@@ -114,7 +123,7 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
         subresource="status",
         patch_type="strategic",
     )
-    text = await described(kubectl, WHOLE, "Ready +True", r"\{main\}: Container started")
+    text = await described(kubectl, WHOLE, "Ready +True", r"Normal +Started(.|\n)*Normal +Started")
     top = fields(text)
     node = await system.kube.get(PODS, "default", WHOLE)
     assert node is not None
@@ -129,7 +138,7 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
     assert shown["Container ID"].startswith("containerd://")
     assert shown["Image ID"].startswith("sha256:")
     assert (shown["State"], shown["Ready"], shown["Restart Count"]) == ("Running", "True", "0")
-    assert shown["Port"] == "80/TCP (web)"
+    assert shown["Port"] in ("80/TCP (web)", "80/TCP")
     assert "Last State" not in shown
     assert re.search(r"Limits:\n +memory: +32Mi\n +Requests:\n +cpu: +10m\n +memory: +16Mi", main)
     assert re.search(r"LEVEL: +debug\n +NODE: +\(v1:spec.nodeName\)", main)
@@ -154,12 +163,16 @@ async def test_a_running_pod(system: System, kubectl: Kubectl) -> None:
         " and can be accessed by the pod"
     )
     assert events(text) == [
-        ("Normal", "Pulled", f"spec.initContainers{{first}}: {here}"),
-        ("Normal", "Created", "spec.initContainers{first}: Container created"),
-        ("Normal", "Started", "spec.initContainers{first}: Container started"),
-        ("Normal", "Pulled", f"spec.containers{{main}}: {here}"),
-        ("Normal", "Created", "spec.containers{main}: Container created"),
-        ("Normal", "Started", "spec.containers{main}: Container started"),
+        ("Normal", "Pulled", here),
+        ("Normal", "Created", "Container created"),
+        ("Normal", "Started", "Container started"),
+        ("Normal", "Pulled", here),
+        ("Normal", "Created", "Container created"),
+        ("Normal", "Started", "Container started"),
+    ]
+    assert await paths(system, WHOLE) == [
+        *3 * ["spec.initContainers{first}"],
+        *3 * ["spec.containers{main}"],
     ]
     await _events_say_where_they_come_from(system, kubectl)
 
@@ -224,6 +237,8 @@ async def test_pods_in_trouble(system: System, kubectl: Kubectl) -> None:
     await _crash_loop(kubectl)
     await _failed_pull(kubectl)
     await _failing_probes(kubectl)
+    for name in ("crashing", "pulling", "ill"):
+        assert set(await paths(system, name)) == {"spec.containers{main}"}
 
 
 async def _crash_loop(kubectl: Kubectl) -> None:
@@ -250,9 +265,7 @@ async def _crash_loop(kubectl: Kubectl) -> None:
     assert reasons(text) == ["Pulled", "Created", "Started", "BackOff"]
     kind, _, message = events(text)[-1]
     assert kind == "Warning"
-    assert message.startswith(
-        "spec.containers{main}: Back-off restarting failed container main in pod crashing_default("
-    )
+    assert message.startswith("Back-off restarting failed container main in pod crashing_default(")
 
 
 async def _failed_pull(kubectl: Kubectl) -> None:
@@ -263,16 +276,16 @@ async def _failed_pull(kubectl: Kubectl) -> None:
     main = fields(section(section(text, "Containers"), "main", indent=2))
     assert (main["State"], main["Reason"]) == ("Waiting", "ImagePullBackOff")
     assert (main["Ready"], main["Restart Count"], main["Image ID"]) == ("False", "0", "")
-    image, path = "127.0.0.1:1/no:1", "spec.containers{main}: "
+    image = "127.0.0.1:1/no:1"
     said = events(text)
-    assert said[0] == ("Normal", "Pulling", f'{path}Pulling image "{image}"')
+    assert said[0] == ("Normal", "Pulling", f'Pulling image "{image}"')
     assert said[1][:2] == ("Warning", "Failed")
-    assert said[1][2].startswith(f'{path}Failed to pull image "{image}": ')
+    assert said[1][2].startswith(f'Failed to pull image "{image}": ')
     assert "connection refused" in said[1][2]
     assert said[2:] == [
-        ("Warning", "Failed", f"{path}Error: ErrImagePull"),
-        ("Normal", "BackOff", f'{path}Back-off pulling image "{image}"'),
-        ("Warning", "Failed", f"{path}Error: ImagePullBackOff"),
+        ("Warning", "Failed", "Error: ErrImagePull"),
+        ("Normal", "BackOff", f'Back-off pulling image "{image}"'),
+        ("Warning", "Failed", "Error: ImagePullBackOff"),
     ]
 
 
@@ -289,11 +302,8 @@ async def _failing_probes(kubectl: Kubectl) -> None:
     assert shown["Ready"] == "False"
     assert section(main, "Last State", indent=4).split()[0] == "Terminated"
     assert conditions(text)["ContainersReady"] == "False"
-    said = {
-        (reason, message.partition(": ")[2].partition(":")[0])
-        for _, reason, message in events(text)
-    }
+    said = {(reason, message.partition(":")[0]) for _, reason, message in events(text)}
     assert ("Unhealthy", "Liveness probe failed") in said
     assert ("Unhealthy", "Readiness probe failed") in said
-    killing = "spec.containers{main}: Container main failed liveness probe, will be restarted"
+    killing = "Container main failed liveness probe, will be restarted"
     assert ("Normal", "Killing", killing) in events(text)
