@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeagent.pods.model.facts import ContainerFacts, PodFacts, Termination
 from edgeagent.pods.model.nodefacts import NodeFacts
-from edgeagent.pods.model.view import Moment, PodView, Wanted
+from edgeagent.pods.model.view import Live, Moment, PodView, Trouble, Wanted
 from edgeagent.pods.planning.absorbing import absorb
 from edgeagent.pods.status import podstatus
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
@@ -36,13 +36,16 @@ def told(
     ips: tuple[str, ...] = (),
     known: Mapping[str, ContainerFacts] | None = None,
     node: NodeFacts = NODE,
+    resizing: int = 0,
+    troubles: Mapping[str, Trouble] | None = None,
 ) -> Json:
     """The pod's status after one look at the runtime."""
     names = {"name": "web", "namespace": "default", "uid": pod["metadata"]["uid"], "attempt": 0}
     ready = SandboxState.READY
     sandbox = Sandbox(SANDBOX, **names, state=ready, created_at=1, ips=ips, containers=containers)
-    facts = PodFacts(pod, started_at=1.0, admitted=True, containers=known or {})
-    view = PodView(pod, Wanted.RUN, facts, (sandbox,), node=node)
+    facts = PodFacts(pod, started_at=1.0, admitted=True, containers=known or {}, resizing=resizing)
+    live = Live(troubles=troubles or {})
+    view = PodView(pod, Wanted.RUN, facts, (sandbox,), live=live, node=node)
     now = Moment(wall=3.0, monotonic=3.0)
     return podstatus.current(replace(view, facts=absorb(view)), now)[0]
 
@@ -168,3 +171,20 @@ def test_the_end_before_a_restart_has_the_same_share() -> None:
     known = {"a": ContainerFacts(attempt=1, id="id-a", sandbox=SANDBOX, previous=before)}
     said = told(pod, ran("a", attempt=1), known=known)["containerStatuses"][0]
     assert said["lastState"]["terminated"]["message"] == "x" * 3072
+
+
+def test_a_resize_is_in_trouble_only_over_the_container_that_waits_for_it() -> None:
+    """What an earlier start of it did not get, or one that ended since, is over."""
+    pod = a_pod("web", a_container("main", resources={"limits": {"memory": "64Mi"}}))
+    before = {"limits": {"memory": "32Mi"}}
+    known = {"main": ContainerFacts(0, "id-main", SANDBOX, resources=before)}
+
+    def progress(*slots: str) -> tuple[str, str]:
+        troubles = {one: Trouble("", f"no {one}", 0.0) for one in slots}
+        said = told(pod, ran("main"), known=known, resizing=2, troubles=troubles)
+        found = [one for one in said["conditions"] if one["type"] == "PodResizeInProgress"]
+        return found[0].get("reason", ""), found[0].get("message", "")
+
+    assert progress() == ("", "")
+    assert progress("resize/id-main") == ("Error", "no resize/id-main")
+    assert progress("resize/id-before", "resize/pod") == ("", "")

@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from edgeagent.pods.admission import refusals
 from edgeagent.pods.model import specs
-from edgeagent.pods.model.actions import StartContainer
+from edgeagent.pods.model.actions import ResizeContainer, ResizePod, StartContainer
 from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.facts import ContainerFacts, PendingResize, PodFacts
 from edgeagent.pods.model.nodefacts import NodeFacts
@@ -144,7 +144,7 @@ def settled(view: PodView) -> PodFacts:
     facts = view.facts
     if not _has_begun(view):
         facts = replace(facts, resources=as_a_whole(view.pod))
-    in_progress = _resized_containers(view) or facts.resources != as_a_whole(view.pod)
+    in_progress = bool(_resized_containers(view)) or facts.resources != as_a_whole(view.pod)
     return facts if in_progress or not facts.resizing else replace(facts, resizing=0)
 
 
@@ -166,23 +166,30 @@ def _is_being_started(view: PodView) -> bool:
     return any(view.is_starting(one) for one in view.live.under_way)
 
 
-def _resized_containers(view: PodView) -> bool:
-    """Whether one has not yet got what is its own now."""
+def _resized_containers(view: PodView) -> list[ContainerFacts]:
+    """Those that have not yet got what is their own now."""
+    found = []
     for spec in resizable(view.pod):
         known = view.facts.container(spec["name"])
         if known is None:
             continue
-        if known.ended is not None and known.killed is Cause.RESIZE:
-            return True
-        if known.ended is None and is_resized(view.pod, spec, known):
-            return True
-    return False
+        to_be_restarted = known.ended is not None and known.killed is Cause.RESIZE
+        if to_be_restarted or (known.ended is None and is_resized(view.pod, spec, known)):
+            found.append(known)
+    return found
 
 
 def trouble(view: PodView) -> str:
-    """Why the resize that is in progress does not go on; empty when nothing is in its way."""
+    """Why the resize that is in progress does not go on; empty when nothing is in its way.
+
+    What another container, or an earlier start of this one, did not get says nothing any more.
+    """
+    slots = [ResizeContainer("", one.id).slot for one in _resized_containers(view)]
+    if view.facts.resources != as_a_whole(view.pod):
+        slots.append(ResizePod().slot)
     troubles = view.live.troubles
-    return next((troubles[slot].message for slot in troubles if slot.startswith("resize/")), "")
+    found = (troubles.get(slot) for slot in slots)
+    return next((one.message for one in found if one is not None), "")
 
 
 def gave_back(before: PodFacts, after: PodFacts) -> bool:
