@@ -227,6 +227,13 @@ class Fleet:
             self._put(pod, effects)
         return effects
 
+    def put_answer(self, pod: Json) -> Effects:
+        """A pod as a write or a read gave it; one that was deleted meanwhile does not come back."""
+        gone = self._known(ObjectKey.of("Pod", pod)) is None
+        if gone and self.reached.has_told(pod["metadata"]["resourceVersion"]):
+            return Effects()
+        return self.put_pod(pod)
+
     def drop_pod(self, pod: Json) -> Effects:
         effects = Effects()
         key = ObjectKey.of("Pod", pod)

@@ -48,5 +48,9 @@ class Reached:
         """By the watch, of all pods up to this version."""
         self._all = revision_at(version)
 
+    def has_told(self, version: str) -> bool:
+        """Whether the watch is there already: what it does not know of then is gone again."""
+        return revision_at(version) <= self._all
+
     def listed_alone(self, node: str, versions: Iterable[str]) -> None:
         self._ahead[node] = max(map(revision_at, versions), default=FIRST)

@@ -120,7 +120,7 @@ class Mirrors:
                 return await self._taken(node, pod)
             return self._refused(node, pod, str(refused))
         log.info("mirror pod created", pod=str(pod.key), node=node)
-        self._apply(self._fleet.put_pod(made))
+        self._apply(self._fleet.put_answer(made))
         return None
 
     async def _taken(self, node: str, pod: StaticPod) -> float | None:
@@ -130,8 +130,8 @@ class Mirrors:
             return SOON
         if not is_mirror(found) or node_of(found) != node:
             return self._refused(node, pod, "another pod has that name")
-        self._apply(self._fleet.put_pod(found))
-        return None
+        self._apply(self._fleet.put_answer(found))
+        return None if self._fleet.mirror(pod.key) else SOON
 
     def _refused(self, node: str, pod: StaticPod, why: str) -> float:
         if self._told.get((node, pod.key)) == why:

@@ -181,7 +181,7 @@ class Nodes:
         if event.change is Change.SET:
             self._remember(event.object)
         elif event.change is Change.DELETED:
-            self._forget_object(event.object["metadata"]["name"])
+            self._forget_object(event.object["metadata"]["name"], version=event.version)
         else:
             self._listed = True
             names = {obj["metadata"]["name"] for obj in event.objects}
@@ -197,7 +197,7 @@ class Nodes:
         """Take the API's newest word on a Node, whoever brought it first."""
         name, version = obj["metadata"]["name"], obj["metadata"]["resourceVersion"]
         node = self._nodes.setdefault(name, NodeRecord())
-        order = int(version) if version.isdigit() else 0
+        order = _order(version)
         if order and order < node.version:
             return
         seen = codec.encode(kept_of(obj))
@@ -209,12 +209,14 @@ class Nodes:
         if self._owns(name):
             self._expect(name)
 
-    def _forget_object(self, name: str) -> None:
+    def _forget_object(self, name: str, *, version: str = "") -> None:
+        """``version``: of its deletion; an answer that is older does not bring it back."""
         node = self._nodes.get(name)
         if node is None:
             return
+        node.version = _order(version)
         if node.seen:
-            node.seen, node.version, node.wrote = b"", 0, 0
+            node.seen, node.wrote = b"", 0
             node.deletions += 1
             delay = min(BACK_FIRST * 2 ** (node.deletions - 1), BACK_MOST)
             node.back_at = self._clock.monotonic() + delay
@@ -312,3 +314,7 @@ class Nodes:
             self._leases.keep(name, unpacked(node.seen)["metadata"]["uid"])
         else:
             self._leases.drop(name)
+
+
+def _order(version: str) -> int:
+    return int(version) if version.isdigit() else 0

@@ -299,3 +299,20 @@ def test_a_mirror_is_known_until_it_is_gone() -> None:
     fleet.put_pod(mirror)
     fleet.unmanage("edge-1")
     assert fleet.mirror(key("Pod", "a")) is None
+
+
+def test_an_answer_about_a_pod_whose_deletion_the_watch_has_told_brings_nothing_back() -> None:
+    fleet = Fleet()
+    fleet.manage("edge-1")
+    mirror = pod("a", "edge-1", [], version=5)
+    mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    fleet.list_pods([])
+    fleet.reached.told("4")
+    assert fleet.put_answer(mirror).mirrors, "ahead of the watch"
+    fleet.reached.told("6")
+    fleet.drop_pod(mirror)
+    assert not fleet.put_answer(mirror).mirrors
+    assert fleet.mirror(key("Pod", "a")) is None
+    again = pod("a", "edge-1", [], uid="other", version=7)
+    again["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    assert fleet.put_answer(again).mirrors

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import pytest
 
 from cloudhub.kube.port import EVENTS, LEASES, NODES, Resource
 from shared.errors import KubeError, KubeRefused
@@ -57,6 +60,32 @@ async def test_a_node_deleted_while_its_agent_lives_comes_back_later_and_later()
             await asyncio.sleep(2)
             assert await world.ready() == ("True", "AgentConnected")
             assert (await world.node())["metadata"]["uid"] != uid
+
+
+@virtual
+async def test_a_node_deleted_while_an_answer_about_it_is_under_way_stays_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    async with running(world.nodes):
+        world.hear(birth(1))
+        await asyncio.sleep(1)
+        uid = (await world.node())["metadata"]["uid"]
+        asked = world.kube.get
+
+        async def slow(*place: Any) -> Any:
+            found = await asked(*place)
+            await asyncio.sleep(2)
+            return found
+
+        monkeypatch.setattr(world.kube, "get", slow)
+        reading = asyncio.create_task(world.nodes.read("n1"))
+        await asyncio.sleep(1)
+        await world.kube.delete(NODES, "", "n1", uid=uid, grace=0)
+        assert await reading, "as the server knew it when it was asked"
+        assert world.nodes.uid("n1") == ""
+        await asyncio.sleep(20)
+        assert world.nodes.uid("n1") not in ("", uid), "made anew after its time"
 
 
 @virtual
