@@ -45,16 +45,19 @@ class ImageCollector:
         clock: Clock,
         events: NodeEvents,
         disk: Callable[[str], Disk],
+        complete: Callable[[], bool],
     ) -> None:
-        """``bodies`` are the pods that should be here; ``disk`` looks at a path's file system."""
+        """``bodies`` are the pods that should be here, all of them if they are ``complete``;
+        ``disk`` looks at a path's file system."""
         self._runtime = runtime
         self._pods = pods
         self._bodies = bodies
         self._clock = clock
         self._events = events
         self._disk_at = disk
+        self._complete = complete
         self._mountpoint = ""
-        self._uses: dict[str, ImageUse] = {}
+        self._uses: dict[str, ImageUse] | None = None
         self._turn = asyncio.Lock()
 
     def disk(self) -> Disk:
@@ -70,11 +73,14 @@ class ImageCollector:
             await self._clock.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Note what is used; make room if the disk is too full."""
+        """Note what is used; make room if the disk is too full.
+
+        While bodies are missing, nobody knows what their pods need; a real shortage does not wait.
+        """
         filesystem = await self._runtime.image_filesystem()
         self._mountpoint = filesystem.mountpoint if filesystem else ""
         room = self.disk().space
-        amount = to_free(room) if room else 0
+        amount = to_free(room) if room and self._complete() else 0
         async with self._turn:
             freed = await self._collect(amount)
         if amount and freed < amount:
@@ -92,13 +98,13 @@ class ImageCollector:
             images, [one for box in await self._runtime.list_sandboxes() for one in box.containers]
         )
         now = self._clock.monotonic()
-        self._uses = noted(self._uses, images, used, now)
+        self._uses = uses = noted(self._uses, images, used, now)
         if amount == 0:
             return 0
         kept, freed = used | await self._needed(), 0
         while amount is None or freed < amount:
             left = None if amount is None else amount - freed
-            gone = chosen(images, self._uses, kept=kept, now=now, amount=left)
+            gone = chosen(images, uses, kept=kept, now=now, amount=left)
             if not gone:
                 break
             freed += sum([await self._remove(one) for one in gone])
@@ -132,7 +138,8 @@ class ImageCollector:
         except KubetideError as error:
             log.warning("image not removed", image=image.id, error=str(error))
             return 0
-        self._uses.pop(image.id, None)
+        if self._uses is not None:
+            self._uses.pop(image.id, None)
         log.info("image removed", image=image.id, tags=image.tags, size=image.size_bytes)
         return image.size_bytes
 

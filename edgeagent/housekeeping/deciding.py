@@ -1,9 +1,9 @@
 """Which pod must go, and what is said about it. Pure.
 
 Owns the documented order: pods that use more than they requested first, then lower priority, then
-by how much they exceed their request. A pod that is critical (static, or of a priority reserved
-for the system) is never evicted. A pod beyond a storage limit of its own goes whatever the device
-has. Words are a kubelet's.
+by how much they exceed their request, of what is on the disk that is short. A pod that is critical
+(static, or of a priority reserved for the system) is never evicted. A pod beyond a storage limit of
+its own goes whatever the device has. Words are a kubelet's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgeagent.housekeeping.signals import Shortage
-from edgeagent.housekeeping.usage import PodUse, binary
+from edgeagent.housekeeping.usage import Part, PodUse, binary
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.view import Eviction
 from edgeagent.pods.resources import amounts, kernel, quantities
@@ -20,19 +20,20 @@ from shared.objects import Json
 STORAGE = "ephemeral-storage"
 
 
-def victim(shortage: Shortage, pods: Iterable[PodUse]) -> PodUse | None:
-    ranked = ranking(shortage.threshold.resource, pods)
+def victim(shortage: Shortage, pods: Iterable[PodUse], part: Part = Part.ALL) -> PodUse | None:
+    """``part``: of what pods have on a disk, that which is on the short one."""
+    ranked = ranking(shortage.threshold.resource, pods, part)
     return ranked[0] if ranked else None
 
 
-def ranking(resource: str, pods: Iterable[PodUse]) -> list[PodUse]:
+def ranking(resource: str, pods: Iterable[PodUse], part: Part = Part.ALL) -> list[PodUse]:
     """Those that may be evicted, the first to go first."""
     candidates = [one for one in pods if not kernel.is_critical(one.pod)]
-    return sorted(candidates, key=lambda one: _rank(one, resource))
+    return sorted(candidates, key=lambda one: _rank(one, resource, part))
 
 
-def _rank(one: PodUse, resource: str) -> tuple[bool, int, int, str]:
-    over = one.of(resource) - one.requested(resource)
+def _rank(one: PodUse, resource: str, part: Part) -> tuple[bool, int, int, str]:
+    over = one.of(resource, part) - one.requested(resource)
     return (not over > 0, one.pod["spec"].get("priority") or 0, -over, one.uid)
 
 

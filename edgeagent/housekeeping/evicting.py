@@ -1,6 +1,7 @@
 """Keeps the device alive when it runs short: makes room, and evicts one pod at a time if it must.
 
-Owns the acting: the order of a kubelet is limits of pods first, then unused images, then pods.
+Owns the acting: the order of a kubelet is limits of pods first, then unused images (if they are on
+the disk that is short), then pods.
 Who goes is decided by ``deciding.py``; nothing here stops anything itself. It costs nothing while
 nothing is short: ``noticed`` is called with every look at the device, and measuring begins then.
 """
@@ -8,7 +9,7 @@ nothing is short: ``noticed`` is called with every look at the device, and measu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
@@ -16,8 +17,8 @@ from edgeagent.housekeeping import deciding
 from edgeagent.housekeeping.collecting import ImageCollector
 from edgeagent.housekeeping.measuring import Measuring
 from edgeagent.housekeeping.nodevents import NodeEvents
-from edgeagent.housekeeping.signals import Rooms, Shortage, met
-from edgeagent.housekeeping.usage import PodUse
+from edgeagent.housekeeping.signals import DISK, Rooms, Shortage, met, part_of
+from edgeagent.housekeeping.usage import Part, PodUse
 from edgeagent.pods.held import HeldPod, PodsOfDevice
 from edgeagent.pods.model.podevents import warning
 from edgeagent.pods.model.view import Eviction
@@ -44,43 +45,41 @@ class Evictor:
         measuring: Measuring,
         images: ImageCollector,
         rooms: Callable[[], Rooms],
+        apart: Callable[[], bool],
         remove_files: Callable[[Json, Container], Awaitable[None]],
         events: NodeEvents,
         clock: Clock,
     ) -> None:
-        """``remove_files`` takes away what a container that goes has on the disk."""
+        """``apart``: whether images have a disk of their own; ``remove_files`` takes away what a
+        container that goes has on the disk."""
         self._runtime = runtime
         self._pods = pods
         self._measuring = measuring
         self._images = images
         self._rooms = rooms
+        self._apart = apart
         self._remove_files = remove_files
         self._events = events
         self._clock = clock
-        self._short = asyncio.Event()
-        self._shortages: tuple[Shortage, ...] = ()
+        self._urgent, self._slow = _Notice(slow=False), _Notice(slow=True)
         self._last: tuple[str, float] | None = None
         """The pod that was evicted last, and when."""
 
     def noticed(self, shortages: tuple[Shortage, ...]) -> None:
         """What the device is short of at this moment."""
-        self._shortages = shortages
-        if shortages:
-            self._short.set()
-        else:
-            self._short.clear()
+        self._urgent.tell(shortages)
+        self._slow.tell(shortages)
 
     async def run(self) -> None:
-        await asyncio.gather(self._watch_device(), self._watch_limits())
+        await asyncio.gather(
+            self._watch_device(self._urgent), self._watch_device(self._slow), self._watch_limits()
+        )
 
-    async def _watch_device(self) -> None:
+    async def _watch_device(self, notice: _Notice) -> None:
         while True:
-            await self._short.wait()
-            self._short.clear()
-            if not self._shortages:
-                continue  # It ended between the waking and this moment.
+            shortage = await notice.next()
             try:
-                await self._relieve(self._shortages[0])
+                await self._relieve(shortage)
             except KubetideError as error:
                 log.warning("shortage not relieved", error=str(error))
 
@@ -108,23 +107,42 @@ class Evictor:
         self._events.record(warning("EvictionThresholdMet", f"Attempting to reclaim {resource}"))
         if self._is_waiting():
             return
-        if shortage.threshold.condition == "DiskPressure":
+        part = part_of(shortage.threshold, apart=self._apart())
+        if shortage.threshold.condition == DISK and Part.LAYERS in part:
             await self._reclaim()
-            if shortage.threshold not in [one.threshold for one in met(self._rooms())]:
+            if not self._lasts(shortage):
                 return
-        use = deciding.victim(shortage, await self._measured(resource))
+        found = await self._measured(resource)
+        if not self._lasts(shortage) or self._is_waiting():
+            return  # Measuring takes its time, and nobody is to go for what is over.
+        use = deciding.victim(shortage, found, part)
         if use is None:
             log.error("the device is short and no pod may be evicted", resource=resource)
             return
         self._evict(use, Eviction(deciding.words(shortage, use)))
 
+    def _lasts(self, shortage: Shortage) -> bool:
+        return shortage.threshold in [one.threshold for one in met(self._rooms())]
+
     async def _reclaim(self) -> None:
-        """What nobody misses: containers of pods that have ended, then unused images."""
+        """What nobody misses: containers of pods that have ended, then unused images.
+
+        What cannot go keeps nothing else, nor the eviction after it.
+        """
         for pod in self._pods.held():
             for one in pod.containers(ContainerState.EXITED) if pod.ended else ():
-                await self._remove_files(pod.pod, one)
-                await self._runtime.remove_container(one.id)
-        await self._images.free_all()
+                await self._tried(self._remove(pod.pod, one))
+        await self._tried(self._images.free_all())
+
+    async def _remove(self, pod: Json, container: Container) -> None:
+        await self._remove_files(pod, container)
+        await self._runtime.remove_container(container.id)
+
+    async def _tried(self, reclaiming: Awaitable[None]) -> None:
+        try:
+            await reclaiming
+        except (OSError, KubetideError) as error:
+            log.warning("less was reclaimed", error=str(error))
 
     async def _measured(self, resource: str) -> list[PodUse]:
         candidates = self._candidates()
@@ -147,3 +165,32 @@ class Evictor:
         if self._last is None or self._clock.monotonic() - self._last[1] >= PATIENCE:
             return False
         return any(one.uid == self._last[0] and one.active for one in self._pods.held())
+
+
+class _Notice:
+    """What the device is short of, for the one who acts on it.
+
+    A disk is measured slowly, and memory is lost at once: neither waits for the other.
+    """
+
+    def __init__(self, *, slow: bool) -> None:
+        self._is_slow = slow
+        self._news = asyncio.Event()
+        self._shortages: list[Shortage] = []
+
+    def tell(self, shortages: Iterable[Shortage]) -> None:
+        self._shortages = [
+            one for one in shortages if (one.threshold.condition == DISK) is self._is_slow
+        ]
+        if self._shortages:
+            self._news.set()
+        else:
+            self._news.clear()
+
+    async def next(self) -> Shortage:
+        """The most urgent, as soon as there is one; each is told of once."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._shortages:  # It may have ended between the waking and this moment.
+                return self._shortages[0]

@@ -43,12 +43,20 @@ def used_by(images: Iterable[Image], containers: Iterable[Container]) -> frozens
 
 
 def noted(
-    before: Mapping[str, ImageUse], images: Iterable[Image], used: Collection[str], now: float
+    before: Mapping[str, ImageUse] | None,
+    images: Iterable[Image],
+    used: Collection[str],
+    now: float,
 ) -> dict[str, ImageUse]:
-    """What is known of every image that is here, after this look."""
+    """What is known of every image that is here, after this look.
+
+    ``before`` None is the first look: what is found then was here before, and is old enough, or a
+    disk that is full at the start would cost pods.
+    """
+    detected = now - LEAST_AGE if before is None else now
     after = {}
     for one in images:
-        known = before.get(one.id, ImageUse(now, now))
+        known = (before or {}).get(one.id, ImageUse(detected, detected))
         after[one.id] = replace(known, last_used=now) if one.id in used else known
     return after
 

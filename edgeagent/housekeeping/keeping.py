@@ -1,8 +1,8 @@
 """Housekeeping put together: what keeps a device healthy besides running its pods.
 
 Owns the order, and no decision: each part has its module. Root task of the agent, begun when the
-pods are being worked on. What fails here is told and tried again, and never stops a pod. On a
-device without files of its own (the simulator's) nothing that needs them runs.
+pods are being worked on. What fails here, whatever it is, is told and tried again, and never stops
+a pod. On a device without files of its own (the simulator's) nothing that needs them runs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+import structlog
 
 from edgeagent.desired import DesiredSet
 from edgeagent.housekeeping.collecting import ImageCollector
@@ -31,6 +33,11 @@ from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Container, Runtime
 from shared.clock import Clock
 from shared.objects import Json
+
+log = structlog.get_logger()
+
+AGAIN_SECONDS = 10.0
+"""Until a loop that ended by an error that nobody expected is begun again."""
 
 _TRANSITIONS = {
     "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
@@ -73,6 +80,7 @@ class Housekeeping:
             clock=house.clock,
             events=self._events,
             disk=house.disk,
+            complete=lambda: house.desired.complete,
         )
         self._evictor = Evictor(
             house.runtime,
@@ -80,10 +88,16 @@ class Housekeeping:
             measuring=Measuring(house.runtime, house.paths, house.offload),
             images=self._images,
             rooms=lambda: rooms_of(house.look(), self._images.disk()),
+            apart=self._images_are_apart,
             remove_files=self._remove_files,
             events=self._events,
             clock=house.clock,
         )
+
+    def _images_are_apart(self) -> bool:
+        """Whether they are known to have a disk of their own."""
+        images, data = self._images.disk(), self._house.disk(str(self._house.paths.data))
+        return None not in (images.device, data.device) and images.device != data.device
 
     async def _remove_files(self, pod: Json, container: Container) -> None:
         if self._house.offload is not None:
@@ -104,7 +118,16 @@ class Housekeeping:
         return under
 
     async def run(self) -> None:
-        await asyncio.gather(*(loop() for loop in self._loops()))
+        await asyncio.gather(*(self._kept_up(loop) for loop in self._loops()))
+
+    async def _kept_up(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """A device that is out of threads or files gets its agent to make room, not without one."""
+        while True:
+            try:
+                return await loop()
+            except Exception:
+                log.exception("housekeeping failed, begun again", part=loop.__qualname__)
+            await self._house.clock.sleep(AGAIN_SECONDS)
 
     def _loops(self) -> list[Callable[[], Awaitable[None]]]:
         loops: list[Callable[[], Awaitable[None]]] = [

@@ -1,21 +1,24 @@
 """Measures what pods use: memory from the runtime, disk by walking folders, processes from /proc.
 
-Owns the walking: links are never followed, nor other file systems entered; what vanishes meanwhile
-counts nothing. Called by ``evicting.py`` when something is short, and for pods with limits.
+Owns the walking: links are never followed, nor other file systems entered, nor even asked about
+(one whose server is away would not answer); what vanishes meanwhile counts nothing. Called by
+``evicting.py`` when something is short, and for pods with limits.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edgeagent.housekeeping.usage import ContainerUse, PodUse
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.paths import PodPaths, safe
+from edgeagent.pods.volumes import mounting
 from edgeagent.pods.volumes.making import Offload, kind_of
 from edgeagent.runtime.port import Runtime
 from edgeagent.runtime.usage import ContainerStats
@@ -58,7 +61,10 @@ class Measuring:
         if self._offload is None:
             return [PodUse(one.uid, one.pod) for one in pods]
         uids = [one.uid for one in pods]
-        counted: dict[str, int] = await self._offload(lambda: count_processes(uids))
+        try:
+            counted: dict[str, int] = await self._offload(lambda: count_processes(uids))
+        except RuntimeError:  # No thread can be made: there are too many processes already.
+            counted = count_processes(uids)
         return [PodUse(one.uid, one.pod, pids=counted[one.uid]) for one in pods]
 
     async def _walk(self, pod: Json) -> _OnDisk:
@@ -72,7 +78,8 @@ def _use(held: HeldPod, stats: list[ContainerStats], found: _OnDisk) -> PodUse:
     containers = {
         one.name: ContainerUse(
             memory=one.memory_working_set_bytes,
-            disk=one.rootfs_used_bytes + found.logs.get(one.name, 0),
+            layer=one.rootfs_used_bytes,
+            logs=found.logs.get(one.name, 0),
             inodes=one.rootfs_inodes_used,
         )
         for one in stats
@@ -84,14 +91,15 @@ def _use(held: HeldPod, stats: list[ContainerStats], found: _OnDisk) -> PodUse:
 def _on_disk(pod: Json, paths: PodPaths) -> _OnDisk:
     """Blocking. Volumes in memory are on another file system, and count nothing."""
     uid, folder = specs.uid_of(pod), paths.log_directory(pod)
+    mounts = frozenset(mounting.mount_points())
     device = _device(paths.data)
     volumes = {
-        one["name"]: measure(paths.volume(uid, one["name"]), device=device)
+        one["name"]: measure(paths.volume(uid, one["name"]), device=device, mounts=mounts)
         for one in pod["spec"].get("volumes") or ()
         if kind_of(one) == "emptyDir"
     }
     logs = {
-        one["name"]: measure(folder / safe(one["name"]), device=_device(paths.logs))
+        one["name"]: measure(folder / safe(one["name"]), device=_device(paths.logs), mounts=mounts)
         for one in specs.every_container(pod)
     }
     return _OnDisk(
@@ -101,23 +109,49 @@ def _on_disk(pod: Json, paths: PodPaths) -> _OnDisk:
     )
 
 
-def measure(top: Path, *, device: int | None) -> Size:
-    """What a folder takes on the file system ``device``, blocks of a linked file once."""
-    size, inodes = 0, set[int]()
-    waiting = [str(top)]
+def measure(top: Path, *, device: int | None, mounts: Collection[str] = ()) -> Size:
+    """What a folder takes on the file system ``device``; nothing at or below ``mounts`` is touched.
+
+    Memory goes by folders: a pod may have files by the million.
+    """
+    tally = _Tally(device)
+    first = os.path.join(os.path.realpath(top.parent), top.name)
+    waiting = [first] if first not in mounts and tally.add(lambda: os.lstat(first)) else []
     while waiting:
-        path = waiting.pop()
         try:
-            entry = os.lstat(path)
-            if entry.st_dev != device or entry.st_ino in inodes:
-                continue
-            inodes.add(entry.st_ino)
-            size += entry.st_blocks * _BLOCK
-            if stat.S_ISDIR(entry.st_mode):
-                waiting += [one.path for one in os.scandir(path)]
+            with os.scandir(waiting.pop()) as entries:
+                waiting += [
+                    one.path
+                    for one in entries
+                    if one.path not in mounts
+                    and tally.add(partial(one.stat, follow_symlinks=False))
+                ]
         except OSError:
             continue
-    return Size(size, len(inodes))
+    return Size(tally.bytes, tally.inodes)
+
+
+class _Tally:
+    def __init__(self, device: int | None) -> None:
+        self.bytes = self.inodes = 0
+        self._device = device
+        self._linked: set[int] = set()
+        """Inodes that have other names, and were counted."""
+
+    def add(self, look: Callable[[], os.stat_result]) -> bool:
+        """Whether it is a folder to be entered."""
+        try:
+            found = look()
+        except OSError:
+            return False
+        if found.st_dev != self._device or found.st_ino in self._linked:
+            return False
+        is_folder = stat.S_ISDIR(found.st_mode)
+        if found.st_nlink > 1 and not is_folder:
+            self._linked.add(found.st_ino)
+        self.inodes += 1
+        self.bytes += found.st_blocks * _BLOCK
+        return is_folder
 
 
 def _device(path: Path) -> int | None:
@@ -133,7 +167,7 @@ def count_processes(uids: Sequence[str]) -> dict[str, int]:
     counted = dict.fromkeys(uids, 0)
     for file in PROC.glob("[0-9]*/cgroup"):
         try:
-            text = file.read_text()
+            text = file.read_text(errors="replace")
         except OSError:
             continue
         for uid, names in marks.items():

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgeagent.housekeeping.usage import Part
 from edgeagent.node.allocatable import DISK_PERCENT, EVICTION_MEMORY
 from edgeagent.node.device import Disk, Readings, Room
 from shared.clock import Clock
 
 _IMAGES_PERCENT, _INODES_PERCENT, _PIDS_PERCENT = 15, 5, 5
+DISK = "DiskPressure"
 RELIEF_SECONDS = 300.0
 """A pressure counts as over when it was gone for this long."""
 
@@ -37,15 +39,15 @@ class Threshold:
 
 THRESHOLDS = (
     Threshold("memory.available", "MemoryPressure", "memory", amount=EVICTION_MEMORY),
-    Threshold("nodefs.available", "DiskPressure", "ephemeral-storage", percent=DISK_PERCENT),
-    Threshold("imagefs.available", "DiskPressure", "ephemeral-storage", percent=_IMAGES_PERCENT),
-    Threshold("nodefs.inodesFree", "DiskPressure", "inodes", percent=_INODES_PERCENT),
-    Threshold("imagefs.inodesFree", "DiskPressure", "inodes", percent=_INODES_PERCENT),
+    Threshold("nodefs.available", DISK, "ephemeral-storage", percent=DISK_PERCENT),
+    Threshold("imagefs.available", DISK, "ephemeral-storage", percent=_IMAGES_PERCENT),
+    Threshold("nodefs.inodesFree", DISK, "inodes", percent=_INODES_PERCENT),
+    Threshold("imagefs.inodesFree", DISK, "inodes", percent=_INODES_PERCENT),
     Threshold("pid.available", "PIDPressure", "pids", percent=_PIDS_PERCENT),
 )
 """Most urgent first: memory is lost at once, a disk fills slowly."""
 
-CONDITIONS = ("MemoryPressure", "DiskPressure", "PIDPressure")
+CONDITIONS = ("MemoryPressure", DISK, "PIDPressure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,13 @@ class Shortage:
     threshold: Threshold
     least: int
     available: int
+
+
+def part_of(threshold: Threshold, *, apart: bool) -> Part:
+    """What pods have on the disk that is short, where images may be on one of their own."""
+    if not apart:
+        return Part.ALL
+    return Part.LAYERS if threshold.signal.startswith("imagefs.") else Part.FOLDERS
 
 
 def rooms_of(readings: Readings, images: Disk) -> Rooms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,12 +12,27 @@ from edgeagent.pods.resources import amounts, quantities
 from shared.objects import Json
 
 
+class Part(enum.Flag):
+    """What of a pod is on the disk; where images have one of their own, layers are on that."""
+
+    LAYERS = enum.auto()
+    FOLDERS = enum.auto()
+    """Logs and volumes."""
+    ALL = LAYERS | FOLDERS
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerUse:
     memory: int = 0
-    disk: int = 0
-    """Bytes of its writable layer and its logs."""
+    layer: int = 0
+    """Bytes of its writable layer."""
+    logs: int = 0
     inodes: int = 0
+    """Of its writable layer."""
+
+    @property
+    def disk(self) -> int:
+        return self.layer + self.logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +46,19 @@ class PodUse:
     """Of its volumes and logs."""
     pids: int = 0
 
-    def of(self, resource: str) -> int:
+    def of(self, resource: str, part: Part = Part.ALL) -> int:
         """``memory``, ``ephemeral-storage``, ``inodes`` or ``pids`` of the whole pod."""
         each = self.containers.values()
         if resource == "memory":
             return sum(one.memory for one in each)
-        if resource == "ephemeral-storage":
-            return sum(one.disk for one in each) + sum(self.volumes.values())
+        if resource == "pids":
+            return self.pids
         if resource == "inodes":
-            return sum(one.inodes for one in each) + self.inodes
-        return self.pids
+            layers, folders = sum(one.inodes for one in each), self.inodes
+        else:
+            layers = sum(one.layer for one in each)
+            folders = sum(one.logs for one in each) + sum(self.volumes.values())
+        return (layers if Part.LAYERS in part else 0) + (folders if Part.FOLDERS in part else 0)
 
     def requested(self, resource: str) -> int:
         return quantities.whole(amounts.pod_requests(self.pod).get(resource, Fraction(0)))

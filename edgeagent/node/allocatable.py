@@ -27,12 +27,15 @@ def capacity(device: Device) -> Json:
 
 
 def allocatable_amounts(device: Device) -> list[tuple[str, int]]:
-    """What pods can have of each resource: cores, bytes, pieces."""
+    """What pods can have of each resource: cores, bytes, pieces. What could not be read is not
+    there: nobody is refused for it."""
     huge = sum(device.hugepages.values())
+    memory = [("memory", max(0, device.memory - EVICTION_MEMORY - huge))] if device.memory else []
+    disk = device.disk * (100 - DISK_PERCENT) // 100
     return [
         ("cpu", device.cpus),
-        ("memory", max(0, device.memory - EVICTION_MEMORY - huge)),
-        ("ephemeral-storage", device.disk * (100 - DISK_PERCENT) // 100),
+        *memory,
+        *([("ephemeral-storage", disk)] if device.disk else []),
         ("pods", MAX_PODS),
         *((_hugepages_name(size), amount) for size, amount in device.hugepages.items()),
     ]

@@ -6,6 +6,7 @@ The simulator and tests pass their own ``Device`` to the agent instead.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 import socket
@@ -75,6 +76,8 @@ class Disk:
     space: Room | None = None
     """Bytes."""
     inodes: Room | None = None
+    device: int | None = None
+    """Its number: two paths with the same one are on the same file system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,15 @@ def read_disk(path: str) -> Disk:
         if found.f_blocks
         else None,
         Room(found.f_files, found.f_favail) if found.f_files else None,
+        _device_number(path),
     )
+
+
+def _device_number(path: str) -> int | None:
+    try:
+        return os.stat(path).st_dev
+    except OSError:
+        return None
 
 
 def read_boot_id() -> str:
@@ -162,15 +173,20 @@ def read_boot_id() -> str:
 
 
 def own_addresses() -> tuple[str, ...]:
-    """The addresses that the default routes use, IPv4 first; none without such a route."""
+    """The addresses that the default routes use, IPv4 first; none without such a route.
+
+    A link-local one reaches nobody beyond the link, and the API takes none for an endpoint.
+    """
     found = []
     for address, family in ELSEWHERE:
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((address, 9))
-                found.append(str(probe.getsockname()[0]))
+                own = str(probe.getsockname()[0])
         except OSError:
             continue
+        if not ipaddress.ip_address(own).is_link_local:
+            found.append(own)
     return tuple(found)
 
 
@@ -206,11 +222,12 @@ def _hugepages() -> dict[str, int]:
 
 def _pids() -> Room | None:
     running = _line(PROC / "loadavg").split()
-    most = _line(PROC / "sys/kernel/pid_max")
+    limits = [_line(PROC / "sys/kernel" / name) for name in ("pid_max", "threads-max")]
+    most = min((int(one) for one in limits if one.isdecimal()), default=0)
     used = running[3].partition("/")[2] if len(running) > 3 else ""
-    if not used.isdecimal() or not most.isdecimal() or int(most) == 0:
+    if not used.isdecimal() or most == 0:
         return None
-    return Room(int(most), max(0, int(most) - int(used)))
+    return Room(most, max(0, most - int(used)))
 
 
 def _os_image() -> str:

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.housekeeping.deciding import beyond_limits, has_storage_limits, ranking, words
-from edgeagent.housekeeping.signals import met
+from edgeagent.housekeeping.deciding import (
+    beyond_limits,
+    has_storage_limits,
+    ranking,
+    victim,
+    words,
+)
+from edgeagent.housekeeping.signals import THRESHOLDS, Shortage, met, part_of
 from edgeagent.housekeeping.usage import ContainerUse, PodUse, binary
 from edgeagent.node.device import Room
 from edgeagent.pods.model.specs import CRITICAL_PRIORITY
@@ -49,6 +55,26 @@ def test_critical_and_static_pods_are_never_evicted() -> None:
     static.pod["metadata"]["annotations"] = {"kubernetes.io/config.source": "file"}
     assert order(critical, static) == []
     assert order(critical, static, use("web", 0)) == ["web"]
+
+
+def test_of_two_disks_the_one_that_is_short_says_who_goes() -> None:
+    one, two = use("layers", 0), use("folders", 0)
+    layers = PodUse(one.uid, one.pod, {"main": ContainerUse(layer=9 * MIB, inodes=1)})
+    in_folders = {"main": ContainerUse(layer=MIB, logs=MIB)}
+    folders = PodUse(two.uid, two.pod, in_folders, {"x": 5 * MIB}, inodes=7)
+
+    def first(signal: str, *, apart: bool) -> str:
+        threshold = next(one for one in THRESHOLDS if one.signal == signal)
+        part = part_of(threshold, apart=apart)
+        found = victim(Shortage(threshold, 2, 1), [layers, folders], part)
+        return found.uid if found else ""
+
+    assert first("nodefs.available", apart=False) == "uid-layers"
+    assert first("nodefs.available", apart=True) == "uid-folders"
+    assert first("imagefs.available", apart=True) == "uid-layers"
+    assert first("nodefs.inodesFree", apart=False) == "uid-folders"
+    assert first("nodefs.inodesFree", apart=True) == "uid-folders"
+    assert first("imagefs.inodesFree", apart=True) == "uid-layers"
 
 
 def test_a_pod_that_asks_as_a_whole_is_judged_as_a_whole() -> None:
@@ -138,7 +164,7 @@ def test_an_emptydir_beyond_its_size_limit_evicts_its_pod() -> None:
 
 def test_the_limits_of_pod_and_container_count_volumes_logs_and_the_writable_layer() -> None:
     pod = a_storage_pod(limit="2Mi")
-    half = {"main": ContainerUse(disk=MIB)}
+    half = {"main": ContainerUse(layer=MIB)}
     assert beyond_limits(PodUse("u", pod, half, {"x": MIB})) is None
     eviction = beyond_limits(PodUse("u", pod, half, {"x": MIB + 1}))
     assert eviction is not None
@@ -148,7 +174,7 @@ def test_the_limits_of_pod_and_container_count_volumes_logs_and_the_writable_lay
     pod["spec"]["containers"].append(
         {"name": "big", "resources": {"limits": {"ephemeral-storage": "9Mi"}}}
     )
-    eviction = beyond_limits(PodUse("u", pod, {"main": ContainerUse(disk=3 * MIB)}))
+    eviction = beyond_limits(PodUse("u", pod, {"main": ContainerUse(layer=3 * MIB)}))
     assert eviction is not None
     assert eviction.message == ('Container main exceeded its local ephemeral storage limit "2Mi". ')
 

@@ -20,6 +20,7 @@ from edgeagent.pods.model.specs import CRITICAL_PRIORITY
 from edgeagent.pods.model.view import Refusal
 from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.usage import ContainerStats
+from shared.errors import TemporaryError
 from shared.objects import Json
 from tests.edge_housekeeping.household import a_pod as a_bare_pod
 from tests.edge_pods.world import World, a_pod
@@ -62,7 +63,7 @@ class House:
         self.world = world
         self.runtime = Measured(world)
         self.readings = Readings(memory=PLENTY, disk=PLENTY, inodes=PLENTY, pids=PLENTY)
-        self.images_disk = Disk(PLENTY, PLENTY)
+        self.data_disk = self.images_disk = Disk(PLENTY, PLENTY)
         self.keeping = Housekeeping(
             Household(
                 node="edge-1",
@@ -73,7 +74,7 @@ class House:
                 clock=world.clock,
                 paths=PodPaths(Path("/nowhere")),
                 look=lambda: self.readings,
-                disk=lambda path: self.images_disk,
+                disk=lambda path: self.data_disk if path == "/nowhere" else self.images_disk,
                 offload=None,
             )
         )
@@ -240,6 +241,101 @@ async def test_when_that_is_not_enough_a_pod_goes() -> None:
         await house.passes(20)
         assert house.evicted() == {"uid-web"}
         assert "resource: inodes" in world.status("uid-web")["message"]
+
+
+@virtual
+async def test_what_cannot_be_reclaimed_keeps_no_pod_from_being_evicted() -> None:
+    async with World() as world:
+        world.apply(a_pod("web"))
+        uid = world.apply(a_pod("done", restartPolicy="Never"))
+        await world.passes(5)
+        world.crash(uid)
+        house = await with_an_unused_image(world)
+        world.device.failures["remove_container"] = [TemporaryError("no space left")] * 9
+        world.device.failures["image_status"] = [TemporaryError("content not found")] * 9
+        house.readings = Readings(disk=LITTLE)
+        await house.passes(20)
+        assert house.evicted() == {"uid-web"}
+
+
+@virtual
+async def test_a_shortage_that_is_over_when_pods_are_measured_costs_none() -> None:
+    async with World() as world:
+        world.apply(a_pod("web"))
+        await world.passes(5)
+        house = House(world)
+        world.device.latency["stats"] = 5.0
+        house.readings = Readings(memory=LITTLE)
+        keeping = asyncio.create_task(house.keeping.run())
+        house.keeping.judge(house.readings)
+        await world.passes(2)
+        house.readings = Readings(memory=PLENTY)
+        await world.passes(20)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        assert world.device.calls("stats")
+        assert house.evicted() == set()
+
+
+@virtual
+async def test_memory_does_not_wait_for_a_disk_that_is_slow_to_give_back() -> None:
+    async with World() as world:
+        world.apply(a_pod("web"))
+        await world.passes(5)
+        house = await with_an_unused_image(world)
+
+        async def stuck() -> None:
+            await world.clock.sleep(10_000)
+
+        house.runtime.image_removed = stuck
+        house.readings = Readings(disk=LITTLE)
+        await house.passes(10)
+        house.readings = Readings(disk=LITTLE, memory=LITTLE)
+        await house.passes(20)
+        assert house.evicted() == {"uid-web"}
+
+
+@virtual
+async def test_what_nobody_expected_ends_no_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork bomb takes the threads that measuring needs: then above all somebody must go."""
+    async with World() as world:
+        world.apply(a_pod("web"))
+        await world.passes(5)
+        house = House(world)
+        answers = iter([RuntimeError("can't start new thread"), MemoryError()])
+        whole = house.runtime.stats
+
+        async def stats() -> list[ContainerStats]:
+            for error in answers:
+                raise error
+            return await whole()
+
+        monkeypatch.setattr(house.runtime, "stats", stats)
+        house.readings = Readings(memory=LITTLE)
+        await house.passes(20)
+        assert house.evicted() == set()
+        await house.passes(30)
+        assert house.evicted() == {"uid-web"}
+
+
+@virtual
+async def test_images_on_a_disk_of_their_own_do_not_go_for_another_one() -> None:
+    async with World() as world:
+        world.apply(a_pod("web"))
+        await world.passes(5)
+        house = House(world)
+        world.device.add_image("unused:1")
+        house.data_disk = Disk(PLENTY, PLENTY, device=1)
+        house.images_disk = Disk(PLENTY, PLENTY, device=2)
+        await house.passes(10)
+        house.readings = Readings(disk=LITTLE)
+        await house.passes(10)
+        assert "unused:1" in world.device.images
+        assert house.evicted() == {"uid-web"}
+        house.readings = Readings(disk=PLENTY)
+        house.images_disk = Disk(LITTLE, PLENTY, device=2)
+        await house.passes(20)
+        assert "unused:1" not in world.device.images
 
 
 @virtual

@@ -68,6 +68,7 @@ class SmallDevice:
             clock=self.clock,
             events=self.told,  # type: ignore[arg-type]
             disk=read_disk,
+            complete=lambda: True,
         )
         self.evictor = Evictor(
             device.runtime,
@@ -75,6 +76,7 @@ class SmallDevice:
             measuring=Measuring(device.runtime, device.paths, asyncio.to_thread),
             images=self.images,
             rooms=self.rooms,
+            apart=lambda: False,
             remove_files=device.materials.remove_files,
             events=self.told,  # type: ignore[arg-type]
             clock=SystemClock(),

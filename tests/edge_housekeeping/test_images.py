@@ -81,6 +81,9 @@ def test_use_is_remembered_and_the_gone_are_forgotten() -> None:
     uses = noted(uses, [one, two], {"2"}, 20.0)
     assert uses == {"1": ImageUse(10.0, 10.0), "2": ImageUse(10.0, 20.0)}
     assert noted(uses, [two], (), 30.0) == {"2": ImageUse(10.0, 20.0)}
+    assert noted(None, [one], (), 0.0) == {"1": ImageUse(-LEAST_AGE, -LEAST_AGE)}, (
+        "was there before"
+    )
 
 
 class Node:
@@ -90,6 +93,7 @@ class Node:
         self.pods, self.told = Pods(), Told()
         self.desired: list[dict[str, object]] = []
         self.disk = Room(100 * MB, 50 * MB)
+        self.complete = True
         self.collector = ImageCollector(
             MemoryRuntime(self.device),
             pods=self.pods,
@@ -97,6 +101,7 @@ class Node:
             clock=self.clock,
             events=self.told,  # type: ignore[arg-type]
             disk=lambda path: Disk(self.disk),
+            complete=lambda: self.complete,
         )
 
     def names(self) -> set[str]:
@@ -122,8 +127,28 @@ async def test_only_what_no_pod_needs_goes_and_the_shortage_is_told() -> None:
     assert "only found 1000000 bytes eligible" in node.told.events[0].message
 
 
+async def test_a_disk_that_is_full_at_the_start_is_freed_of_what_was_there_before() -> None:
+    node = Node()
+    node.device.add_image("old:1")
+    node.disk = Room(100 * MB, 0)
+    await node.collector.free_all()
+    assert node.names() == set()
+
+
+async def test_while_bodies_are_missing_only_a_real_shortage_costs_images() -> None:
+    """A database that was lost knows of no pod, and an offline device gets no image again."""
+    node = Node()
+    node.device.add_image("old:1")
+    node.disk, node.complete = Room(100 * MB, 10 * MB), False
+    await node.collector.look()
+    assert node.names() == {"old:1"} and node.told.reasons() == []
+    await node.collector.free_all()
+    assert node.names() == set()
+
+
 async def test_an_image_that_came_just_now_stays() -> None:
     node = Node()
+    await node.collector.look()
     node.device.add_image("new:1")
     node.disk = Room(100 * MB, 0)
     await node.collector.look()

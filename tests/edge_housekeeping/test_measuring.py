@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,31 @@ def test_other_file_systems_are_not_entered(tmp_path: Path) -> None:
         mounting.unmount_below(tmp_path)
 
 
+def test_what_is_mounted_in_a_folder_is_not_even_asked_about(tmp_path: Path) -> None:
+    """A file system whose server is away would not answer."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    before = taken(tmp_path)
+    (mounted / "file").write_bytes(b"x" * 64 * KIB)
+    found = measure(tmp_path, device=tmp_path.stat().st_dev, mounts={str(mounted)})
+    assert found.inodes == before.inodes - 1
+    assert found.bytes <= before.bytes
+    assert measure(mounted, device=tmp_path.stat().st_dev, mounts={str(mounted)}) == Size()
+
+
+def test_many_files_take_no_memory(tmp_path: Path) -> None:
+    for number in range(20_000):
+        os.mknod(tmp_path / f"a-file-with-a-long-name-{number:060}")
+    tracemalloc.start()
+    try:
+        found = taken(tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.inodes == 20_001
+    assert peak < 200 * KIB
+
+
 async def test_a_pod_uses_its_emptydirs_and_its_logs(tmp_path: Path) -> None:
     paths = PodPaths(tmp_path / "data", tmp_path / "logs")
     pod = a_pod()
@@ -95,3 +121,13 @@ def test_processes_are_counted_by_their_cgroups(
         (tmp_path / number).mkdir()
         (tmp_path / number / "cgroup").write_text(text)
     assert count_processes(["aa-1", "bb-2", "cc-3"]) == {"aa-1": 2, "bb-2": 1, "cc-3": 0}
+
+
+async def test_processes_are_counted_when_no_thread_can_be_made_any_more(tmp_path: Path) -> None:
+    async def no_thread(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    paths = PodPaths(tmp_path / "data", tmp_path / "logs")
+    measured = Measuring(MemoryRuntime(MemoryDevice(SystemClock())), paths, no_thread)
+    (use,) = await measured.processes([HeldPod("uid-web", a_pod())])
+    assert (use.uid, use.pids) == ("uid-web", 0)

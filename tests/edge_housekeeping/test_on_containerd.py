@@ -51,6 +51,7 @@ class House:
             clock=self.clock,
             events=self.told,  # type: ignore[arg-type]
             disk=lambda path: Disk(self.room) if self.room else read_disk(path),
+            complete=lambda: True,
         )
         self.evictor = Evictor(
             device.runtime,
@@ -58,6 +59,7 @@ class House:
             measuring=self.measuring,
             images=self.images,
             rooms=lambda: {name.replace("_", "."): room for name, room in rooms.items()},
+            apart=lambda: False,
             remove_files=device.materials.remove_files,
             events=self.told,  # type: ignore[arg-type]
             clock=SystemClock(),

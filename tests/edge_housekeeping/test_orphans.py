@@ -106,10 +106,13 @@ async def test_logs_of_somebody_elses_pods_are_left_alone(disk: Disk) -> None:
     assert foreign.exists()
 
 
-async def test_a_name_that_is_no_uid_is_not_touched(disk: Disk) -> None:
-    odd = disk.paths.pods / "..odd"
+@pytest.mark.parametrize("name", ["..odd", "lost+found"])
+async def test_a_name_that_is_no_uid_is_not_touched_and_not_looked_for_again(
+    disk: Disk, name: str
+) -> None:
+    odd = disk.paths.pods / name
     odd.mkdir(parents=True)
-    assert not await disk.orphans.clean()
+    assert await disk.orphans.clean()
     assert odd.exists()
 
 

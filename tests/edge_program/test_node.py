@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from cloudhub.nodes.node_status import accepted
 from edgeagent import VERSION
 from edgeagent.housekeeping.signals import met, rooms_of
 from edgeagent.node import device
-from edgeagent.node.device import Device, Disk, Readings, read_device, read_disk, read_now
+from edgeagent.node.allocatable import allocatable_amounts
+from edgeagent.node.device import Device, Disk, Readings, Room, read_device, read_disk, read_now
 from edgeagent.node.facts import node_facts, parse_resolv_conf
 from edgeagent.node.reporter import node_status
 from edgeagent.runtime.abilities import Handler, RuntimeInfo
@@ -152,6 +154,41 @@ def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch:
     assert found.disk > 0, "of the folder where the data directory will be made"
     assert met(rooms_of(now, Disk())) == (), "not knowing is no shortage"
     assert read_disk(str(tmp_path / "gone")) == Disk()
+
+
+@pytest.mark.parametrize(
+    ("pid_max", "threads_max", "most"),
+    [("4194304", "7600", 7600), ("32768", "126000", 32768), ("32768", "", 32768)],
+)
+def test_processes_are_as_many_as_both_limits_of_the_kernel_allow(
+    pid_max: str, threads_max: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "PROC", tmp_path)
+    (tmp_path / "sys/kernel").mkdir(parents=True)
+    (tmp_path / "loadavg").write_text("0.1 0.1 0.1 2/600 4711\n")
+    (tmp_path / "sys/kernel/pid_max").write_text(pid_max)
+    (tmp_path / "sys/kernel/threads-max").write_text(threads_max)
+    assert read_now(tmp_path).pids == Room(most, most - 600)
+
+
+def test_an_address_that_reaches_nobody_beyond_the_link_is_none_of_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Probe(socket.socket):
+        def connect(self, _: object) -> None:
+            """The way is there."""
+
+        def getsockname(self) -> tuple[str, int]:
+            return ("10.0.0.5", 1) if self.family == socket.AF_INET else ("fe80::c035:1", 1)
+
+    monkeypatch.setattr(device.socket, "socket", Probe)
+    assert device.own_addresses() == ("10.0.0.5",)
+
+
+def test_what_could_not_be_read_refuses_nobody() -> None:
+    names = {name for name, _ in allocatable_amounts(replace(DEVICE, disk=0, memory=0))}
+    assert names.isdisjoint({"memory", "ephemeral-storage"})
+    assert {"cpu", "pods"} <= names
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,12 @@ def log_path(container: str, attempt: int) -> str:
     return f"{safe(container)}/{attempt}.log"
 
 
+def is_safe(part: str) -> bool:
+    return _SAFE.fullmatch(part) is not None
+
+
 def safe(part: str) -> str:
     """``part`` as one component of a path, or PermanentError."""
-    if not _SAFE.fullmatch(part):
+    if not is_safe(part):
         raise PermanentError(f"{part!r:.80} cannot be part of a path")
     return part

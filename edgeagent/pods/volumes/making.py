@@ -21,7 +21,7 @@ from edgeagent.pods.materials.sources import Missing, Sources
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.errors import ContentsError, MountError, PodTrouble
 from edgeagent.pods.model.nodefacts import NodeFacts
-from edgeagent.pods.model.paths import PodPaths
+from edgeagent.pods.model.paths import PodPaths, is_safe
 from edgeagent.pods.model.podevents import PodEvent, Record, warning
 from edgeagent.pods.resources import amounts, quantities
 from edgeagent.pods.volumes import (
@@ -127,14 +127,16 @@ class Volumes:
         await self._offload(lambda: removing.remove(self._paths.pod(uid)))
 
     async def orphans(self, known: Iterable[str]) -> tuple[str, ...]:
-        """Uids that have a folder here but are not among the ``known`` ones."""
+        """Uids that have a folder here but are not among the ``known`` ones; ``lost+found`` and the
+        like are nobody's uid."""
         kept = set(known)
         return await self._offload(lambda: self._strangers(kept))  # type: ignore[no-any-return]
 
     def _strangers(self, known: set[str]) -> tuple[str, ...]:
         if not self._paths.pods.is_dir():
             return ()
-        return tuple(sorted(name for name in os.listdir(self._paths.pods) if name not in known))
+        names = [name for name in os.listdir(self._paths.pods) if name not in known]
+        return tuple(sorted(name for name in names if is_safe(name)))
 
     def _prepare(self, origin: Origin) -> dict[str, Volume]:
         make_private(self._paths.volumes(specs.uid_of(origin.pod)), below=self._paths.data)
