@@ -339,23 +339,18 @@ class Fleet:
     def put_object(self, key: ObjectKey, obj: Json | None) -> Effects:
         """What a fetch found; None = the API has no such object."""
         nodes, fetch = self._objects.put(key, obj)
-        for name in nodes:
-            self._nodes[name].wanted = None
-        return Effects(dirty=set(nodes), fetch=fetch)
+        return replace(self._wanting(set(nodes)), fetch=fetch)
 
     def refuse_object(self, key: ObjectKey) -> Effects:
         """The hub may not read it: it stays unknown, and nobody waits for it."""
-        nodes = self._objects.refuse(key)
-        for name in nodes:
-            self._nodes[name].wanted = None
-        return Effects(dirty=set(nodes))
+        return self._wanting(set(self._objects.refuse(key)))
 
     # -- services
 
     def list_services(self, services: Iterable[Json]) -> Effects:
         first = not self._services.known
         changed = self._services.replace(services)
-        return self._all_want_anew() if first else self._want_anew(changed)
+        return self._wanting(set(self._nodes)) if first else self._want_anew(changed)
 
     def put_service(self, service: Json) -> Effects:
         return self._want_anew(self._services.put(service))
@@ -364,16 +359,12 @@ class Fleet:
         return self._want_anew(self._services.drop(service))
 
     def _want_anew(self, changed: set[ObjectKey]) -> Effects:
-        effects = Effects()
-        for name in self._services.users(changed, self._nodes) if changed else ():
-            self._nodes[name].wanted = None
-            effects.dirty.add(name)
-        return effects
+        return self._wanting(set(self._services.users(changed, self._nodes)) if changed else set())
 
-    def _all_want_anew(self) -> Effects:
-        for node in self._nodes.values():
-            node.wanted = None
-        return Effects(dirty=set(self._nodes))
+    def _wanting(self, nodes: set[str]) -> Effects:
+        for name in nodes:
+            self._nodes[name].wanted = None
+        return Effects(dirty=nodes)
 
     # -- users
 
