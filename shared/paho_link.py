@@ -1,29 +1,27 @@
 """The one importer of paho: a ``Link`` whose sockets hang on the running asyncio loop.
 
 One paho client per connection, so no state of an old connection leaks into the next. TCP connect
-and TLS handshake run in a thread (paho does them blocking); everything after is on the loop. The
-socket is tuned for few segments (``tcp.py``); topics are sent once and then as aliases.
+and TLS handshake run in a thread (paho does them blocking); everything after is on the loop. What
+other clients put into a message ends no connection. The socket is tuned for few segments
+(``tcp.py``); topics are sent once and then as aliases.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from shared import tcp
-from shared.clock import CLOCK_WAS_SET
+from shared import broker_access, tcp
 from shared.codec import MAX_WIRE
 from shared.errors import LinkError, PermanentError, TooLarge
 from shared.link import (
@@ -34,12 +32,10 @@ from shared.link import (
     PublishRefused,
     Subscription,
 )
+from shared.threads import in_own_thread
 from shared.topic_aliases import TopicAliases
 
 CONNECT_TIMEOUT = 15.0
-NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
-"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for."""
-FAILURE = 0x80
 TEMPORARY_REFUSALS = frozenset({0x83, 0x88, 0x89, 0x93, 0x96, 0x97})
 """Implementation error, server unavailable or busy, receive maximum, rate, quota."""
 LOGIN_REFUSALS = frozenset({0x86, 0x87})
@@ -111,9 +107,9 @@ class _PahoConnection:
 
     async def open(self) -> None:
         try:
-            await asyncio.to_thread(self._connect_blocking)
+            await in_own_thread(self._connect_blocking, name="connect")
         except (OSError, ValueError) as error:
-            raise LinkError(f"{self._broker}: {_reason(error)}") from error
+            raise LinkError(f"{self._broker}: {broker_access.why(error)}") from error
         self._misc = self._loop.call_later(1, self._tick)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -123,9 +119,11 @@ class _PahoConnection:
 
     def _connect_blocking(self) -> None:
         if self._broker.tls:
-            self._client.tls_set_context(_tls_context(self._broker))
+            self._client.tls_set_context(broker_access.tls(self._broker))
         if self._broker.username:
-            self._client.username_pw_set(self._broker.username, _password(self._broker))
+            self._client.username_pw_set(
+                self._broker.username, broker_access.password(self._broker)
+            )
         properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self._options.session_expiry
         properties.ReceiveMaximum = self._options.receive_maximum
@@ -137,6 +135,8 @@ class _PahoConnection:
             clean_start=self._options.clean_start,
             properties=properties,
         )
+        if self._ended is not None and (late := self._client.socket()) is not None:
+            late.close()  # Nobody waited so long.
 
     async def close(self) -> None:
         if self._misc is not None:
@@ -174,12 +174,10 @@ class _PahoConnection:
 
     async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         asked = [(one.filter, _options(one)) for one in subscriptions]
-        code, packet_id = self._client.subscribe(asked)
-        await self._acknowledged(code, packet_id)
+        await self._acknowledged(*self._client.subscribe(asked))
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
-        code, packet_id = self._client.unsubscribe(list(filters))
-        await self._acknowledged(code, packet_id)
+        await self._acknowledged(*self._client.unsubscribe(list(filters)))
 
     def publish(
         self,
@@ -191,8 +189,8 @@ class _PahoConnection:
         response_topic: str = "",
         correlation: bytes = b"",
     ) -> Awaitable[None]:
-        size = len((topic + response_topic).encode()) + len(payload) + len(correlation)
-        size += PUBLISH_OVERHEAD
+        texts = len((topic + response_topic).encode())
+        size = texts + len(payload) + len(correlation) + PUBLISH_OVERHEAD
         if size > self.max_packet_size:
             raise TooLarge(f"{topic}: {size} bytes, the broker takes {self.max_packet_size}")
         name, alias = self._aliases.of(topic)
@@ -236,7 +234,8 @@ class _PahoConnection:
 
     def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         tcp.send_at_once(sock)
-        self._loop.call_soon_threadsafe(self._watch_socket, sock)
+        with suppress(RuntimeError):  # The loop may have ended before a slow connect did.
+            self._loop.call_soon_threadsafe(self._watch_socket, sock)
 
     def _watch_socket(self, sock: Any) -> None:
         if sock.fileno() < 0:
@@ -270,10 +269,15 @@ class _PahoConnection:
             self._loop.remove_writer(sock)
 
     def _readable(self) -> None:
-        self._client.loop_read()
-        # TLS may hold more decrypted bytes than the one packet; the socket would not tell again.
-        while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+        try:
             self._client.loop_read()
+            # TLS may hold more bytes than the one packet; the socket would not tell again.
+            while isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+                self._client.loop_read()
+        except Exception as error:
+            # paho keeps such a packet, and would be told of it for ever.
+            self._forget_socket()
+            self._end(LinkError(f"{self._broker}: what came cannot be read: {error!r}"))
         tcp.acknowledge_with_answer(self._socket)
 
     def _writable(self) -> None:
@@ -311,9 +315,13 @@ class _PahoConnection:
 
     def _on_message(self, client: paho.Client, userdata: Any, message: Any) -> None:
         properties = message.properties
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # Of nobody: it is rejected like any other that is not of ours.
         self._incoming.put_nowait(
             Message(
-                topic=message.topic,
+                topic=topic,
                 payload=bytes(message.payload),
                 retained=message.retain,
                 packet_id=message.mid,
@@ -328,7 +336,7 @@ class _PahoConnection:
         error: Exception | None = None
         if code.value in TEMPORARY_REFUSALS:
             error = LinkError(f"publish refused for now: {code}")
-        elif code.value >= FAILURE:
+        elif code.is_failure:
             error = PublishRefused(f"publish refused: {code}")
         # paho calls back before its publish() returned when the answer is that quick.
         self._loop.call_soon(self._settle, mid, error)
@@ -344,6 +352,26 @@ class _PahoConnection:
         self, client: paho.Client, userdata: Any, mid: int, codes: list[ReasonCode], p: Any
     ) -> None:
         self._loop.call_soon(self._settle, mid)
+
+
+_unpack = Properties.unpack
+
+
+def _unpack_what_can_be(properties: Any, packet: bytes) -> tuple[Any, int]:
+    """paho ends the connection over what it does not like in properties, and the broker passes on
+    whatever a device put there, again at every subscription. So those of a message that cannot be
+    read are none."""
+    try:
+        return _unpack(properties, packet)  # type: ignore[no-untyped-call,no-any-return]
+    except Exception:
+        if properties.packetType != PacketTypes.PUBLISH:
+            raise
+        properties.clear()
+        size, before = VariableByteIntegers.decode(packet)  # type: ignore[no-untyped-call]
+        return properties, size + before
+
+
+Properties.unpack = _unpack_what_can_be  # type: ignore[method-assign]
 
 
 def _properties(packet: int) -> Any:
@@ -370,31 +398,3 @@ def _options(subscription: Subscription) -> SubscribeOptions:
     return SubscribeOptions(
         qos=1, noLocal=subscription.no_local, retainHandling=subscription.retain_handling
     )
-
-
-def _tls_context(broker: Broker) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=broker.ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if time.time() < CLOCK_WAS_SET:
-        # A device without a battery clock begins in 1970, where no certificate is valid yet, and
-        # often has no other way to learn the time than this network. Who signed and for which
-        # name is checked all the same, and the dates again at the next connect after it is set.
-        context.verify_flags |= NO_CHECK_TIME
-    if broker.cert_file:
-        context.load_cert_chain(broker.cert_file, broker.key_file or None)
-    return context
-
-
-def _password(broker: Broker) -> str | None:
-    if not broker.password_file:
-        return None
-    return Path(broker.password_file).read_text().strip()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message}; check mqtt-ca and the host name"
-    if isinstance(error, OSError) and error.strerror:
-        where = f" ({error.filename})" if error.filename else ""
-        return error.strerror + where
-    return str(error)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-import threading
 from contextlib import suppress
 from weakref import WeakKeyDictionary
+
+from shared.threads import in_own_thread
 
 _MOST = 16
 """Names that are looked up at the same time; the next ones wait."""
@@ -51,31 +52,13 @@ class _Lookups:
 
     async def _look_up(self, host: str) -> _Addresses:
         async with self._room:
-            answer: asyncio.Future[_Addresses] = asyncio.get_running_loop().create_future()
-            threading.Thread(target=_ask, args=(host, answer), name="lookup", daemon=True).start()
-            return await answer
+            return await in_own_thread(lambda: _ask(host), name="lookup")
 
 
-def _ask(host: str, answer: asyncio.Future[_Addresses]) -> None:
-    """Blocks. Its asker may have ended meanwhile, with its event loop."""
-    error: Exception | None = None
-    found: _Addresses = []
-    try:
-        rows = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        found = list(dict.fromkeys(str(row[4][0]) for row in rows))
-    except (OSError, UnicodeError) as refused:
-        error = refused
-
-    def settle() -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(found)
-
-    with suppress(RuntimeError):
-        answer.get_loop().call_soon_threadsafe(settle)
+def _ask(host: str) -> _Addresses:
+    """Blocks."""
+    rows = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(row[4][0]) for row in rows))
 
 
 _lookups: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lookups] = WeakKeyDictionary()
