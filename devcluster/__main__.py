@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 
@@ -11,6 +12,9 @@ import click
 from devcluster.cluster import DevCluster
 from devcluster.demo import Demo
 from shared import logs
+
+LOOK_SECONDS = 1.0
+"""How often it is looked whether hub and agent are still there."""
 
 
 @click.group()
@@ -23,7 +27,11 @@ def main() -> None:
 @click.option("--api-port", default=0, show_default="a free one", help="Port of the API server.")
 def up(api_port: int) -> None:
     """Start everything and keep it running until Ctrl-C."""
-    asyncio.run(_up(api_port))
+    try:
+        asyncio.run(_up(api_port))
+    except RuntimeError as error:
+        click.echo(f"it cannot go on: {error}", err=True)
+        sys.exit(1)
 
 
 @main.command()
@@ -49,7 +57,10 @@ async def _up(api_port: int) -> None:
         click.echo(f"  export KUBECONFIG={cluster.kubeconfig}")
         click.echo("  kubectl get nodes -o wide")
         click.echo(f"\nlogs and the device's data are in {cluster.folder}; Ctrl-C ends it all")
-        await stopping.wait()
+        while not stopping.is_set():
+            cluster.check()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
     finally:
         await cluster.close()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from devcluster.containerd import Containerd, why_not
 from devcluster.images import BUSYBOX, build_busybox
 from devcluster.processes import Program
 from devcluster.switch import Switch
+from edgeagent.pods.volumes import removing
 from edgeagent.runtime.opening import open_runtime
 from edgeagent.runtime.port import Runtime
 from shared.clock import SystemClock
@@ -72,7 +72,16 @@ class DevCluster:
         self.broker.close()
         if self.containerd is not None:
             await asyncio.to_thread(self.containerd.close)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            # Pods leave mounts in it, also of the machine's own folders: never through those.
+            await asyncio.to_thread(removing.remove, self.folder)
+        except removing.StillMounted as error:
+            self._say(f"{self.folder} is left: {error}")
+
+    def check(self) -> None:
+        """Raise RuntimeError with the end of its log when a program has ended by itself."""
+        self.hub.check()
+        self.agent.check()
 
     async def _start_cloud(self) -> None:
         self._say("starting the API server, the MQTT broker and the hub")
@@ -122,8 +131,7 @@ class DevCluster:
     async def _until_ready(self, within: float = 60.0) -> None:
         async with asyncio.timeout(within):
             while not await self.node_is("True"):
-                self.hub.check()
-                self.agent.check()
+                self.check()
                 await asyncio.sleep(0.1)
 
     async def node_is(self, status: str) -> bool:

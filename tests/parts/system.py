@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import os
 import random
-import shutil
 import sqlite3
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from cloudhub.kube.port import PODS, Resource
 from devcluster.containerd import Containerd
 from devcluster.processes import Program
 from devcluster.switch import Switch
+from edgeagent.pods.volumes import removing
 from edgeagent.store.database import FILE
 from shared import codec
 from shared.clock import SystemClock
@@ -321,15 +321,5 @@ async def _end(system: System) -> None:
     await system.kube.close()
     await asyncio.to_thread(system.containerd.remove_pods)
     if not os.environ.get("KUBETIDE_KEEP"):
-        _unmount_below(system.folder)
-        shutil.rmtree(system.folder, ignore_errors=True)
-
-
-def _unmount_below(folder: Path) -> None:
-    import subprocess
-
-    table = Path("/proc/self/mountinfo").read_text().splitlines()
-    for line in reversed(table):
-        target = line.split()[4]
-        if target.startswith(f"{folder}/"):
-            subprocess.run(["umount", "--lazy", target], check=False)
+        with contextlib.suppress(removing.StillMounted):
+            removing.remove(system.folder)

@@ -206,9 +206,23 @@ def test_config_maps_and_secrets_that_kubectl_made_are_in_the_pod(kubectl: Kubec
     kubectl("delete", "pod/configured", "configmap/app", "secret/app", WITHIN)
 
 
-def test_an_interrupt_ends_it_with_nothing_left() -> None:
+def test_an_interrupt_ends_it_with_nothing_left_and_nothing_of_the_machines_own_gone(
+    tmp_path: Path,
+) -> None:
+    """A pod that is still there has folders of the machine mounted below that of the cluster."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/kept").write_text("mine")
+    left = manifest("left")
+    left["spec"]["volumes"] = [
+        {"name": "host", "hostPath": {"path": str(tmp_path)}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+    ]
+    left["spec"]["containers"][0]["volumeMounts"] = [
+        {"name": "host", "mountPath": "/data", "subPath": "data"},
+        {"name": "memory", "mountPath": "/memory"},
+    ]
     with running_up() as running:
-        running.kubectl.apply(manifest("left"))
+        running.kubectl.apply(left)
         running.kubectl("wait", "--for=condition=Ready", "pod/left", WITHIN)
         mine = of_folder(running.folder)
         assert any("cloudhub" in one for one in mine.values())
@@ -218,6 +232,15 @@ def test_an_interrupt_ends_it_with_nothing_left() -> None:
         assert of_folder(running.folder) == {}
         assert str(running.folder) not in Path("/proc/self/mountinfo").read_text()
         assert list(running.folder.iterdir()) == []
+    assert (tmp_path / "data/kept").read_text() == "mine"
+
+
+def test_a_program_that_dies_ends_it_with_its_last_words() -> None:
+    with running_up() as running:
+        (agent,) = [pid for pid, one in of_folder(running.folder).items() if "edgeagent" in one]
+        os.kill(agent, signal.SIGKILL)
+        assert running.process.wait(END_WITHIN) == 1
+        assert of_folder(running.folder) == {}
 
 
 def of_folder(folder: Path) -> dict[int, str]:
