@@ -9,6 +9,7 @@ from devcluster.apiserver.stamps import time_text
 from devcluster.apiserver.status import Json
 
 NAMESPACE_FINALIZER = "kubernetes"
+IMMORTAL_NAMESPACES = ("default", "kube-system", "kube-public")
 
 
 def prepare(resource: Resource, obj: Json) -> None:

@@ -34,10 +34,22 @@ def parse(body: bytes, content_type: str) -> Any:
     if not body.strip():
         return {}
     try:
-        return json.loads(body) if media != "application/yaml" else yaml.safe_load(body)
+        value = json.loads(body) if media != "application/yaml" else yaml.safe_load(body)
+        return well_formed(value) if b"\\ud" in body.lower() else value
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         text = f"the object provided is unrecognized: couldn't get version/kind: {error}"
         raise bad_request(text) from error
+
+
+def well_formed(value: Any) -> Any:
+    """Half of a surrogate pair is no text: a real server puts the mark of the unreadable there."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [well_formed(one) for one in value]
+    if isinstance(value, dict):
+        return {well_formed(name): well_formed(one) for name, one in value.items()}
+    return value
 
 
 @dataclass

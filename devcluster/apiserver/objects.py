@@ -112,6 +112,9 @@ class Objects:
     def delete(self, target: Target, options: DeleteOptions) -> tuple[Json, bool]:
         """The object as it is now, and whether it is gone."""
         obj = self._existing(target)
+        if target.resource == NAMESPACES and target.name in creation.IMMORTAL_NAMESPACES:
+            why = "this namespace may not be deleted"
+            raise forbidden(target.resource.group, target.resource.plural, target.name, why=why)
         refusal = deleting.check_preconditions(target.resource, obj, options)
         if refusal is not None:
             raise refusal

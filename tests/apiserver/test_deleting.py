@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.apiserver.api import Api, config_map, pod
 
 
@@ -148,3 +150,13 @@ async def test_nothing_new_comes_into_a_namespace_that_ends(api: Api) -> None:
     assert answer.refusal == (403, "Forbidden")
     assert "because it is being terminated" in answer["message"]
     await api.patch("configmaps/settings", {"metadata": {"finalizers": None}})
+
+
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
+async def test_a_namespace_that_everything_needs_may_not_be_deleted(api: Api, name: str) -> None:
+    answer = await api.delete(f"/api/v1/namespaces/{name}")
+    assert (answer.code, answer["reason"]) == (403, "Forbidden")
+    words = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+    assert answer["message"] == words
+    found = await api.get(f"/api/v1/namespaces/{name}")
+    assert found["status"]["phase"] == "Active"

@@ -179,3 +179,11 @@ async def test_without_the_token_nothing_is_told(api: Api) -> None:
     headers = {"Authorization": "Bearer wrong"}
     answer = await api.send("GET", "pods", headers=headers)
     assert answer.refusal == (401, "Unauthorized")
+
+
+async def test_half_a_character_is_stored_as_the_mark_of_the_unreadable(api: Api) -> None:
+    """And breaks no list or watch of others."""
+    body = b'{"metadata": {"name": "half"}, "data": {"a": "x\\ud800y", "b": "\\ud83d\\ude00"}}'
+    created = (await api.post("configmaps", body)).body
+    assert created["data"] == {"a": "x\ufffdy", "b": "\U0001f600"}
+    assert "half" in (await api.get("configmaps")).names
