@@ -99,7 +99,7 @@ class EdgeDevice(Program):
 
     def forget(self) -> None:
         """The database or the runtime's store is lost: counts may begin anew."""
-        self.judge.forgives = True
+        self.judge.forget()
 
     def _lost(self, what: str) -> None:
         self.forget()

@@ -7,7 +7,7 @@ any hub or agent can.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cloudhub.fleet.pods import is_mirror
@@ -75,18 +75,33 @@ class PodStory:
 
 class History:
     def __init__(
-        self, server: MemoryKube, loop: asyncio.AbstractEventLoop, journal: Journal
+        self,
+        server: MemoryKube,
+        loop: asyncio.AbstractEventLoop,
+        journal: Journal,
+        *,
+        running: Callable[[str], list[Run]],
     ) -> None:
+        """``running``: by pod uid, what runs of it on devices that remember all they did."""
         self._server = server
         self._loop = loop
         self._journal = journal
         self.pods: dict[str, PodStory] = {}
         self.condemned: set[str] = set()
         """Pods that a user has deleted."""
+        self._forced: set[str] = set()
+        """Those that users wanted gone at once, whatever their device does."""
+        self._running = running
         self.maintained: set[str] = set()
         """Nodes that people have tainted at some time."""
         self._places: dict[str, list[tuple[float, str]]] = {}
         """By node: since when the API has said which label."""
+
+    def condemn(self, uid: str, *, forced: bool) -> None:
+        """A user is about to delete the pod; ``forced``: with a grace period of zero."""
+        self.condemned.add(uid)
+        if forced:
+            self._forced.add(uid)
 
     async def run(self) -> None:
         await run_together(pods=self._watch_pods(), nodes=self._watch_nodes())
@@ -133,6 +148,16 @@ class History:
         elif event.change is Change.DELETED:
             self._note(event.object)
             self._doom(event.object)
+            self._judge_end(event.object)
+
+    def _judge_end(self, pod: Json) -> None:
+        """A deletion ends when the device has stopped the pod: another of its name may begin."""
+        uid = pod["metadata"]["uid"]
+        story = self.pods.get(uid)
+        if story is None or story.returned or uid in self._forced:
+            return
+        for run in self._running(uid):
+            self._journal.fail("ended-early", f"pod {story.name}, while {run.container_id} runs")
 
     def _restored(self, pods: Iterable[Json]) -> None:
         """Only a backup lists pods again: whatever it has not is gone, and the API said so."""

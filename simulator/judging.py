@@ -35,8 +35,8 @@ class Judge:
         self._manifests = manifests
         self._seen: dict[tuple[str, str], list[Run]] = {}
         self.shutdowns = Shutdowns(loop.time, self._priority)
-        self.forgives = False
-        """The device has lost its memory: finished work may be done again."""
+        self._forgotten: set[str] = set()
+        """Pods of before the device lost its memory: finished work may be done again."""
 
     def starts(self, run: Run, running: list[Run]) -> None:
         story = self._story(run)
@@ -109,7 +109,12 @@ class Judge:
         """Whether what was counted of this pod may begin anew."""
         static = self._manifests.pods.get(uid) if self._manifests else None
         story = static or self._history.pods.get(uid)
-        return self.forgives or (story is not None and story.returned)
+        return uid in self._forgotten or (story is not None and story.returned)
+
+    def forget(self) -> None:
+        """The device has lost its memory of all that there is."""
+        self._forgotten |= self._history.pods.keys()
+        self._forgotten |= self._manifests.pods.keys() if self._manifests else set()
 
     def _story(self, run: Run) -> PodStory | StaticStory | None:
         static = self._manifests.pods.get(run.uid) if self._manifests else None

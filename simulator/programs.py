@@ -1,8 +1,8 @@
 """One program on one machine, run after run: started, stopped politely, killed, started again.
 
 Each run is a ``Life``: after ``kill`` nothing of it ever executes again. ``stop`` is SIGTERM with
-systemd's patience. A run that ends by itself with an error is a failure of the seed, and is
-started again as systemd would.
+the patience of the service manager. A run that ends by itself with an error is a failure of the
+seed, and is started again as systemd would.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from simulator.journal import Journal
 from simulator.loop import LIFE, Life, VirtualLoop
 from simulator.network import Path
 
-PATIENCE = 30.0
+PATIENCE = 15.0
+"""``TimeoutStopSec`` of the agent's unit, and the grace period of the hub's Deployment."""
 RESTART_AFTER = 2.0
 
 

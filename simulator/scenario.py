@@ -111,7 +111,7 @@ async def _story(world: World, faults: Mapping[Fault, int]) -> None:
         random.Random(rng.getrandbits(64)),
         journal=world.journal,
         nodes=nodes,
-        condemn=world.history.condemned.add,
+        condemn=world.history.condemn,
     )
     await users.begin()
     world.start()
@@ -122,7 +122,7 @@ async def _story(world: World, faults: Mapping[Fault, int]) -> None:
     await asyncio.sleep(length)
     for task in (acting, striking):
         task.cancel()
-    await asyncio.gather(acting, striking, return_exceptions=True)
+    await _ended(world.journal, acting, striking)
     for device in world.devices:
         if device.manifests:
             device.manifests.mend()
@@ -134,7 +134,14 @@ async def _story(world: World, faults: Mapping[Fault, int]) -> None:
     await _judge(world)
     for task in background:
         task.cancel()
-    await asyncio.gather(*background, return_exceptions=True)
+    await _ended(world.journal, *background)
+
+
+async def _ended(journal: Journal, *tasks: asyncio.Task[None]) -> None:
+    """A part of the simulator that has failed judged, or struck, less than it seemed to."""
+    for task, end in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+        if isinstance(end, Exception):
+            journal.fail("broken", f"{task.get_name()}: {end!r}")
 
 
 async def _act(users: Users, times: int, length: float, rng: random.Random) -> None:

@@ -76,6 +76,6 @@ async def _delete(world: World, pod: Json, *, grace: int) -> None:
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     what = "mirror" if is_mirror(pod) else "pod"
     world.journal.say("user", f"deletes {what} {name}", uid=uid[-4:], grace=grace)
-    world.history.condemned.add(uid)
+    world.history.condemn(uid, forced=grace == 0)
     with contextlib.suppress(KubeRefused):  # It is gone, or another one has its name.
         await world.server.delete(PODS, NAMESPACE, name, uid=uid, grace=grace)

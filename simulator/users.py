@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from cloudhub.fleet.pods import is_mirror
 from cloudhub.kube.memory import MemoryKube
@@ -31,6 +32,10 @@ TOKEN_SECONDS = 86_400
 GRACES = (0, 0, 1, 5, 30, 30, 30, 120)
 
 
+class Condemn(Protocol):
+    def __call__(self, uid: str, *, forced: bool) -> None: ...
+
+
 class Users:
     def __init__(
         self,
@@ -39,9 +44,9 @@ class Users:
         *,
         journal: Journal,
         nodes: Sequence[str],
-        condemn: Callable[[str], None],
+        condemn: Condemn,
     ) -> None:
-        """``condemn`` is told of every pod before it is deleted."""
+        """``condemn`` is told of every pod before it is deleted, and whether by force."""
         self._server = server
         self._rng = rng
         self._journal = journal
@@ -109,7 +114,7 @@ class Users:
         pod, grace = self._rng.choice(pods), self._rng.choice(GRACES)
         self._say("force-deletes" if grace == 0 else "deletes", pod, grace=grace)
         uid = pod["metadata"]["uid"]
-        self._condemn(uid)
+        self._condemn(uid, forced=grace == 0)
         await self._server.delete(PODS, NAMESPACE, pod["metadata"]["name"], uid=uid, grace=grace)
         return pod
 
@@ -120,7 +125,7 @@ class Users:
             return
         metadata = self._rng.choice(pods)["metadata"]
         self._journal.say("user", f"force-deletes pod {metadata['name']}", uid=_short(metadata))
-        self._condemn(metadata["uid"])
+        self._condemn(metadata["uid"], forced=True)
         await self._server.delete(PODS, NAMESPACE, metadata["name"], uid=metadata["uid"], grace=0)
         await self.make_pod(metadata["name"])
 

@@ -21,6 +21,7 @@ from simulator.kube import ApiWeather
 from simulator.loop import VirtualLoop
 from simulator.manifests import Manifests
 from simulator.network import Path as Way
+from simulator.runtime import Run
 
 Then = Callable[[], None]
 
@@ -35,7 +36,7 @@ class World:
         self.journal = Journal(loop)
         self.server = MemoryKube(SimClock(loop))
         self.weather = ApiWeather(self._rng())
-        self.history = History(self.server, loop, self.journal)
+        self.history = History(self.server, loop, self.journal, running=self._running)
         self.broker = Broker(loop, self._rng(), traits=self._traits(), heard=self._heard)
         self.devices: list[EdgeDevice] = []
         self.hubs: list[HubProgram] = []
@@ -137,6 +138,13 @@ class World:
     def good_link(self, path: Way) -> None:
         path.bandwidth, path.latency = 1e6, (0.002, 0.02)
         path.reachable, path.stalled_until = True, 0.0
+
+    # -- what judges ask
+
+    def _running(self, uid: str) -> list[Run]:
+        """On a device that has lost its memory, what was finished may have begun once more."""
+        devices = [device for device in self.devices if not device.judge.forgets(uid)]
+        return [run for device in devices for run in device.runtime.running() if run.uid == uid]
 
     # -- what faults wait for
 

@@ -7,6 +7,7 @@ Several are bugs that the simulator once found; the others are what a tired engi
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from cloudhub.downlink import Downlink
 from cloudhub.fleet import placing, publishing
 from cloudhub.fleet.delivery import Delivery
 from cloudhub.fleet.fleet import Fleet
+from cloudhub.fleet.pods import PodRecord
 from cloudhub.kube.port import PODS
 from cloudhub.mirrors.mirrors import Mirrors
 from cloudhub.nodes import taints
@@ -42,7 +44,7 @@ from edgeagent.session.yielding import Yielding
 from edgeagent.shutdown.planning import Course, Turns
 from edgeagent.shutdown.stopping import NodeShutdown
 from edgeagent.staticpods.folder import Folder
-from shared.messages import Change, Inventory, Session
+from shared.messages import Change, Inventory, Report, Session
 from shared.objects import ObjectKey
 from shared.tasks import KeyedWorkers
 from simulator import fixed
@@ -68,6 +70,7 @@ from simulator.label_faults import node_is_labelled
 from simulator.shutdown_faults import device_shuts_down, shutdown_is_called_off
 from simulator.static_faults import manifests_change, mirror_is_deleted
 from simulator.taint_faults import node_is_tainted
+from simulator.world import World
 
 Plant = Callable[[ExitStack], None]
 
@@ -130,6 +133,26 @@ def our_own_past_is_a_rival(stack: ExitStack) -> None:
         await asyncio.Event().wait()
 
     patch(stack, Yielding, "until_alone", believe)
+
+
+async def _breaks(world: World, rng: random.Random) -> None:
+    raise KeyError("a fault of the simulator itself")
+
+
+@mutant(_breaks)
+def a_part_of_the_simulator_fails(stack: ExitStack) -> None:
+    """No bug of ours at all, and yet nothing after it was put to the test."""
+
+
+@mutant(link_is_away)
+def a_deletion_ends_with_any_report(stack: ExitStack) -> None:
+    """Not waiting for the device to say that it has stopped the pod."""
+    take = Reporting._take
+
+    async def taken(self: Reporting, record: PodRecord, report: Report) -> float | None:
+        return await take(self, record, replace(report, finished=True))
+
+    patch(stack, Reporting, "_take", taken)
 
 
 @mutant(broker_crashes, hub_dies)
