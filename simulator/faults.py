@@ -31,6 +31,7 @@ from simulator.device_faults import (
 )
 from simulator.label_faults import node_is_labelled
 from simulator.network import Path
+from simulator.own import STRANGER
 from simulator.programs import Program
 from simulator.shutdown_faults import device_shuts_down, logind_restarts, shutdown_is_called_off
 from simulator.static_faults import manifests_change, mirror_is_deleted, mirror_name_is_taken
@@ -228,6 +229,22 @@ async def hub_is_swamped(world: World, rng: random.Random) -> None:
         world.broker.publish(Publication(topic, payload, "crowd"), retain=False)
 
 
+async def strangers_publish(world: World, rng: random.Random) -> None:
+    """What is no message of ours, on every topic of a device and in both directions."""
+    if not world.broker.up:
+        return
+    topics = Topics().of(rng.choice(world.devices).name)
+    key = ObjectKey("Pod", "default", "of-strangers")
+    always = {topics.session, topics.inventory, topics.change, topics.reported(key)}
+    held = {topic: one.payload for topic, one in world.broker.retained.items()}
+    own = {topic for topic in held if topic.startswith(f"{topics.base}/")}
+    for topic in sorted(always | own):
+        whole = held.get(topic, b"")
+        cut = whole[: rng.randrange(len(whole))] if whole else b""
+        payload = cut or rng.randbytes(rng.choice((3, 30, 3000)))
+        world.broker.publish(Publication(topic, payload, STRANGER), retain=False)
+
+
 async def hub_hangs(world: World, rng: random.Random) -> None:
     """The network of a replica stands still, first towards the broker: what it sent comes late."""
     hub, seconds = rng.choice(world.hubs), rng.uniform(15.0, 60.0)
@@ -255,6 +272,7 @@ FAULTS: dict[Fault, int] = {
     hub_dies: 5,
     second_hub: 2,
     hub_is_swamped: 3,
+    strangers_publish: 2,
     hub_hangs: 2,
     agent_dies: 5,
     agent_dies_at_work: 8,

@@ -22,6 +22,7 @@ from simulator.users import PLACE
 
 @dataclass(slots=True)
 class PodStory:
+    uid: str
     namespace: str
     name: str
     node: str
@@ -59,7 +60,7 @@ class PodStory:
 
     def ends(self, run: Run) -> bool:
         """Whether what users did is cause enough to stop this container."""
-        return self.over or self._replaced_since(run.name, run.image, run.started)
+        return self.doomed is not None or self._replaced_since(run.name, run.image, run.started)
 
     def _replaced_since(self, container: str, image: str, started: float) -> bool:
         """Whether the API has named another image since it first named this one.
@@ -181,6 +182,7 @@ class History:
         story = self.pods.get(metadata["uid"])
         if story is None:
             story = self.pods[metadata["uid"]] = PodStory(
+                uid=metadata["uid"],
                 namespace=metadata["namespace"],
                 name=metadata["name"],
                 node="",

@@ -68,12 +68,17 @@ class Judge:
         story = self._story(run)
         pod = story.name if story else run.uid
         self._journal.say(self._name, f"stops {run.container_id}", pod=pod, of=run.name)
-        if story is None or story.ends(run):
+        if story is None or story.ends(run) or self._began_once_more(story):
             return
         if not self.shutdowns.explains(run, for_good=story.policy == "Never"):
             self._fail("unprovoked-stop", run, "though nobody deleted or changed its pod")
         elif other := self.shutdowns.out_of_turn(run, running):
             self._fail("out-of-turn", run, f"before {other.container_id} of a regular pod")
+
+    def _began_once_more(self, story: PodStory | StaticStory) -> bool:
+        """What had finished, on a device that forgot it. Otherwise the API's word is no cause: it
+        is what the agent told."""
+        return isinstance(story, PodStory) and story.finished and self.forgets(story.uid)
 
     def lets_go(self, running: list[Run]) -> None:
         """The agent lets the machine go down."""

@@ -21,6 +21,7 @@ from simulator.kube import ApiWeather
 from simulator.loop import VirtualLoop
 from simulator.manifests import Manifests
 from simulator.network import Path as Way
+from simulator.own import STRANGER, strangers_in
 from simulator.runtime import Run
 
 Then = Callable[[], None]
@@ -156,6 +157,9 @@ class World:
         if publication.topic.startswith(f"{Topics().root}/echo/"):
             return
         self.journal.say("mqtt", f"{node or 'hub'}/{rest}", size=size, by=publication.source)
+        if size and publication.source != STRANGER:
+            for name in strangers_in(node, rest, publication.payload):
+                self.journal.fail("not-its-own", f"{node} was sent pod {name}")
         for then in self._watching.pop(node, ()):
             then()
 

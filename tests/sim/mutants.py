@@ -144,6 +144,20 @@ def a_part_of_the_simulator_fails(stack: ExitStack) -> None:
     """No bug of ours at all, and yet nothing after it was put to the test."""
 
 
+@mutant()
+def every_device_is_told_of_all_pods(stack: ExitStack) -> None:
+    """A list has what is bound elsewhere too."""
+    wanted = Fleet._wanted
+
+    def all_wanted(self: Fleet, node: Any) -> Any:
+        return replace(
+            found := wanted(self, node),
+            entries=found.entries | {key: one.entry for key, one in self._pods.items()},
+        )
+
+    patch(stack, Fleet, "_wanted", all_wanted)
+
+
 @mutant(link_is_away)
 def a_deletion_ends_with_any_report(stack: ExitStack) -> None:
     """Not waiting for the device to say that it has stopped the pod."""
