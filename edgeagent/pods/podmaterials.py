@@ -313,14 +313,14 @@ class _Making:
             return self.node.ips
         return addresses.of_pod(self.sandbox_ips, self.node.named_ips)
 
-    def env_file(self, name: str, path: str) -> dict[str, str]:
+    def env_file(self, name: str, path: str, key: str) -> str | None:
         volume = self.volumes.get(name)
         if volume is None:
             raise ConfigError(f'cannot find the volume "{name}" referenced by FileKeyRef')
         data = subpaths.read(Path(volume.path), path, most=envfiles.MOST_BYTES)
         if len(data) > envfiles.MOST_BYTES:
             raise envfiles.BadEnvFile("the file is too large")
-        return envfiles.parse(data.decode(errors="surrogateescape"))
+        return envfiles.value_of(key, data.decode(errors="surrogateescape"))
 
     def prepared(self, image: Image, variables: Mapping[str, str], *, attempt: int) -> Prepared:
         make_private(self.paths.pod(specs.uid_of(self.pod)), below=self.paths.data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,24 @@ async def test_what_is_mounted_read_only_and_what_is_the_hosts_keeps_its_owners(
     disk.objects.put(persistent_volume(hostPath={"path": str(disk.data)}))
     await disk.take(uid="other", securityContext={"fsGroup": 4242})
     assert [one.stat().st_gid for one in files] == [0] * 3
+
+
+@ROOT_ONLY
+async def test_a_file_system_that_refuses_the_group_keeps_no_pod_from_its_volume(
+    disk: Disk,
+) -> None:
+    """As FAT has none, NFS may refuse it, and a read-only one changes nothing."""
+    mounting.tmpfs(disk.data, mode=0o755)
+    try:
+        (disk.data / "deep").mkdir()
+        (disk.data / "deep/file").touch()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.data)], check=True)
+        disk.objects.put(persistent_volume(local={"path": str(disk.data)}))
+        volume = await disk.take(securityContext={"fsGroup": 4242})
+        assert volume.path == str(disk.data)
+        assert (disk.data / "deep/file").stat().st_gid == 0
+    finally:
+        mounting.unmount_below(disk.data)
 
 
 @ROOT_ONLY

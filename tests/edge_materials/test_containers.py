@@ -164,7 +164,7 @@ def test_capabilities_privilege_and_the_root_file_system() -> None:
         ({"allowPrivilegeEscalation": True}, False),
         ({"allowPrivilegeEscalation": False}, True),
         ({"allowPrivilegeEscalation": False, "privileged": True}, False),
-        ({"allowPrivilegeEscalation": False, "capabilities": {"add": ["SYS_ADMIN"]}}, False),
+        ({"allowPrivilegeEscalation": False, "capabilities": {"add": ["SYS_ADMIN"]}}, True),
     ],
 )
 def test_no_new_privileges_follows_allow_privilege_escalation(

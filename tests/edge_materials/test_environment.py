@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.materials.envfiles import BadEnvFile, parse
+from edgeagent.pods.materials.envfiles import BadEnvFile, value_of
 from edgeagent.pods.materials.environment import Environment, Surroundings, environment
 from edgeagent.pods.materials.fieldrefs import quoted
 from edgeagent.pods.model.errors import ConfigError
@@ -34,7 +34,7 @@ def refused(*variables: Json, **fields: Any) -> str:
     return str(raised.value)
 
 
-def _no_file(volume: str, path: str) -> dict[str, str]:
+def _no_file(volume: str, path: str, key: str) -> str:
     raise FileNotFoundError(path)
 
 
@@ -190,18 +190,27 @@ def test_a_value_no_process_can_get_is_refused_without_being_shown() -> None:
 def test_a_key_of_a_file_that_another_container_wrote() -> None:
     ref = {"volumeName": "shared", "path": "out.env", "key": "DB"}
     one = container(env=[var("DB", fileKeyRef=ref)])
-    around = Surroundings(pod(one), NODE, HERE, (), lambda volume, path: {"DB": f"{volume}/{path}"})
-    assert environment(one, around).variables == {"DB": "shared/out.env"}
+    around = Surroundings(pod(one), NODE, HERE, (), lambda *place: "/".join(place))
+    assert environment(one, around).variables == {"DB": "shared/out.env/DB"}
     assert refused(var("DB", fileKeyRef=ref)) == "couldn't parse env file"
     assert values(var("DB", fileKeyRef={**ref, "optional": True})) == {}
 
 
 def test_files_of_variables_take_quoted_values_and_nothing_else() -> None:
-    text = "# comment\n\nA='1'\n B='two\nlines' # more\nC=''"
-    assert parse(text) == {"A": "1", "B": "two\nlines", "C": ""}
-    for bad in ("A=1", "A='1' x", "export A='1'", "1A='1'", "A='1", "A='$(B)'B='2'"):
+    text = "# comment\n\nA='1'\n B='two\nlines' # more\nC=''\nmy.key='x'"
+    values = {name: value_of(name, text) for name in ("A", "B", "C", "D", "my.key")}
+    assert values == {"A": "1", "B": "two\nlines", "C": "", "D": None, "my.key": "x"}
+    for bad in ("A=1", "A='1' x", "export A='1'", "A='1", "A='$(B)'B='2'", "='1'"):
         with pytest.raises(BadEnvFile, match="line 1"):
-            parse(bad)
+            value_of("A", bad)
+
+
+def test_the_first_value_counts_and_nothing_after_it_does() -> None:
+    assert value_of("A", "A='1'\nA='2'\nnonsense") == "1"
+
+
+def test_lines_may_end_as_on_windows() -> None:
+    assert value_of("B", "A='1'\r\nB='two\r\nlines'\r\n") == "two\nlines"
 
 
 def test_quoting_is_what_go_programs_read() -> None:

@@ -21,7 +21,7 @@ API_NAMES = {
 
 
 def made(whole: Json, *objects: Json) -> dict[str, str]:
-    around = Surroundings(whole, NODE, Objects(*objects), (), lambda volume, path: {})
+    around = Surroundings(whole, NODE, Objects(*objects), (), lambda *place: None)
     return environment(whole["spec"]["containers"][0], around).variables
 
 

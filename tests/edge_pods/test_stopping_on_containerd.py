@@ -60,6 +60,15 @@ async def test_a_grace_period_of_zero_kills_at_once(device: Device) -> None:
     assert device.ended(uid)["exitCode"] == 137
 
 
+async def test_a_grace_period_of_a_second_is_two_as_on_a_kubelet(device: Device) -> None:
+    uid = await running(
+        device, a_script("trap 'sleep 1.3; exit 7' TERM; echo up; sleep 999 & wait")
+    )
+    device.delete(uid, grace=1)
+    await device.until(lambda: device.finished(uid))
+    assert device.ended(uid)["exitCode"] == 7
+
+
 @pytest.mark.parametrize("ended", [False, True])
 async def test_a_deletion_is_a_generation_that_the_status_has_observed(
     device: Device, ended: bool

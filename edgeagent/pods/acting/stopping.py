@@ -42,7 +42,7 @@ class StoppingContainers:
         if action.hook:
             await self.pre_stop(pod, action)
         left = action.deadline - self._clock.monotonic()
-        least = min(MINIMUM_GRACE, grace)
+        least = MINIMUM_GRACE if grace else 0.0
         await self._runtime.stop_container(action.container_id, max(left, least))
         home = pod.home_of(action.container_id)
         await self._observer.see_container(pod, home, action.container_id)
@@ -90,6 +90,9 @@ def _why(pod: LivePod, action: StopContainer) -> str:
     subject = f"{'Init container' if init else 'Container'} {name}"
     if action.cause is Cause.HOOK:
         return "FailedPostStartHook"
+    if action.cause is Cause.UNKNOWN:
+        kind = "Init container" if init else "Container"
+        return f'{kind} is in "unknown" state, try killing it before restart'
     if action.cause is Cause.RESIZE:
         return f"Container {name} resize requires restart"
     if action.cause is Cause.ALL:

@@ -127,7 +127,8 @@ def _compact(value: Any) -> str:
 
 
 def termination_path(container: Json) -> str:
-    return container.get("terminationMessagePath") or "/dev/termination-log"
+    path = container.get("terminationMessagePath") or "/dev/termination-log"
+    return path if path.startswith("/") else f"/{path}"
 
 
 def _kind(pod: Json, name: str) -> str:

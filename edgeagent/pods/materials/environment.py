@@ -27,8 +27,9 @@ from shared.objects import Json
 _VALID_NAME = re.compile(r"[ -<>-~]+")
 """Printable ASCII without the equals sign."""
 
-EnvFile = Callable[[str, str], dict[str, str]]
-"""Volume name and path → the variables in that file; OSError, ValueError or BadEnvFile if not."""
+EnvFile = Callable[[str, str, str], str | None]
+"""Volume name, path and variable → its value in that file, None if it is not there; OSError,
+ValueError or BadEnvFile if that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +161,15 @@ def _object(kind: str, ref: Json, around: Surroundings) -> Json | None:
 
 
 def _from_file(ref: Json, around: Surroundings) -> str | None:
+    key = ref.get("key", "")
     try:
-        value = around.env_file(ref.get("volumeName", ""), ref.get("path", ""))
+        value = around.env_file(ref.get("volumeName", ""), ref.get("path", ""), key)
     except FileNotFoundError as error:
         if ref.get("optional"):
             return None
         raise ConfigError("couldn't parse env file") from error
     except (OSError, ValueError, BadEnvFile) as error:
         raise ConfigError("couldn't parse env file") from error
-    key = ref.get("key", "")
-    if not value.get(key) and not ref.get("optional"):
+    if not value and not ref.get("optional"):
         raise ConfigError(f'environment variable key "{key}" not found in file "{ref.get("path")}"')
-    return value.get(key) or None
+    return value or None

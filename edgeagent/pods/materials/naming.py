@@ -22,6 +22,7 @@ _LONGEST_HOSTNAME = 63
 _LONGEST_FQDN = 64
 _MOST_SERVERS = 3
 _MOST_SEARCHES = 32
+_LONGEST_NAME = 253
 _LONGEST_SEARCH_LINE = 2048
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -139,9 +140,10 @@ def _limited(config: DnsConfig, events: list[PodEvent]) -> DnsConfig:
 
 
 def _fitting(searches: Sequence[str]) -> tuple[str, ...]:
-    """As many whole domains as one line of resolv.conf holds."""
+    """As many whole domains as one line of resolv.conf holds; some resolvers end their program
+    over one that no name could be."""
     kept: list[str] = []
-    for one in searches:
+    for one in (one for one in searches if len(one) <= _LONGEST_NAME):
         if len(" ".join((*kept, one))) > _LONGEST_SEARCH_LINE:
             break
         kept.append(one)

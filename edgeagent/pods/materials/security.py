@@ -85,10 +85,8 @@ def _verify_not_root(pod: Json, container: Json, *, user: int | None, username: 
 
 
 def _no_new_privs(context: Json, *, privileged: bool) -> bool:
-    """``allowPrivilegeEscalation: false``, unless the container may do everything anyway."""
-    added = (context.get("capabilities") or {}).get("add") or ()
-    may_anyway = privileged or "SYS_ADMIN" in added or "CAP_SYS_ADMIN" in added
-    return context.get("allowPrivilegeEscalation") is False and not may_anyway
+    """``allowPrivilegeEscalation: false``, whatever capabilities are added, as on a kubelet."""
+    return context.get("allowPrivilegeEscalation") is False and not privileged
 
 
 def _seccomp(context: Json, *, privileged: bool) -> SeccompProfile:

@@ -37,7 +37,7 @@ def absorb(view: PodView) -> PodFacts:
         name = container["name"]
         observed = view.newest(name)
         if observed is not None and (said := view.live.words.get(observed.id)):
-            observed = replace(observed, message=said)
+            observed = replace(observed, message=": ".join(filter(None, (observed.message, said))))
         known = _seen(facts.container(name), observed, pod=view.pod, spec=container)
         if known is not None:
             facts = facts.with_container(name, _probed(known, view.live, container))

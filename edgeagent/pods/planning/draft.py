@@ -58,7 +58,7 @@ class Draft:
                 self.act(StopContainer(one.name, one.id, deadline, cause, hook=False))
                 return
         if grace:
-            deadline = max(deadline, self.now.monotonic + min(MINIMUM_GRACE, grace))
+            deadline = max(deadline, self.now.monotonic + MINIMUM_GRACE)
         self.act(StopContainer(one.name, one.id, deadline, cause, hook))
 
     def at(self, monotonic: float) -> None:

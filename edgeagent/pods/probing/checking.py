@@ -37,6 +37,8 @@ class Result(enum.Enum):
 class Outcome:
     result: Result
     words: str = ""
+    state: str = "unknown"
+    """What a check that could not be made is told to be; it counts neither way all the same."""
 
     @property
     def good(self) -> bool:
@@ -45,7 +47,7 @@ class Outcome:
 
 async def check(probe: Json, target: Target, runtime: Runtime) -> Outcome | None:
     """None = the runtime is away."""
-    words = ""
+    words, state = "", "unknown"
     for _ in range(_TRIES):
         try:
             return await _once(probe, target, runtime)
@@ -53,9 +55,11 @@ async def check(probe: Json, target: Target, runtime: Runtime) -> Outcome | None
             return None
         except BadHandler as error:
             return Outcome(Result.UNKNOWN, str(error))
+        except http_client.BodyFailed as error:
+            words, state = str(error), "failure"
         except KubetideError as error:
-            words = str(error)
-    return Outcome(Result.UNKNOWN, words)
+            words, state = str(error), "unknown"
+    return Outcome(Result.UNKNOWN, words, state)
 
 
 async def _once(probe: Json, target: Target, runtime: Runtime) -> Outcome:
@@ -86,6 +90,8 @@ async def _http(http_get: Json, target: Target, seconds: float) -> Outcome:
     url, headers = handlers.url_of(target, http_get), handlers.headers_of(http_get)
     try:
         answer = await http_client.get(url, headers, seconds=seconds)
+    except http_client.BodyFailed:
+        raise
     except http_client.HttpFailed as error:
         return Outcome(Result.FAILURE, str(error))
     if 200 <= answer.status < 300:

@@ -39,6 +39,10 @@ class HttpFailed(Exception):
     """No answer, or not HTTP; the text says why."""
 
 
+class BodyFailed(HttpFailed):
+    """The head of an answer came, and its body did not, or broke off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -88,8 +92,7 @@ async def _get_once(url: str, headers: Headers, allowance: Allowance | None) -> 
                 writer.write(request)
                 await writer.drain()
                 status, fields = await _head(reader)
-            async with _told(allowance, _IN_BODY):
-                body = b"" if status in _WITHOUT_BODY else await _body(reader, fields)
+            body = b"" if status in _WITHOUT_BODY else await _read(reader, fields, allowance)
     except DialFailed as error:
         late = f" {_IN_HEADERS}" if str(error).endswith("i/o timeout") else ""
         raise HttpFailed(f'Get "{url}": {error}{late}') from error
@@ -154,13 +157,24 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[str]:
         yield line
 
 
+async def _read(
+    reader: asyncio.StreamReader, fields: Mapping[str, str], allowance: Allowance | None
+) -> bytes:
+    try:
+        async with _told(allowance, _IN_BODY):
+            return await _body(reader, fields)
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        raise BodyFailed(_words(error)) from error
+
+
 async def _body(reader: asyncio.StreamReader, fields: Mapping[str, str]) -> bytes:
-    """As far as it is of use in a message; one that breaks off is what came of it."""
+    """As far as it is of use in a message. Raises EOFError for one that breaks off before."""
     if fields.get("transfer-encoding", "").lower() == "chunked":
         return await _chunks(reader)
     length = fields.get("content-length", "")
-    wanted = min(int(length), _MOST_BODY) if length.isdecimal() else _MOST_BODY
-    return await _at_most(reader, wanted)
+    if length.isdecimal():
+        return await _exactly(reader, min(int(length), _MOST_BODY))
+    return await _at_most(reader, _MOST_BODY)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
@@ -171,8 +185,15 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
         if not size.isalnum() or not (length := int(size, 16)):
             break
         wanted = min(length, _MOST_BODY - len(body))
-        body += await _at_most(reader, wanted)
+        body += await _exactly(reader, wanted)
         await reader.readline()
+    return body
+
+
+async def _exactly(reader: asyncio.StreamReader, wanted: int) -> bytes:
+    body = await _at_most(reader, wanted)
+    if len(body) < wanted:
+        raise EOFError("unexpected EOF")
     return body
 
 

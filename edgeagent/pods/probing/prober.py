@@ -173,7 +173,7 @@ def _said(outcome: Outcome) -> str:
     if outcome.result is Result.WARNING:
         return f"warning: {outcome.words}"
     if outcome.result is Result.UNKNOWN:
-        return f"errored and resulted in unknown state: {outcome.words}"
+        return f"errored and resulted in {outcome.state} state: {outcome.words}"
     return f"failed: {outcome.words}"
 
 

@@ -13,6 +13,8 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from edgeagent.pods.model.errors import MountError
 from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.model.podevents import Record, warning
@@ -21,6 +23,8 @@ from edgeagent.pods.volumes.claims import LOCAL, Place
 
 _taking: dict[str, threading.Lock] = {}
 """By path: who looks whether a volume is in use also takes it, before anybody else looks."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ def _give(place: Place, folder: Path, owning: Owning) -> None:
     if owning.only_if_root_differs and ownership.fits(folder, owning.group):
         return
     try:
-        ownership.give(folder, owning.group)
+        if refusal := ownership.give(folder, owning.group):
+            log.warning("files keep their group", path=str(folder), error=refusal)
     except (OSError, RecursionError) as error:
         words = f"applyFSGroup failed for vol {place.volume}: {error}"
         raise MountError(place.volume, words) from error
