@@ -56,6 +56,8 @@ class Held:
     stored: bool = False
     told: bool = False
     """That it expired was said."""
+    doubtful: bool = False
+    """Its age is that of a clock which may have stood still while the device was off."""
 
     @classmethod
     def fresh(cls, token: Token, now: Moment, early: float) -> Held:
@@ -67,7 +69,12 @@ class Held:
         age = token.age(now.wall)
         if age is None:
             return cls(token, now.monotonic, math.inf, stored=True)
-        return cls(token, *_times(token, age, now, early), stored=True)
+        return cls(token, *_times(token, age, now, early), stored=True, doubtful=True)
+
+    def renewal(self, wall: float) -> float:
+        """Monotonic; at once for what was held before the start and has expired by now."""
+        has_expired = self.doubtful and wall >= max(CLOCK_WAS_SET, self.token.expires)
+        return 0.0 if has_expired else self.renew_at
 
 
 def _times(token: Token, age: float, now: Moment, early: float) -> tuple[float, float]:

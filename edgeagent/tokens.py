@@ -40,6 +40,8 @@ PATIENCE = 5.0
 AGAIN = (5.0, 300.0)
 """Between two asks of the same, growing."""
 UNSTORED_SECONDS = 30.0
+CLOCK_SECONDS = 60.0
+"""How often the wall clock is looked at while it may say that a token is older than it seemed."""
 
 
 class Users(Protocol):
@@ -186,7 +188,12 @@ class DeviceTokens:
     def pause(self) -> float | None:
         """Seconds until something is due; None while nothing will be by itself."""
         first = min((due for _, due in self._dues()), default=math.inf)
-        return None if first == math.inf else max(first - self._clock.monotonic(), 0.0)
+        if first == math.inf:
+            return None
+        left = max(first - self._clock.monotonic(), 0.0)
+        return (
+            min(left, CLOCK_SECONDS) if any(one.doubtful for one in self._held.values()) else left
+        )
 
     def _dues(self) -> Iterator[tuple[TokenRequest, float]]:
         """Tokens of pods that have ended are not renewed: nobody reads them any more."""
@@ -197,7 +204,7 @@ class DeviceTokens:
         for request, ask in self._wanted.asks.items():
             mine = self._held.get(request)
             if request.uid not in ended:
-                yield request, max(ask.due, mine.renew_at if mine else 0.0)
+                yield request, max(ask.due, mine.renewal(self._clock.now()) if mine else 0.0)
 
     def failed(self, request: TokenRequest, why: str) -> None:
         """It could not even be asked."""
@@ -212,7 +219,7 @@ class DeviceTokens:
             self._refused(request, answer)
             return
         now, held = self._now(), self._held.get(request)
-        if held is not None and held.renew_at > now.monotonic:
+        if held is not None and held.renewal(now.wall) > now.monotonic:
             return
         self._held[request] = Held.fresh(Token.of(answer, now.wall), now, self._rng.random())
         ask = self._wanted.asks[request]

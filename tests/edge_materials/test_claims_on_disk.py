@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
@@ -267,7 +268,8 @@ async def test_a_file_system_that_refuses_the_group_keeps_no_pod_from_its_volume
     try:
         (disk.data / "deep").mkdir()
         (disk.data / "deep/file").touch()
-        subprocess.run(["mount", "-o", "remount,ro", str(disk.data)], check=True)
+        remount = ["mount", "-o", "remount,ro", str(disk.data)]
+        await asyncio.to_thread(subprocess.run, remount, check=True)
         disk.objects.put(persistent_volume(local={"path": str(disk.data)}))
         volume = await disk.take(securityContext={"fsGroup": 4242})
         assert volume.path == str(disk.data)

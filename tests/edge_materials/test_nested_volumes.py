@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +140,21 @@ async def test_a_path_that_no_device_has_room_for_fails_the_mount(volumes: Volum
         one = container(volumeMounts=[at("top", "/v"), at("o", path)])
         with pytest.raises(MountError):
             await volumes.prepare(pod(one, volumes=[CONFIG]), Objects(config_map("c", a="1")), NODE)
+
+
+def test_a_disk_that_became_read_only_costs_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with suppress(OSError):
+            make(tmp_path, ["a"], group=None)
+    assert len(os.listdir("/proc/self/fd")) == before
+    monkeypatch.undo()
+    make(tmp_path, ["a"], group=None)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    make(tmp_path, ["a"], group=None)

@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,11 @@ def _grow(volume: Path, parts: list[str], target: str | None) -> None:
         last.mkdir()
     else:
         last.symlink_to(target)
+
+
+def test_containers_that_start_together_may_need_the_same_missing_folders(volume: Path) -> None:
+    for number in range(100):
+        ends = [f"{number}/deep/one", f"{number}/deep/two"]
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda path: subpaths._make(volume, path), ends))
+        assert sorted(os.listdir(volume / f"{number}/deep")) == ["one", "two"]

@@ -342,3 +342,36 @@ async def test_folders_of_pods_that_nobody_knows_are_found(device: Device) -> No
     await device.prepare({"name": "v", "emptyDir": {}})
     assert await device.volumes.orphans(["other"]) == (UID,)
     assert await device.volumes.orphans([UID]) == ()
+
+
+def test_folders_may_be_deeper_than_any_path(tmp_path: Path) -> None:
+    """A program that went wild: ``while :; do mkdir a; cd a; done``."""
+    folder = tmp_path / "pod"
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("deep", dir_fd=here)
+        deeper = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(os.open("file", os.O_CREAT, dir_fd=here))
+    os.close(here)
+    (folder / "link").symlink_to(tmp_path)
+    remove(folder)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_volume_of_no_form_keeps_no_other_from_its_update(device: Device) -> None:
+    odd = {"name": "odd", "configMap": {"name": "odd"}}
+    fine = {"name": "fine", "configMap": {"name": "fine"}}
+    device.objects.put(config_map("odd", a="1"))
+    device.objects.put(config_map("fine", a="1"))
+    made = await device.prepare(odd, fine)
+    broken = config_map("odd")
+    broken["data"] = ["a list"]
+    device.objects.put(broken)
+    device.objects.put(config_map("fine", a="2"))
+    with pytest.raises(MountError, match="odd"):
+        await device.volumes.refresh(pod(volumes=[odd, fine]), device.objects, NODE)
+    assert (made["fine"] / "a").read_text() == "2"
+    assert (made["odd"] / "a").read_text() == "1"

@@ -383,3 +383,32 @@ def test_a_pod_whose_tokens_are_not_what_the_api_lets_pass_asks_for_none(spec: J
     metadata = {"name": "web", "namespace": "default", "uid": "u"}
     pod = {"metadata": metadata, "spec": {"serviceAccountName": "sa", "volumes": volumes, **spec}}
     assert _requests(pod) == []
+
+
+def test_what_expired_while_the_device_was_off_is_renewed_when_the_clock_tells(
+    on_device: Play,
+) -> None:
+    """Without a clock of its own it boots with the time at which it went off."""
+
+    async def story(device: Device) -> None:
+        device.connect()
+        device.want(pod())
+        await asyncio.sleep(600)
+        await device.disconnect()
+        await device.stop()
+        off = 3 * 86_400.0
+        await asyncio.sleep(off)
+        device.clock.offset = -off
+        await device.start()
+        device.connect()
+        await asyncio.sleep(120)
+        assert len(device.asked) == 1, "nothing tells yet that it is so old"
+        device.clock.offset = 0.0
+        await asyncio.sleep(61)
+        assert len(device.asked) == 2
+        assert device.has(pod()) == "token-2"
+        device.clock.offset = 10 * LIFE
+        await asyncio.sleep(600)
+        assert len(device.asked) == 2, "a clock that is ahead costs one more at most"
+
+    on_device(story)

@@ -46,6 +46,8 @@ Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
 WRITTEN = ("configMap", "secret", "downwardAPI", "projected")
 """Kinds whose files are written here and follow their objects; containers only read them."""
 CLAIMS = (claims.CLAIM, claims.EPHEMERAL)
+ODD = (ValueError, TypeError, AttributeError, LookupError, OverflowError)
+"""What a volume, or an object that it shows, of no form that the API would let pass comes to."""
 IMAGE = "image"
 """The runtime makes these, from an image that was pulled; there is no folder of them here."""
 _IN_MEMORY = ("secret", "downwardAPI", "projected")
@@ -174,7 +176,7 @@ class Volumes:
         name, kind = volume["name"], kind_of(volume)
         try:
             return self._made(name, kind, volume, origin=origin)
-        except (ValueError, Missing, PermanentError) as error:
+        except (*ODD, Missing, PermanentError) as error:
             raise MountError(name, str(error)) from error
         except OSError as error:
             raise MountError(name, f"{error.strerror or error}") from error
@@ -232,7 +234,7 @@ class Volumes:
             points = nested.points(origin.pod, volume["name"], shown=files)
             nested.make(folder, points, group=group)
             return atomic.write(folder, files, now=self._clock.now(), group=group)
-        except (ValueError, Missing) as error:
+        except (*ODD, Missing) as error:
             raise ContentsError(volume["name"], str(error)) from error
         except OSError as error:
             raise MountError(volume["name"], error.strerror or str(error)) from error

@@ -89,10 +89,21 @@ def _made(name: str, parent: int, group: int | None) -> int | None:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             return None
         raise
-    if group is not None:
-        os.fchown(made, -1, group)
-    os.fchmod(made, 0o755 if group is None else 0o755 | stat.S_ISGID)
+    try:
+        _open_to_all(made, group)
+    except BaseException:
+        os.close(made)
+        raise
     return made
+
+
+def _open_to_all(folder: int, group: int | None) -> None:
+    """Not touched where it fits: the disk may be read-only by now."""
+    found, mode = os.fstat(folder), 0o755 if group is None else 0o755 | stat.S_ISGID
+    if group is not None and found.st_gid != group:
+        os.fchown(folder, -1, group)
+    if stat.S_IMODE(found.st_mode) != mode:
+        os.fchmod(folder, mode)
 
 
 def _clean(mount: Json) -> str:

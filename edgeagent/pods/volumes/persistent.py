@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.model.podevents import Record, warning
 from edgeagent.pods.volumes import hostpath, ownership
 from edgeagent.pods.volumes.claims import LOCAL, Place
+
+TURN_SECONDS = 5.0
 
 _taking: dict[str, threading.Lock] = {}
 """By path: who looks whether a volume is in use also takes it, before anybody else looks."""
@@ -48,7 +52,7 @@ def take(
     path = _checked(place)
     if remembered(link) == path:
         return path
-    with _taking.setdefault(path, threading.Lock()):
+    with _turn(path, place):
         is_used = _is_used(path, paths, apart_from=link.parent)
         if place.for_one_pod and is_used:
             raise MountError(
@@ -63,6 +67,18 @@ def take(
                 _give(place, Path(path), owning)
         _remember(link, path)
     return path
+
+
+@contextmanager
+def _turn(path: str, place: Place) -> Iterator[None]:
+    """Who waits for one that takes hours for its files must not hold a thread as long."""
+    lock = _taking.setdefault(path, threading.Lock())
+    if not lock.acquire(timeout=TURN_SECONDS):
+        raise MountError(place.volume, "another pod is just being given this volume")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _checked(place: Place) -> str:

@@ -1,15 +1,19 @@
 """Taking a pod's folder away without ever touching what is not its own.
 
 First everything mounted inside is unmounted; only when the mount table shows that nothing is left
-does removal begin. Links are removed, never followed. So neither a hostPath nor another pod's
+does removal begin. Links are removed, never followed; folders may be as deep as a program that went
+wild could make them. So neither a hostPath nor another pod's
 volume nor a folder that a container mounted from elsewhere can lose a file here.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from edgeagent.pods.volumes import mounting
@@ -31,8 +35,50 @@ def remove(folder: Path, *, unmount: Callable[[Path], None] = mounting.unmount_b
     if left:
         raise StillMounted(f"{left[0]} is still mounted")
     try:
-        shutil.rmtree(top)
+        _remove_tree(top)
     except FileNotFoundError:
         remove(folder, unmount=unmount)
     except OSError as error:
         raise StillMounted(f"{folder} cannot be removed: {error}") from error
+
+
+def _remove_tree(top: str) -> None:
+    """Folders come up to the top one by one, so that no depth needs more files or memory."""
+    names = (f"{secrets.token_hex(8)}-{number}" for number in count())
+    with _opened(top) as here:
+        while folders := _without_files(here):
+            for name in folders:
+                _lift(name, here, names)
+    os.rmdir(top)
+
+
+def _lift(name: str, here: int, names: Iterator[str]) -> None:
+    with _opened(name, here) as folder:
+        for inner in _without_files(folder):
+            os.rename(inner, next(names), src_dir_fd=folder, dst_dir_fd=here)
+    try:
+        os.rmdir(name, dir_fd=here)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:  # The look may have missed some: it comes again.
+            raise
+
+
+def _without_files(folder: int) -> list[str]:
+    """Takes away all but folders, and answers the names of those."""
+    folders = []
+    with os.scandir(folder) as entries:
+        for one in entries:
+            if one.is_dir(follow_symlinks=False):
+                folders.append(one.name)
+            else:
+                os.unlink(one.name, dir_fd=folder)
+    return folders
+
+
+@contextmanager
+def _opened(name: str, parent: int | None = None) -> Iterator[int]:
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

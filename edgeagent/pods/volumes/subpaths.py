@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from edgeagent.pods.volumes import mounting
@@ -104,10 +104,15 @@ def _existing_part(volume: Path, path: str) -> tuple[str, list[str]]:
 
 
 def _make_one(parent: int, name: str, *, mode: int) -> int:
-    """Makes a folder below ``parent`` and opens it."""
-    os.mkdir(name, dir_fd=parent)
+    """Makes a folder below ``parent`` and opens it; another container may make it just now."""
+    with suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
     made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-    os.fchmod(made, mode | (stat.S_IMODE(os.fstat(made).st_mode) & stat.S_ISGID))
+    try:
+        os.fchmod(made, mode | (stat.S_IMODE(os.fstat(made).st_mode) & stat.S_ISGID))
+    except BaseException:
+        os.close(made)
+        raise
     return made
 
 
