@@ -186,7 +186,12 @@ def pods(data_dir: str) -> None:
 @cli.command(context_settings=ENVIRONMENT)
 @click.argument("pod")
 @click.option("-c", "--container", default="", help="Which container, when there are several.")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Go on until the container is started anew or the pod has ended.",
+)
 @click.option("--tail", type=click.IntRange(0), help="Only the last lines.")
 @click.option("-p", "--previous", is_flag=True, help="Of the container before its last restart.")
 @click.option("-n", "--namespace", default="default", help="Namespace of the pod.")
@@ -208,7 +213,16 @@ def logs(
     report = _report(snapshot, namespace, pod)
     folder = Path(snapshot.standing.get("log_dir") or LOG_DIR)
     path = find_log(folder / f"{namespace}_{pod}_{report.uid}", container, previous=previous)
-    for text in read(path, tail=tail, follow=follow):
+
+    def over() -> bool:
+        """Finished, or gone from this device."""
+        try:
+            phase = _report(_snapshot(data_dir), namespace, pod).status.get("phase")
+        except SettingsError:
+            return True
+        return phase in ("Succeeded", "Failed")
+
+    for text in read(path, tail=tail, follow=follow, over=over):
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
 

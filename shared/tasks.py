@@ -91,7 +91,10 @@ class KeyedWorkers(Generic[Key]):
         return list(self._tasks)
 
     async def stop(self) -> None:
+        """Whoever is woken later begins anew; a task that had not begun cleans nothing up."""
         await stop(*self._tasks.values())
+        self._tasks.clear()
+        self._woken.clear()
 
     async def _run(self, key: Key) -> None:
         event = self._woken[key]

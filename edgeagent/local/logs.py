@@ -11,7 +11,7 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import BinaryIO, cast
 from shared.errors import SettingsError
 
 POLL_SECONDS = 0.25
+OVER_SECONDS = 2.0
 
 
 def find_log(pod_logs: Path, container: str, *, previous: bool) -> Path:
@@ -53,14 +54,25 @@ def _attempts(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: int(file.stem))
 
 
-def read(path: Path, *, tail: int | None, follow: bool) -> Iterator[bytes]:
-    """The text of the log, without times; with ``follow`` until a newer attempt has begun."""
-    log = path.open("rb")
+def _has_a_newer_one(path: Path) -> bool:
+    """In a rotation there is none at the path for a moment: that is no end."""
+    newer = [one for one in _attempts(path.parent) if int(one.stem) > int(path.stem)]
+    return bool(newer) or not path.parent.is_dir()
+
+
+def read(
+    path: Path, *, tail: int | None, follow: bool, over: Callable[[], bool] = lambda: False
+) -> Iterator[bytes]:
+    """The text of the log, without times; with ``follow`` until a newer attempt has begun, or the
+    pod is ``over``, which is asked every few seconds."""
+    log, asked = path.open("rb"), time.monotonic()
     try:
         lines = chain(_rotated_lines(path), _complete(log))
         yield from (deque(lines, maxlen=tail) if tail is not None else lines)
         while follow:
-            ended = _attempts(path.parent)[-1:] != [path]
+            ended = _has_a_newer_one(path)
+            if not ended and time.monotonic() - asked >= OVER_SECONDS:
+                ended, asked = over(), time.monotonic()
             yield from _complete(log)
             if _was_rotated(path, log):
                 yield from _complete(log)  # What came between the last look and the rotation.

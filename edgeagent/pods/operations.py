@@ -39,7 +39,10 @@ class Operations:
             task.add_done_callback(lambda done: self._gone(action.slot, done))
 
     async def close(self) -> None:
+        """Whatever begins later begins anew; a task that had not begun cleans nothing up."""
         await stop(*self._tasks.values(), *self._ending.values())
+        self._tasks.clear()
+        self._ending.clear()
 
     async def _run(
         self,

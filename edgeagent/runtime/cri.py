@@ -56,6 +56,8 @@ from shared.errors import KubetideError, PermanentError, TemporaryError
 
 log = structlog.get_logger()
 
+LONGEST_GRACE = 90_000_000
+"""Seconds; more has no room in the deadline of a gRPC call."""
 _CUT_OFF = b"command timed out"
 """What CRI-O answers instead of an error, with an exit code that no command has."""
 _LATE_SECONDS = 10.0
@@ -170,7 +172,7 @@ class CriRuntime:
             self._runtime.StopContainer,
             request,
             "stop container",
-            seconds=grace + STOP_SLACK_SECONDS,
+            seconds=min(grace, LONGEST_GRACE) + STOP_SLACK_SECONDS,
         )
 
     async def remove_container(self, container_id: str) -> None:
@@ -211,9 +213,10 @@ class CriRuntime:
             await self._runtime.ReopenContainerLog(request, timeout=QUERY_SECONDS)
 
     async def pull_image(self, image: str, auth: ImageAuth | None = None) -> str:
-        request = cri.PullImageRequest(
-            image=cri.ImageSpec(image=image), auth=cri_requests.auth_config(auth)
-        )
+        with sayable("login"):
+            request = cri.PullImageRequest(
+                image=cri.ImageSpec(image=image), auth=cri_requests.auth_config(auth)
+            )
         with translated_pull(image):
             answer = await self._images.PullImage(request, timeout=PULL_SECONDS)
         await self._flush_images()

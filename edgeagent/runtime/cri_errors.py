@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from google.protobuf.message import DecodeError
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from h2.exceptions import H2Error
@@ -107,6 +108,9 @@ def _translated(verdict: Verdict) -> Iterator[None]:
         raise verdict(Status.DEADLINE_EXCEEDED, "no answer in time") from error
     except (OSError, StreamTerminatedError, H2Error) as error:
         raise verdict(Status.UNAVAILABLE, str(error)) from error
+    except (DecodeError, AssertionError, NotImplementedError) as error:
+        # An answer that is none, in the words of protobuf or of grpclib.
+        raise verdict(Status.DATA_LOSS, f"answer not understood: {error}") from error
 
 
 _STARTING = "server is not initialized yet"

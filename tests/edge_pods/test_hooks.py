@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeagent.runtime.memory_device import Behaviour
-from edgeagent.runtime.port import ExecResult
+from edgeagent.runtime.port import ExecResult, RuntimeAway
 from shared.objects import Json
 from tests.edge_pods.world import World, a_container, a_pod
 from tests.parts.virtual_time import virtual
@@ -80,3 +80,30 @@ async def test_a_sleep_of_zero_seconds_is_a_hook_that_succeeds() -> None:
         world.delete(uid)
         await world.passes(1)
         assert world.reports.by_uid[uid].finished
+
+
+@virtual
+async def test_a_runtime_that_goes_away_during_a_post_start_hook_costs_no_container() -> None:
+    """As a restart of the agent in that moment: nothing was learned about the hook."""
+    async with World() as world:
+        world.device.failures["exec_sync"] = [RuntimeAway("containerd is restarted")]
+        hook = {"exec": {"command": ["prepare"]}}
+        uid = world.apply(a_pod("web", with_hook("postStart", hook), restartPolicy="Never"))
+        await world.passes(30)
+        assert world.phase(uid) == "Running"
+        assert world.device.calls("stop_container") == []
+        assert "FailedPostStartHook" not in world.reasons(uid)
+
+
+@virtual
+async def test_a_runtime_that_goes_away_during_a_pre_stop_hook_gets_it_again() -> None:
+    async with World() as world:
+        hook = {"exec": {"command": ["say goodbye"]}}
+        uid = world.apply(a_pod("web", with_hook("preStop", hook)))
+        await world.passes(1)
+        world.device.failures["exec_sync"] = [RuntimeAway("containerd is restarted")]
+        world.delete(uid, grace=30)
+        await world.passes(20)
+        assert world.reports.by_uid[uid].finished
+        assert len(world.device.calls("exec_sync")) == 2
+        assert "FailedPreStopHook" not in world.reasons(uid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,26 @@ def test_following_ends_when_the_next_attempt_begins(tmp_path: Path) -> None:
     timer.start()
     assert lines_of(folder, follow=True, tail=1) == b"last\nmore\n"
     timer.join()
+
+
+def test_following_survives_the_moment_of_a_rotation_without_a_file(tmp_path: Path) -> None:
+    folder = written(tmp_path, "a", LINES)
+    path = folder / "a" / "0.log"
+
+    def rotates() -> None:
+        path.rename(path.with_name("0.log.20260101-000000"))
+        time.sleep(0.6)
+        path.write_text("2026-01-01T00:00:02Z stdout F after\n")
+        time.sleep(0.6)
+        written(folder, "a", LINES, "")
+
+    timer = threading.Timer(0.3, rotates)
+    timer.start()
+    assert lines_of(folder, follow=True, tail=1).startswith(b"last\nafter\n")
+    timer.join()
+
+
+def test_following_ends_with_the_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path, "a", LINES)
+    monkeypatch.setattr(logs, "OVER_SECONDS", 0.1)
+    assert lines_of(folder, follow=True, tail=1, over=lambda: True) == b"last\n"

@@ -18,6 +18,7 @@ from edgeagent.runtime.cri_errors import (
     translated,
     translated_pull,
 )
+from edgeagent.runtime.cri_messages import cri
 from edgeagent.runtime.port import (
     ImagePullError,
     InvalidImageName,
@@ -166,3 +167,9 @@ def test_cancelling_stays_cancelling() -> None:
 def test_a_runtime_that_has_just_been_restarted_is_away() -> None:
     error = of_call("list", Status.UNKNOWN, "server is not initialized yet")
     assert type(error) is RuntimeAway
+
+
+def test_an_answer_that_is_none_is_an_error_of_that_call() -> None:
+    """One row of a foreign pod must not end the agent, again at every start."""
+    with pytest.raises(TemporaryError, match="answer not understood"), translated("list"):
+        cri.ListContainersResponse.FromString(b"\n\x03\n\x01\xff")

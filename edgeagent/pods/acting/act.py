@@ -102,7 +102,9 @@ class Acting:
             self._trouble(pod, action, TemporaryError(_words(error)))
         except Exception as error:
             log.exception("action failed", pod_uid=pod.uid, action=action.slot)
-            self._trouble(pod, action, TemporaryError(f"internal error: {error!r}"))
+            # What it says may quote a secret, and is in the log.
+            words = f"internal error: {type(error).__name__}"
+            self._trouble(pod, action, TemporaryError(words))
         else:
             pod.troubles.pop(action.slot, None)
 

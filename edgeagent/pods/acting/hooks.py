@@ -2,8 +2,9 @@
 
 Owns what counts as a failed hook: a command that does not exit with 0, an address that gives no
 HTTP answer at all (what it answers does not matter, unlike a probe), and tcpSocket, which the API
-keeps for old manifests and documents as failing. When to run one, for how long, and what follows
-from a failure is the caller's (``starting.py``, ``stopping.py``).
+keeps for old manifests and documents as failing. While the runtime is away nothing was learned
+about the hook: that is raised as it is. When to run one, for how long, and what follows from a
+failure is the caller's (``starting.py``, ``stopping.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from edgeagent.pods.model import specs
 from edgeagent.pods.model.podevents import Record, warning
 from edgeagent.pods.probing import handlers, http_client
 from edgeagent.pods.probing.handlers import BadHandler, Target
-from edgeagent.runtime.port import Runtime
+from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.clock import Clock
 from shared.errors import KubetideError
 from shared.objects import Json
@@ -56,6 +57,8 @@ class Hooks:
     async def _exec(self, command: list[str], target: Target, failed: str) -> None:
         try:
             result = await self._runtime.exec_sync(target.container_id, command, _NO_LIMIT)
+        except RuntimeAway:
+            raise
         except KubetideError as error:
             raise HookFailed(f'{failed} {error}, message: ""') from error
         if result.exit_code:

@@ -76,8 +76,11 @@ def _auth(entry: Any) -> ImageAuth | None:
 
 
 def _text(entry: dict[str, Any], field: str) -> str:
+    """Half a character, which JSON lets pass, is in no login."""
     value = entry.get(field)
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str) or any("\ud800" <= one <= "\udfff" for one in value):
+        return ""
+    return value
 
 
 def _decoded(auth: Any) -> tuple[str, str]:

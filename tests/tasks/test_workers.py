@@ -1,0 +1,36 @@
+"""Workers by key: whoever is woken gets a turn, whatever was stopped before."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edgeagent.pods.model.actions import RemoveVolumes
+from edgeagent.pods.operations import Operations
+from shared.clock import SystemClock
+from shared.tasks import KeyedWorkers
+
+
+async def test_a_worker_stopped_before_its_first_step_can_be_woken_again() -> None:
+    worked: list[str] = []
+
+    async def work(key: str) -> None:
+        worked.append(key)
+
+    workers = KeyedWorkers(work, clock=SystemClock(), name="pod")
+    workers.wake("web")
+    await workers.stop()
+    assert (worked, workers.keys()) == ([], [])
+    workers.wake("web")
+    await asyncio.sleep(0.01)
+    assert worked == ["web"]
+
+
+async def test_an_operation_stopped_before_its_first_step_is_not_under_way_for_ever() -> None:
+    operations = Operations(lambda: None)
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+
+    operations.begin(RemoveVolumes(), work)
+    await operations.close()
+    assert operations.under_way() == ()
