@@ -9,7 +9,12 @@ from collections.abc import Awaitable, Callable
 
 from devcluster.containerd import Containerd
 from edgeagent.runtime.cri import CriRuntime
-from edgeagent.runtime.port import ContainerConfig, SandboxConfig
+from edgeagent.runtime.port import (
+    ContainerConfig,
+    SandboxConfig,
+    SandboxSecurity,
+    SeccompProfile,
+)
 from tests.parts import images
 
 
@@ -66,7 +71,12 @@ class Floor:
     async def _start_pod(self) -> str:
         name = f"floor-{uuid.uuid4().hex[:8]}"
         config = SandboxConfig(
-            name=name, namespace="bench", uid=name, attempt=0, hostname=name, log_directory="/tmp"
+            *(name, "bench", name),
+            attempt=0,
+            hostname=name,
+            log_directory="/tmp",
+            # As for our pods, in which nobody asks for a profile either.
+            security=SandboxSecurity(seccomp=SeccompProfile("Unconfined")),
         )
         container = ContainerConfig(
             name="main",

@@ -106,6 +106,17 @@ def test_a_sandbox_is_privileged_when_one_of_its_containers_is() -> None:
     ).security.privileged
 
 
+@pytest.mark.parametrize("kind", ["RuntimeDefault", "Unconfined", "Localhost"])
+def test_a_sandbox_has_a_filter_as_soon_as_anybody_in_the_pod_asks_for_a_profile(
+    kind: str,
+) -> None:
+    asks = {"securityContext": {"seccompProfile": {"type": kind}}}
+    assert made().security.seccomp.kind == "Unconfined"
+    assert made(container(), container("b", **asks)).security.seccomp.kind == "RuntimeDefault"
+    assert made(**asks).security.seccomp.kind == "RuntimeDefault"
+    assert made(initContainers=[container("i", **asks)]).security.seccomp.kind == "RuntimeDefault"
+
+
 def test_the_groups_of_the_pod_are_those_of_its_sandbox() -> None:
     context = {"runAsUser": 1000, "runAsGroup": 2000, "supplementalGroups": [5, 6], "fsGroup": 7}
     security = made(securityContext=context).security

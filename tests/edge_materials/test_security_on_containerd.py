@@ -194,6 +194,18 @@ async def test_seccomp_profiles_filter_system_calls(
         await device.start(a_pod("", securityContext={"seccompProfile": absent}))
 
 
+async def test_the_process_that_holds_the_sandbox_is_no_better_confined_than_any_other(
+    device: Device,
+) -> None:
+    """It can be reached where processes are shared: who is confined finds it confined."""
+    script = "sed -n 's/^\\(Name\\|Seccomp\\):\\s*/\\1=/p' /proc/1/status"
+    plain = {"shareProcessNamespace": True}
+    assert await device.answers(script, spec=plain) == {"Name": "pause", "Seccomp": "0"}
+    asks = {"seccompProfile": {"type": "RuntimeDefault"}}
+    found = await device.answers(script, spec=plain, securityContext=asks)
+    assert found == {"Name": "pause", "Seccomp": "2"}
+
+
 async def test_without_apparmor_only_profiles_that_need_none_run(device: Device) -> None:
     """What the runtime cannot enforce is refused at admission, never left out without a word."""
     for context in ({}, {"appArmorProfile": {"type": "Unconfined"}}):
