@@ -306,7 +306,9 @@ def listed_rights() -> set[Right]:
 
 def asked_by_the_hub(cluster: Cluster) -> Iterator[Any]:
     assert cluster.audit_log is not None
-    for line in cluster.audit_log.read_text().splitlines():
+    for line in cluster.audit_log.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            return  # It is being written.
         entry = json.loads(line)
         if entry["user"]["username"] == f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}":
             yield entry

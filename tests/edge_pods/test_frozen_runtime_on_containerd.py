@@ -27,11 +27,12 @@ async def test_while_the_runtime_does_not_answer_probes_decide_and_tell_nothing(
     own: Containerd, tmp_path: Path
 ) -> None:
     probe = {"exec": {"command": ["true"]}, "periodSeconds": 1, "failureThreshold": 1}
+    probe |= {"timeoutSeconds": 4}  # A runtime that wakes up has much to do at first.
     async with a_device(own, tmp_path) as device:
         uid = device.apply(a_script(OBEYS, livenessProbe=probe, readinessProbe=probe))
         await device.until(lambda: device.container(uid).get("ready") is True)
         os.kill(own.pid, signal.SIGSTOP)
-        await asyncio.sleep(25)  # Several periods, and longer than any call is waited for.
+        await asyncio.sleep(30)  # Several periods, and longer than any call is waited for.
         os.kill(own.pid, signal.SIGCONT)
         late = device.apply(a_script(OBEYS))
         await device.until(lambda: device.runs(late))

@@ -74,7 +74,7 @@ async def test_it_takes_so_many_successes_and_failures_in_a_row(device: Device) 
 async def test_a_container_that_fails_its_liveness_probe_is_killed_and_started_again(
     device: Device,
 ) -> None:
-    probe = a_probe(**runs("echo gone; test -e /alive"), failureThreshold=2)
+    probe = a_probe(**runs("echo gone; test -e /alive"), failureThreshold=2, initialDelaySeconds=1)
     uid = device.apply(a_script(f"touch /alive; {OBEYS}", livenessProbe=probe))
     await device.until(lambda: device.runs(uid))
     assert device.container(uid)["ready"], "liveness says nothing of readiness"

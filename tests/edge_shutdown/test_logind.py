@@ -156,4 +156,5 @@ async def test_nothing_is_left_open(private_bus: PrivateBus, login1: Login1) -> 
     for _ in range(5):
         await once()
     await until(lambda: login1.locks == 0)
-    assert len(os.listdir("/proc/self/fd")) == before
+    # Servers that tests share, in this process, may have closed some of theirs.
+    assert len(os.listdir("/proc/self/fd")) <= before

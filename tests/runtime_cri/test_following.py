@@ -141,8 +141,11 @@ async def test_with_push_an_idle_runtime_is_left_alone_until_it_pushes(
         await next_uid(events, within=10)
         waiting = asyncio.create_task(next_uid(events, within=60))
         played.push.set()
-        await asyncio.sleep(1.5)
-        looked = played.lists
+        looked = -1
+        async with asyncio.timeout(20):
+            while looked != played.lists:  # The looks that belong to the push are over.
+                looked = played.lists
+                await asyncio.sleep(1.5)
         played.state = cri.SANDBOX_NOTREADY
         await asyncio.sleep(1.2)
         assert played.lists == looked
