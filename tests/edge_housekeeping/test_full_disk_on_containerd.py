@@ -232,6 +232,6 @@ async def test_a_pod_that_fills_the_disk_is_evicted_and_its_files_go(
         assert device.status(greedy)["message"].startswith(
             "The node was low on resource: ephemeral-storage. Threshold quantity: "
         )
-        await device.until(lambda: not device.paths.volume(greedy, "x").exists())
+        await device.until(lambda: not device.paths.pod(greedy).exists())
         assert one.free_percent() > 15
         assert device.runs(modest)
