@@ -92,9 +92,11 @@ class KeyedWorkers(Generic[Key]):
 
     async def stop(self) -> None:
         """Whoever is woken later begins anew; a task that had not begun cleans nothing up."""
-        await stop(*self._tasks.values())
-        self._tasks.clear()
-        self._woken.clear()
+        stopped = dict(self._tasks)
+        await stop(*stopped.values())
+        for key, task in stopped.items():
+            if self._tasks.get(key) is task:
+                del self._tasks[key], self._woken[key]
 
     async def _run(self, key: Key) -> None:
         event = self._woken[key]

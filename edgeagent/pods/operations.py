@@ -40,9 +40,11 @@ class Operations:
 
     async def close(self) -> None:
         """Whatever begins later begins anew; a task that had not begun cleans nothing up."""
-        await stop(*self._tasks.values(), *self._ending.values())
-        self._tasks.clear()
-        self._ending.clear()
+        stopped = dict(self._tasks)
+        await stop(*stopped.values(), *self._ending.values())
+        for action, task in stopped.items():
+            if self._tasks.get(action) is task:
+                del self._tasks[action]
 
     async def _run(
         self,

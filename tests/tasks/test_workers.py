@@ -25,6 +25,31 @@ async def test_a_worker_stopped_before_its_first_step_can_be_woken_again() -> No
     assert worked == ["web"]
 
 
+async def test_who_is_woken_while_others_are_stopped_works_alone() -> None:
+    working: list[str] = []
+
+    async def work(key: str) -> None:
+        assert key not in working, "twice at the same time"
+        working.append(key)
+        try:
+            await asyncio.sleep(0.05)
+        finally:
+            await asyncio.sleep(0)
+            working.remove(key)
+
+    workers = KeyedWorkers(work, clock=SystemClock(), name="pod")
+    workers.wake("web")
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(workers.stop())
+    await asyncio.sleep(0)
+    workers.wake("late")
+    await stopping
+    assert workers.keys() == ["late"]
+    workers.wake("late")
+    await asyncio.sleep(0.2)
+    assert (working, workers.keys()) == ([], [])
+
+
 async def test_an_operation_stopped_before_its_first_step_is_not_under_way_for_ever() -> None:
     operations = Operations(lambda: None)
 
