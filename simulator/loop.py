@@ -203,7 +203,7 @@ class VirtualLoop(base_events.BaseEventLoop):
             self.call_soon(_settle, future, result, None)
         return future
 
-    async def shutdown_default_executor(self) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """There is none."""
 
     def _write_to_self(self) -> None:
