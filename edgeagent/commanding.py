@@ -50,9 +50,7 @@ async def commands(data_dir: Path, answers: Answers) -> AsyncIterator[None]:
         except (OSError, ValueError, TimeoutError) as error:
             log.warning("command not answered", error=repr(error))
         finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+            await _hang_up(writer)
 
     try:
         server = await _listen(data_dir, serve)
@@ -63,6 +61,15 @@ async def commands(data_dir: Path, answers: Answers) -> AsyncIterator[None]:
     async with server:
         yield
     (data_dir / SOCKET).unlink(missing_ok=True)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """A client that has stopped reading holds nothing up, and above all no stop of the agent."""
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            await writer.wait_closed()
+    writer.transport.abort()
 
 
 async def _listen(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
+from edgeagent import commanding
 from edgeagent.commanding import SOCKET, Answers, commands
 from edgeagent.desired import Body, Desired
 from edgeagent.local import telling
@@ -134,3 +136,22 @@ async def test_junk_is_answered_or_dropped_and_harms_nothing(tmp_path: Path, jun
         writer.close()
         await writer.wait_closed()
         assert await told(tmp_path, "web") == "deletion"
+
+
+async def test_a_client_that_does_not_read_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commanding, "PATIENCE", 0.1)
+    large = Answers(release, lambda: {"of": "x" * 50_000_000})
+    before = asyncio.all_tasks()
+    async with commands(tmp_path, large):
+        folder = os.open(tmp_path, os.O_RDONLY)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+            os.close(folder)
+            client.send(b'{"tell": "snapshot"}\n')
+            async with asyncio.timeout(20):
+                while asyncio.all_tasks() == before:
+                    await asyncio.sleep(0.01)
+                while asyncio.all_tasks() != before:
+                    await asyncio.sleep(0.01)
