@@ -45,6 +45,8 @@ class Fetching:
         if not connection.session_present:
             self._subscribed = frozenset()
         self._announced = frozenset()
+        # Connections may be short, and the hub may be another one: no pause of the last counts.
+        self._backoff.reset()
         again, due = True, None
         while True:
             wanted = await self._subscribe(connection, again=again)

@@ -92,6 +92,22 @@ async def test_what_the_broker_has_not_is_announced_and_fetched_when_it_comes(
 
 
 @virtual
+async def test_each_connection_announces_in_a_moment_what_is_missing(tmp_path: Path) -> None:
+    """However long the pauses of the one before had grown: connections may be short."""
+    model = Model(tmp_path)
+    async with a_hub(model.link()) as hub, model.device().running() as device:
+        await hub.want("web", ride=False, withheld=True)
+        await asyncio.sleep(3000)
+        for _ in range(2):
+            model.ways[-1].cut()
+            await until(lambda: not device.connected)
+            await until(lambda: device.connected, within=90)
+            births = len(hub.sessions)
+            await until(lambda births=births: len(hub.sessions) > births, within=15)  # type: ignore[misc]
+            assert hub.births[-1].missing
+
+
+@virtual
 async def test_a_pod_keeps_its_old_body_until_the_new_one_comes(tmp_path: Path) -> None:
     model = Model(tmp_path)
     async with a_hub(model.link()) as hub, model.device().running() as device:
