@@ -215,12 +215,13 @@ def logs(
     path = find_log(folder / f"{namespace}_{pod}_{report.uid}", container, previous=previous)
 
     def over() -> bool:
-        """Finished, or gone from this device."""
+        """Finished, or gone from this device; not while nobody can tell."""
         try:
-            phase = _report(_snapshot(data_dir), namespace, pod).status.get("phase")
+            now = _snapshot(data_dir)
         except SettingsError:
-            return True
-        return phase in ("Succeeded", "Failed")
+            return False
+        found = [one for one in now.reports if (one.namespace, one.name) == (namespace, pod)]
+        return not found or found[0].status.get("phase") in ("Succeeded", "Failed")
 
     for text in read(path, tail=tail, follow=follow, over=over):
         sys.stdout.buffer.write(text)

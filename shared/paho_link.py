@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from paho.mqtt import client as paho
@@ -40,8 +40,8 @@ TEMPORARY_REFUSALS = frozenset({0x83, 0x88, 0x89, 0x93, 0x96, 0x97})
 """Implementation error, server unavailable or busy, receive maximum, rate, quota."""
 LOGIN_REFUSALS = frozenset({0x86, 0x87})
 """Bad user name or password, not authorized."""
-PUBLISH_OVERHEAD = 64
-"""Fixed header, packet id and our properties: more than they can take."""
+OVERHEAD = 64
+"""Of a PUBLISH: fixed header, packet id and our properties: more than they can take."""
 
 
 class PahoLink:
@@ -135,8 +135,6 @@ class _PahoConnection:
             clean_start=self._options.clean_start,
             properties=properties,
         )
-        if self._ended is not None and (late := self._client.socket()) is not None:
-            late.close()  # Nobody waited so long.
 
     async def close(self) -> None:
         if self._misc is not None:
@@ -189,8 +187,7 @@ class _PahoConnection:
         response_topic: str = "",
         correlation: bytes = b"",
     ) -> Awaitable[None]:
-        texts = len((topic + response_topic).encode())
-        size = texts + len(payload) + len(correlation) + PUBLISH_OVERHEAD
+        size = len((topic + response_topic).encode()) + len(payload) + len(correlation) + OVERHEAD
         if size > self.max_packet_size:
             raise TooLarge(f"{topic}: {size} bytes, the broker takes {self.max_packet_size}")
         name, alias = self._aliases.of(topic)
@@ -225,19 +222,23 @@ class _PahoConnection:
         future = self._waiting.pop(packet_id, None)
         if future is None or future.done():
             return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
+        future.set_result(None) if error is None else future.set_exception(error)
 
     # -- paho's callbacks; the socket ones may come from the connecting thread
 
     def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
         tcp.send_at_once(sock)
-        with suppress(RuntimeError):  # The loop may have ended before a slow connect did.
-            self._loop.call_soon_threadsafe(self._watch_socket, sock)
+        self._on_loop(self._watch_socket, sock)
+
+    def _on_loop(self, call: Callable[[Any], None], sock: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, sock)
+        except RuntimeError:  # The loop has ended before a slow connect did.
+            sock.close()
 
     def _watch_socket(self, sock: Any) -> None:
+        if self._ended is not None:  # Nobody waited so long.
+            sock.close()
         if sock.fileno() < 0:
             return
         self._socket = sock
@@ -255,14 +256,14 @@ class _PahoConnection:
         self._socket = None
 
     def _on_register_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+        self._on_loop(self._watch_writes, sock)
 
     def _watch_writes(self, sock: Any) -> None:
         if sock is self._socket and sock.fileno() >= 0:
             self._loop.add_writer(sock, self._writable)
 
     def _on_unregister_write(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._unwatch_writes, sock)
+        self._on_loop(self._unwatch_writes, sock)
 
     def _unwatch_writes(self, sock: Any) -> None:
         if sock is self._socket and sock.fileno() >= 0 and not self._client.want_write():
@@ -300,8 +301,7 @@ class _PahoConnection:
             self._end(LinkError(f"{self._broker}: connection refused: {code}{hint}", delay=5.0))
             return
         self.session_present = bool(flags.session_present)
-        limit = getattr(properties, "MaximumPacketSize", None)
-        self.max_packet_size = min(limit or MAX_WIRE, MAX_WIRE)
+        self.max_packet_size = min(getattr(properties, "MaximumPacketSize", MAX_WIRE), MAX_WIRE)
         self._aliases = TopicAliases(getattr(properties, "TopicAliasMaximum", 0))
         if not self._connected.done():
             self._connected.set_result(None)

@@ -8,6 +8,7 @@ somebody else decides (a resolver, a handshake over a dead link) neither will do
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,9 +19,15 @@ T = TypeVar("T")
 
 
 async def in_own_thread(call: Callable[[], T], *, name: str) -> T:
-    """What the call returns or raises. Who is cancelled leaves it alone: it goes on, unheard."""
+    """What the call returns or raises; OSError when no thread can be made.
+
+    Who is cancelled leaves the call alone: it goes on, unheard.
+    """
     answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    threading.Thread(target=_run, args=(call, answer), name=name, daemon=True).start()
+    try:
+        threading.Thread(target=_run, args=(call, answer), name=name, daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
     return await answer
 
 

@@ -24,6 +24,7 @@ from cloudhub.nodes.presence import Heard, Presence, Standing
 from cloudhub.nodes.taints import without
 from shared import codec
 from shared.clock import Clock
+from shared.errors import KubeRefused
 from shared.messages import Report, Session
 from shared.objects import Json
 from shared.tasks import KeyedWorkers, run_together
@@ -139,6 +140,8 @@ class Nodes:
         found = await self._kube.get(NODES, "", node)
         if found is None or MANAGED not in (found["metadata"].get("labels") or {}):
             return False
+        if node not in self._nodes:
+            return False  # Deleted while it was read: of what is ours all is known.
         self._remember(found)
         return True
 
@@ -190,7 +193,7 @@ class Nodes:
                 self._nodes.setdefault(obj["metadata"]["name"], NodeRecord()).version = 0
                 self._remember(obj)
             for name in self._nodes.keys() - names:
-                self._forget_object(name)
+                self._forget_object(name, version=event.version)
             self._tell_known()
 
     def _remember(self, obj: Json) -> None:
@@ -281,7 +284,13 @@ class Nodes:
         if not self._linked:
             # What we heard last may be long untrue, and another replica says what is so now.
             return None
-        return await self._refresh(name, node, standing)
+        try:
+            return await self._refresh(name, node, standing)
+        except KubeRefused as refused:
+            if refused.status != 404:
+                raise
+        self._forget_object(name)
+        return None
 
     async def _refresh(self, name: str, node: NodeRecord, standing: Standing) -> float | None:
         session = self.presence.session(name)

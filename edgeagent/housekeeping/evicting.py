@@ -26,6 +26,7 @@ from edgeagent.runtime.port import Container, ContainerState, Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError
 from shared.objects import Json
+from shared.tasks import run_together
 
 log = structlog.get_logger()
 
@@ -71,8 +72,11 @@ class Evictor:
         self._slow.tell(shortages)
 
     async def run(self) -> None:
-        await asyncio.gather(
-            self._watch_device(self._urgent), self._watch_device(self._slow), self._watch_limits()
+        """What one of them did not expect ends all of them: they begin anew together."""
+        await run_together(
+            urgent=self._watch_device(self._urgent),
+            slow=self._watch_device(self._slow),
+            limits=self._watch_limits(),
         )
 
     async def _watch_device(self, notice: _Notice) -> None:

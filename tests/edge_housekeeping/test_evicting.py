@@ -316,6 +316,8 @@ async def test_what_nobody_expected_ends_no_housekeeping(monkeypatch: pytest.Mon
         assert house.evicted() == set()
         await house.passes(30)
         assert house.evicted() == {"uid-web"}
+        left = [one for one in asyncio.all_tasks() if "_watch" in repr(one)]
+        assert left == [], "what began anew, and what it took the place of"
 
 
 @virtual

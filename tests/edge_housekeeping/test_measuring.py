@@ -87,7 +87,7 @@ def test_many_files_take_no_memory(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert found.inodes == 20_001
-    assert peak < 200 * KIB
+    assert peak < 1024 * KIB, "their names alone have more than two megabytes"
 
 
 async def test_a_pod_uses_its_emptydirs_and_its_logs(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_disk_that_became_read_only_costs_no_files(
     for _ in range(5):
         with suppress(OSError):
             make(tmp_path, ["a"], group=None)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     monkeypatch.undo()
     make(tmp_path, ["a"], group=None)
     monkeypatch.setattr(os, "fchmod", refuse)

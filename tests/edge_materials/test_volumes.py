@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -375,3 +376,30 @@ async def test_a_volume_of_no_form_keeps_no_other_from_its_update(device: Device
         await device.volumes.refresh(pod(volumes=[odd, fine]), device.objects, NODE)
     assert (made["fine"] / "a").read_text() == "2"
     assert (made["odd"] / "a").read_text() == "1"
+
+
+def test_what_cannot_be_moved_is_removed_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subvolume of btrfs, or an empty folder that its owner may not write to."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "another subvolume")
+
+    (tmp_path / "pod/a/b/c").mkdir(parents=True)
+    (tmp_path / "pod/a/b/file").touch()
+    monkeypatch.setattr(os, "rename", refuse)
+    remove(tmp_path / "pod")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_somebody_still_writes_to_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "written meanwhile")
+
+    (tmp_path / "pod/a").mkdir(parents=True)
+    monkeypatch.setattr(os, "rmdir", refuse)
+    with pytest.raises(StillMounted, match="cannot be removed"):
+        remove(tmp_path / "pod")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from edgeagent.pods.acting import hooks
+from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.pods.probing import handlers, http_client
 from edgeagent.pods.probing.checking import Outcome, Result, check
 from edgeagent.pods.probing.handlers import BadHandler, Target
@@ -173,6 +175,13 @@ async def test_a_redirect_to_another_host_is_a_success_with_a_warning(head: str)
         assert outcome.good
 
 
+async def test_what_a_redirect_says_besides_its_place_does_not_matter() -> None:
+    broken = b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 50\r\n\r\n.."
+
+    async with a_server(lambda asked: OK if b"GET /ok" in asked else broken) as port:
+        assert await probed(port) == Outcome(Result.SUCCESS)
+
+
 async def test_a_host_header_holds_through_a_redirect_that_names_no_host() -> None:
     seen: list[bytes] = []
 
@@ -255,6 +264,7 @@ async def test_a_body_without_an_end_decides_nothing() -> None:
     [
         pytest.param(b"Content-Length: 100\r\n\r\nonly", id="length"),
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n64\r\nonly", id="chunk"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", id="no last chunk"),
     ],
 )
 async def test_a_body_that_breaks_off_decides_nothing(head: bytes) -> None:
@@ -325,3 +335,22 @@ def test_urls_are_made_for_either_family_of_addresses() -> None:
     target = Target({"name": "main"}, "id", ("2001:db8::7",))
     url = handlers.url_of(target, {"port": 80, "path": "x", "scheme": "HTTPS"})
     assert url == "https://[2001:db8::7]:80/x"
+
+
+async def test_a_hook_that_fell_back_to_plain_http_has_had_its_answer() -> None:
+    """Whatever becomes of what the server says."""
+    told: list[PodEvent] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_tls = (await reader.read(1000)).startswith(b"\x16")
+        broken = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n.."
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" if is_tls else broken)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for scheme in ("HTTP", "HTTPS"):
+            hook = {"port": port, "scheme": scheme}
+            target = Target({"name": "main"}, "c1", ("127.0.0.1",))
+            await hooks._http_get(hook, target, lambda event: bool(told.append(event)), "failed")  # type: ignore[func-returns-value]
+    assert [one.reason for one in told] == ["LifecycleHTTPFallback"]

@@ -63,8 +63,9 @@ async def test_a_node_deleted_while_its_agent_lives_comes_back_later_and_later()
 
 
 @virtual
+@pytest.mark.parametrize("told", ["deletion", "list"])
 async def test_a_node_deleted_while_an_answer_about_it_is_under_way_stays_deleted(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, told: str
 ) -> None:
     world = World()
     async with running(world.nodes):
@@ -82,6 +83,8 @@ async def test_a_node_deleted_while_an_answer_about_it_is_under_way_stays_delete
         reading = asyncio.create_task(world.nodes.read("n1"))
         await asyncio.sleep(1)
         await world.kube.delete(NODES, "", "n1", uid=uid, grace=0)
+        if told == "list":
+            world.kube.break_watches()
         assert await reading, "as the server knew it when it was asked"
         assert world.nodes.uid("n1") == ""
         await asyncio.sleep(20)
@@ -225,3 +228,20 @@ async def test_a_server_that_does_not_keep_what_it_took_is_not_flooded() -> None
             await asyncio.sleep(0.1)
         ours = len(world.writes()) - 600
         assert 1 <= ours <= 3
+
+
+@virtual
+async def test_a_node_of_which_the_server_says_that_it_is_gone_is_made_anew() -> None:
+    """Whatever the watch has said, or has not."""
+    world = World()
+    async with running(world.nodes):
+        world.hear(birth(1))
+        await asyncio.sleep(1)
+        gone = await world.node()
+        await world.kube.delete(NODES, "", "n1", uid=gone["metadata"]["uid"], grace=0)
+        await asyncio.sleep(0)
+        world.nodes._remember({**gone, "metadata": {**gone["metadata"], "resourceVersion": "x"}})
+        world.report()
+        await asyncio.sleep(30)
+        assert (await world.node())["metadata"]["uid"] != gone["metadata"]["uid"]
+        assert world.nodes.uid("n1") == (await world.node())["metadata"]["uid"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 from edgeagent import KUBERNETES_VERSION
 from edgeagent.pods.live import LivePod
@@ -111,7 +112,8 @@ async def _plainly(url: str, headers: http_client.Headers, record: Record) -> No
     """As documented for hooks: once more without TLS, and without what only TLS may carry."""
     plain = url.replace("https://", "http://", 1)
     kept = [one for one in headers if one[0].lower() != "authorization"]
-    await http_client.get(plain, kept)
+    with suppress(http_client.BodyFailed):
+        await http_client.get(plain, kept)
     host = url.removeprefix("https://").partition("/")[0]
     words = f"request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded"
     record(warning("LifecycleHTTPFallback", words))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
@@ -92,13 +92,17 @@ async def _get_once(url: str, headers: Headers, allowance: Allowance | None) -> 
                 writer.write(request)
                 await writer.drain()
                 status, fields = await _head(reader)
-            body = b"" if status in _WITHOUT_BODY else await _read(reader, fields, allowance)
+            location = fields.get("location", "") if status in _FOLLOWED else ""
+            body = b""
+            if status not in _WITHOUT_BODY:
+                # What an answer says that leads elsewhere does not matter.
+                with suppress(*((BodyFailed,) if location else ())):
+                    body = await _read(reader, fields, allowance)
     except DialFailed as error:
         late = f" {_IN_HEADERS}" if str(error).endswith("i/o timeout") else ""
         raise HttpFailed(f'Get "{url}": {error}{late}') from error
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
         raise HttpFailed(f'Get "{url}": {_words(error)}') from error
-    location = fields.get("location", "") if status in _FOLLOWED else ""
     return Answer(status, body.decode(errors="replace"), location)
 
 
@@ -181,6 +185,8 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     body = b""
     while len(body) < _MOST_BODY:
         line = await reader.readline()
+        if not line:
+            raise EOFError("unexpected EOF")
         size = line.partition(b";")[0].strip().decode("latin-1")
         if not size.isalnum() or not (length := int(size, 16)):
             break

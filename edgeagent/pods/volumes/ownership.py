@@ -27,7 +27,7 @@ def fits(folder: Path, group: int) -> bool:
 def give(folder: Path, group: int) -> str:
     """Everything at and below ``folder``; what vanishes meanwhile needs nothing.
 
-    The first refusal of the file system, in its words; empty when there was none.
+    The last refusal of the file system, in its words; empty when there was none.
     """
     refusal, top = "", os.path.realpath(folder)
     for _, folders, files, parent in os.fwalk(top, topdown=False, onerror=_unless_gone):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -18,6 +19,9 @@ from pathlib import Path
 
 from edgeagent.pods.volumes import mounting
 from shared.errors import TemporaryError
+
+PASSES = 3
+"""Over all folders without one that goes, until somebody must be writing there."""
 
 
 class StillMounted(TemporaryError):
@@ -45,22 +49,37 @@ def remove(folder: Path, *, unmount: Callable[[Path], None] = mounting.unmount_b
 def _remove_tree(top: str) -> None:
     """Folders come up to the top one by one, so that no depth needs more files or memory."""
     names = (f"{secrets.token_hex(8)}-{number}" for number in count())
+    vain = 0
     with _opened(top) as here:
-        while folders := _without_files(here):
-            for name in folders:
-                _lift(name, here, names)
+        while vain < PASSES and (folders := _without_files(here)):
+            gone = [_is_lifted(name, here, names) for name in folders]
+            vain = 0 if any(gone) else vain + 1
     os.rmdir(top)
 
 
-def _lift(name: str, here: int, names: Iterator[str]) -> None:
+def _is_lifted(name: str, here: int, names: Iterator[str]) -> bool:
+    """Whether the folder is gone, and what was in it is up here. A look may miss some of that, or
+    somebody may still be writing: then it comes again."""
     with _opened(name, here) as folder:
         for inner in _without_files(folder):
-            os.rename(inner, next(names), src_dir_fd=folder, dst_dir_fd=here)
+            _lift(inner, next(names), folder, here)
     try:
         os.rmdir(name, dir_fd=here)
     except OSError as error:
-        if error.errno != errno.ENOTEMPTY:  # The look may have missed some: it comes again.
+        if error.errno != errno.ENOTEMPTY:
             raise
+        return False
+    return True
+
+
+def _lift(inner: str, name: str, folder: int, here: int) -> None:
+    try:
+        os.rename(inner, name, src_dir_fd=folder, dst_dir_fd=here)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EXDEV):
+            raise
+        # What may not be written to is not moved by all users, nor is what has a subvolume.
+        shutil.rmtree(inner, dir_fd=folder)
 
 
 def _without_files(folder: int) -> list[str]:
