@@ -59,12 +59,15 @@ def cpu_seconds(pid: int) -> float:
 
 
 def metric_sum(port: int, name: str, **labels: str) -> float:
-    """Sum of a Prometheus metric's samples with these labels, from a hub's /metrics."""
+    """Sum of a Prometheus metric's samples with these labels, from a hub's /metrics.
+
+    LookupError for a name that the hub has no sample of: 0 would be a figure.
+    """
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
+    samples = [line for line in lines if line.split("{")[0].split(" ")[0] == name]
+    if not samples:
+        raise LookupError(f"no metric {name}")
     wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    return sum(
-        float(line.rsplit(" ", 1)[1])
-        for line in lines
-        if line.split("{")[0].split(" ")[0] == name and all(one in line for one in wanted)
-    )
+    found = (line for line in samples if all(one in line for one in wanted))
+    return sum(float(line.rsplit(" ", 1)[1]) for line in found)

@@ -92,7 +92,7 @@ async def _at_once(system: System, floor: Floor) -> float:
 
 def _requests(system: System) -> float:
     """Requests of the hub that are not a pod's status, an Event, the final delete or a lease."""
-    name = "kubetide_api_requests_total"
+    name = "kubetide_hub_api_requests_total"
     every = metric_sum(system.metrics_port, name)
     expected = [
         {"resource": "pods/status"},
