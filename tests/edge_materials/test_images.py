@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from edgeagent.pods.images.credentials import logins
 from edgeagent.pods.images.pulling import Images
+from edgeagent.pods.images.references import parse
 from edgeagent.pods.model.errors import ImageTrouble
 from edgeagent.pods.model.podevents import PodEvent
 from edgeagent.runtime.memory import MemoryRuntime
@@ -355,3 +357,10 @@ async def test_pods_that_start_together_share_a_look_at_their_image(puller: Pull
     assert puller.device.calls("image_status") == [f"image_status {NAME}"]
     await puller.ensure()
     assert len(puller.device.calls("image_status")) == 2
+
+
+def test_a_password_that_is_no_text_is_none() -> None:
+    """Half a character, as a script leaves it that cuts one short: no message could carry it."""
+    entry = '{"username": "me", "password": "hunter2\\ud83d"}'
+    cut = secret("pull", **{".dockerconfigjson": f'{{"auths": {{"registry.example": {entry}}}}}'})
+    assert logins([cut], parse(NAME)) == [ImageAuth(username="me")]

@@ -181,3 +181,17 @@ async def test_a_container_that_cannot_be_configured_says_so_and_is_tried_again(
         del world.materials.failures["container"]
         await world.passes(15)
         assert world.phase(uid) == "Running"
+
+
+@virtual
+async def test_an_error_that_nobody_expected_is_told_by_its_kind_alone() -> None:
+    """It may quote a value that is a secret; the log has it whole."""
+    async with World() as world:
+        world.device.failures["create_container"] = [LookupError("s3cret")]
+        uid = world.apply(a_pod())
+        await world.passes(0.5)
+        waiting = str(world.status(uid))
+        assert "internal error: LookupError" in waiting
+        assert "s3cret" not in waiting
+        await world.passes(60)
+        assert world.phase(uid) == "Running"
