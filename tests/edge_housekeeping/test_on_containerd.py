@@ -43,6 +43,7 @@ class House:
         """``rooms``: what the device seems to have, by signal (``nodefs_available``)."""
         self.clock, self.told = Hands(), Told()
         self.room: Room | None = None
+        self.rooms = {name.replace("_", "."): room for name, room in rooms.items()}
         self.measuring = Measuring(device.runtime, device.paths, asyncio.to_thread)
         self.images = ImageCollector(
             device.runtime,
@@ -58,7 +59,7 @@ class House:
             pods=device.pods,
             measuring=self.measuring,
             images=self.images,
-            rooms=lambda: {name.replace("_", "."): room for name, room in rooms.items()},
+            rooms=lambda: self.rooms,
             apart=lambda: False,
             remove_files=device.materials.remove_files,
             events=self.told,  # type: ignore[arg-type]
@@ -125,6 +126,7 @@ async def test_under_memory_pressure_who_uses_more_than_requested_goes_first(
     for uid in (greedy, lesser, modest):
         await device.until(lambda uid=uid: device.log(uid) == "on" and device.obeys(uid))  # type: ignore[misc]
     memory = next(one for one in THRESHOLDS if one.resource == "memory")
+    house.rooms[memory.signal] = Room(1 << 30, 0)
     evicting = asyncio.create_task(house.evictor.run())
     house.evictor.noticed((Shortage(memory, memory.amount, memory.amount // 2),))
     await device.until(lambda: device.status(greedy)["phase"] == "Failed")
@@ -147,6 +149,7 @@ async def test_under_memory_pressure_who_uses_more_than_requested_goes_first(
 async def evicted_in_order(device: Device, house: House, signal: str, *uids: str) -> None:
     """One for each time that the shortage is said; those after it go on."""
     threshold = next(one for one in THRESHOLDS if one.signal == signal)
+    house.rooms.setdefault(signal, Room(1000, 0))
     evicting = asyncio.create_task(house.evictor.run())
     try:
         for at, uid in enumerate(uids):
@@ -266,7 +269,7 @@ def own_containerd(image_archive: Path) -> Iterator[Containerd]:
 
 
 async def test_images_go_but_for_those_that_pods_and_sandboxes_need(
-    own_containerd: Containerd, tmp_path: Path
+    own_containerd: Containerd, image_archive: Path, tmp_path: Path
 ) -> None:
     async with a_device(own_containerd, tmp_path) as device:
         house = House(device)
@@ -276,12 +279,15 @@ async def test_images_go_but_for_those_that_pods_and_sandboxes_need(
         assert house.images.disk().space is not None, "the runtime tells where images are"
         before = await _tags(device)
         assert {images.APP_V1, images.APP_V2, images.PAUSE} <= before
-        await house.images.free_all()
-        assert await _tags(device) == before, "none is two minutes old"
-        house.clock.at += LEAST_AGE
         house.room = Room(1000, 500)
         await house.images.look()
         assert await _tags(device) == before, "there is room"
+        await house.images.free_all()
+        assert await _tags(device) == {images.APP_V1, images.PAUSE}
+        await asyncio.to_thread(own_containerd.import_images, image_archive)
+        await house.images.free_all()
+        assert await _tags(device) == before, "what came since is not two minutes old"
+        house.clock.at += LEAST_AGE
         await house.images.free_all()
         assert await _tags(device) == {images.APP_V1, images.PAUSE}
         again = device.apply({**a_script(OBEYS), "image": images.APP_V1})

@@ -98,13 +98,17 @@ async def test_each_connection_announces_in_a_moment_what_is_missing(tmp_path: P
     async with a_hub(model.link()) as hub, model.device().running() as device:
         await hub.want("web", ride=False, withheld=True)
         await asyncio.sleep(3000)
+        counter = hub.births[-1].counter
+
+        def told(connection: int) -> bool:
+            return any(one.counter == connection and one.missing for one in hub.births)
+
         for _ in range(2):
             model.ways[-1].cut()
             await until(lambda: not device.connected)
             await until(lambda: device.connected, within=90)
-            births = len(hub.sessions)
-            await until(lambda births=births: len(hub.sessions) > births, within=15)  # type: ignore[misc]
-            assert hub.births[-1].missing
+            counter += 1
+            await until(lambda at=counter: told(at), within=15)  # type: ignore[misc]
 
 
 @virtual
