@@ -64,7 +64,7 @@ class EdgeDevice(Program):
 
     def main(self) -> Coroutine[Any, Any, None]:
         self._store = self.disk.store()
-        self.judge.shutdowns.agent_starts()
+        self.judge.shutdowns.agent_can_act()
         return run_agent(
             Machine(
                 node=self.name,

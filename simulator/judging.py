@@ -80,6 +80,10 @@ class Judge:
         is what the agent told."""
         return isinstance(story, PodStory) and story.finished and self.forgets(story.uid)
 
+    def answers_again(self) -> None:
+        """A stop that began before goes on now, though what it was for may be over."""
+        self.shutdowns.agent_can_act()
+
     def lets_go(self, running: list[Run]) -> None:
         """The agent lets the machine go down."""
         if left := self.shutdowns.abandoned(running):

@@ -49,6 +49,10 @@ class Watcher(Protocol):
 
     def stops(self, run: Run, running: list[Run]) -> None: ...
 
+    def answers_again(self) -> None:
+        """The runtime was away."""
+        ...
+
 
 class WatchedDevice(MemoryDevice):
     def __init__(self, clock: Clock, watcher: Watcher) -> None:
@@ -60,6 +64,11 @@ class WatchedDevice(MemoryDevice):
         self._context = copy_context()
         for image in (*IMAGES, FAILING_JOB):
             self.registry[image] = RemoteImage(pull_seconds=0.5)
+
+    def come_back(self) -> None:
+        if self.away:
+            self._watcher.answers_again()
+        super().come_back()
 
     def running(self) -> list[Run]:
         return [run for run in self.runs.values() if run.ended is None]

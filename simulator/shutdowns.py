@@ -31,7 +31,8 @@ class Shutdowns:
         self._priority = priority
         self._began: float | None = None
         self._ended: float | None = None
-        self._agent_started = 0.0
+        self._able = 0.0
+        """Since when the agent could act: it was started, or its runtime came back."""
         self._last: float | None = None
         self._part = 1.0
 
@@ -39,8 +40,8 @@ class Shutdowns:
         self._began = self._last = self._now()
         self._part = min(1.0, allowed / (REGULAR + CRITICAL))
 
-    def agent_starts(self) -> None:
-        self._agent_started = self._now()
+    def agent_can_act(self) -> None:
+        self._able = self._now()
 
     def over(self) -> None:
         """Called off, or the device is down."""
@@ -64,7 +65,7 @@ class Shutdowns:
         ended = self._ended
         if ended is None or run.started > ended:
             return False
-        return self._now() <= max(ended, self._agent_started) + LATE
+        return self._now() <= max(ended, self._able) + LATE
 
     def out_of_turn(self, run: Run, running: Iterable[Run]) -> Run | None:
         """The run for which this one, which is being stopped, should have waited."""
