@@ -173,7 +173,8 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
         if not runs:
             # Refused, and forgotten with the database: what it ends with once more has no reason.
             refused = any(device.judge.may_refuse(uid, for_label=one) for one in (True, False))
-            if not (forgetful and refused and status.get("phase") == "Failed"):
+            forgotten = forgetful and refused and status.get("phase") == "Failed"
+            if not forgotten and not _ended_before_all_began(pod, uid, device):
                 yield f"{container['name']} was never started"
             return
         phases.add(_fate(runs[-1], policy))
@@ -182,9 +183,29 @@ def _status(pod: Json, uid: str, device: EdgeDevice) -> Iterator[str]:
         if status.get("reason") == TERMINATED and device.judge.shutdowns.ended_meanwhile(runs[-1]):
             phases.add("Failed")
     expected = next(phase for phase in ("Running", "Failed", "Succeeded") if phase in phases)
-    again = forgetful and expected != "Running" and status.get("phase") in FINISHED
+    # One that began once more, after its memory was lost, is stopped when that is told.
+    over = expected != "Running" or _was_stopped(pod, uid, device)
+    again = forgetful and over and status.get("phase") in FINISHED
     if status.get("phase") != expected and not again:
         yield f"phase {status.get('phase')}, is {expected}"
+
+
+def _last_runs(pod: Json, uid: str, device: EdgeDevice) -> Iterator[Run]:
+    for container in pod["spec"]["containers"]:
+        yield from device.judge.runs_of(uid, container["name"])[-1:]
+
+
+def _was_stopped(pod: Json, uid: str, device: EdgeDevice) -> bool:
+    """Nothing of it runs, and the agent ended some of that."""
+    last = list(_last_runs(pod, uid, device))
+    return all(run.ended is not None for run in last) and any(run.by_agent for run in last)
+
+
+def _ended_before_all_began(pod: Json, uid: str, device: EdgeDevice) -> bool:
+    """By a shutdown of its device, for good, when only some of its containers had begun."""
+    failed = (pod.get("status") or {}).get("reason") == TERMINATED
+    last = list(_last_runs(pod, uid, device))
+    return failed and any(device.judge.shutdowns.ended_meanwhile(run) for run in last)
 
 
 def _refused(uid: str, device: EdgeDevice, reason: str) -> Iterator[str]:
