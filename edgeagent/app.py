@@ -33,7 +33,6 @@ from edgeagent.pods.ports import Materials
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.volumes.contents import Tokens
-from edgeagent.pods.volumes.making import Offload
 from edgeagent.pods.workers import Pods
 from edgeagent.refusing import Refusing
 from edgeagent.runtime.abilities import RuntimeInfo
@@ -62,6 +61,7 @@ from shared.link import Link
 from shared.messages import Session
 from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.tasks import run_together
+from shared.threads import Offload
 
 log = structlog.get_logger()
 

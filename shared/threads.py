@@ -1,8 +1,8 @@
 """A blocking call in a thread of its own, which holds up nothing when it takes for ever.
 
 The threads that a program shares are few, and are waited for at its end: for calls whose time
-somebody else decides (a resolver, a handshake over a dead link) neither will do. Called by
-``paho_link.py``, and by the agent for names that probes ask.
+somebody else decides (a resolver, a handshake over a dead link, a volume over the network) neither
+will do. Called by ``paho_link.py``, and by the agent for names that probes ask and for volumes.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs blocking work away from the loop; a simulator runs it on the spot."""
 
 
 async def in_own_thread(call: Callable[[], T], *, name: str) -> T:

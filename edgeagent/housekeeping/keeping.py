@@ -29,10 +29,10 @@ from edgeagent.pods.logs import leftovers
 from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.model.podevents import normal
 from edgeagent.pods.ports import Reports
-from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Container, Runtime
 from shared.clock import Clock
 from shared.objects import Json
+from shared.threads import Offload
 
 log = structlog.get_logger()
 

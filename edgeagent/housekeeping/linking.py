@@ -16,10 +16,10 @@ import structlog
 from edgeagent.pods.held import HeldPod, PodsOfDevice
 from edgeagent.pods.logs import loglinks
 from edgeagent.pods.model.paths import PodPaths
-from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import ContainerState
 from shared.clock import Clock
 from shared.errors import KubetideError
+from shared.threads import Offload
 
 log = structlog.get_logger()
 

@@ -19,10 +19,11 @@ from edgeagent.pods.held import HeldPod
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.paths import PodPaths, safe
 from edgeagent.pods.volumes import mounting
-from edgeagent.pods.volumes.making import Offload, kind_of
+from edgeagent.pods.volumes.making import kind_of
 from edgeagent.runtime.port import Runtime
 from edgeagent.runtime.usage import ContainerStats
 from shared.objects import Json
+from shared.threads import Offload
 
 PROC = Path("/proc")
 _BLOCK = 512

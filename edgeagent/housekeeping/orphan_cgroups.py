@@ -16,7 +16,7 @@ from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.resources import cgroups
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices
-from edgeagent.pods.volumes.making import Offload
+from shared.threads import Offload
 
 log = structlog.get_logger()
 

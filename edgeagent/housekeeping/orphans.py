@@ -19,10 +19,11 @@ from edgeagent.housekeeping.orphan_cgroups import OrphanCgroups
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.logs import leftovers, loglinks
 from edgeagent.pods.model.paths import PodPaths, safe
-from edgeagent.pods.volumes.making import Offload, Volumes
+from edgeagent.pods.volumes.making import Volumes
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError
+from shared.threads import Offload
 
 log = structlog.get_logger()
 

@@ -25,10 +25,10 @@ import structlog
 
 from edgeagent.pods.held import PodsOfDevice
 from edgeagent.pods.logs import logfolders
-from edgeagent.pods.volumes.making import Offload
 from edgeagent.runtime.port import Container, ContainerState, Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError
+from shared.threads import Offload
 
 log = structlog.get_logger()
 

@@ -35,7 +35,7 @@ from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from edgeagent.pods.resources.slices import Slices
 from edgeagent.pods.rules import resizing
 from edgeagent.pods.volumes import subpaths
-from edgeagent.pods.volumes.making import Offload, Volume, Volumes, make_private
+from edgeagent.pods.volumes.making import Volume, Volumes, make_private
 from edgeagent.pods.volumes.mounts import devices, mounts
 from edgeagent.runtime.limits import Resources
 from edgeagent.runtime.port import (
@@ -46,6 +46,7 @@ from edgeagent.runtime.port import (
     SandboxConfig,
 )
 from shared.objects import Json
+from shared.threads import Offload
 
 log = structlog.get_logger()
 
@@ -258,7 +259,7 @@ class PodMaterials:
             found = environment(container, around)
             return trouble, found, making.prepared(image, found.variables, attempt=attempt)
 
-        trouble, found, prepared = await self._offload(make)
+        trouble, found, prepared = await self._volumes.in_turn(pod, make)
         _tell_unlimited(trouble, record)
         for event in found.events:
             record(event)

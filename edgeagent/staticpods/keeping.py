@@ -16,7 +16,6 @@ import structlog
 from edgeagent.desired import DesiredPod, DesiredSet
 from edgeagent.pods.held import HeldPod
 from edgeagent.pods.model import stamps
-from edgeagent.pods.volumes.making import Offload
 from edgeagent.podshape import RejectedPod, admit
 from edgeagent.session.reporting import Reports
 from edgeagent.staticpods.folder import Folder, Look
@@ -25,6 +24,7 @@ from shared.clock import Clock
 from shared.errors import StoreBusy, WireError
 from shared.objects import Json, ObjectKey
 from shared.static_pods import is_static, list_key
+from shared.threads import Offload
 
 log = structlog.get_logger()
 

@@ -2,20 +2,19 @@
 
 Owns ``<data>/pods/<uid>``. Volumes are made from the pod and the objects it names and nothing
 else, so preparing twice changes nothing, and after any crash preparing again repairs. Everything
-that touches a disk runs through ``offload``, because disks can be slow. Called by the pod's own
-worker only, one call per pod at a time.
+that touches a disk runs in threads, because disks can be slow and can hang: for each pod one call
+after the other (``fileturns.py``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import stat
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 from edgeagent.pods.materials.sources import Missing, Sources
 from edgeagent.pods.model import specs
@@ -36,12 +35,13 @@ from edgeagent.pods.volumes import (
     removing,
 )
 from edgeagent.pods.volumes.contents import NoTokens, Origin, Tokens
+from edgeagent.pods.volumes.fileturns import FileTurns, own_thread
 from shared.clock import Clock
 from shared.errors import PermanentError
 from shared.objects import Json
+from shared.threads import Offload
 
-Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
-"""Runs blocking work away from the loop; a simulator runs it on the spot."""
+T = TypeVar("T")
 
 WRITTEN = ("configMap", "secret", "downwardAPI", "projected")
 """Kinds whose files are written here and follow their objects; containers only read them."""
@@ -79,12 +79,13 @@ class Volumes:
         clock: Clock,
         *,
         tokens: Tokens | None = None,
-        offload: Offload = asyncio.to_thread,
+        offload: Offload = own_thread,
     ) -> None:
         self._paths = paths
         self._clock = clock
         self._tokens = tokens or NoTokens()
         self._offload = offload
+        self._turns = FileTurns(offload)
         self._claimed: dict[str, dict[str, Volume]] = {}
         """Volumes of claims by uid of the pod: where they are is not in the pod."""
 
@@ -97,7 +98,7 @@ class Volumes:
         told: list[PodEvent] = []
         origin = Origin(pod, node, sources, self._tokens, told.append)
         try:
-            made: dict[str, Volume] = await self._offload(lambda: self._prepare(origin))
+            made = await self.in_turn(pod, lambda: self._prepare(origin))
         finally:
             for event in told:
                 record(event)
@@ -118,7 +119,13 @@ class Volumes:
         are done, raises the MountError of one that failed: a ContentsError only if all are.
         """
         origin = Origin(pod, node, sources, self._tokens)
-        return await self._offload(lambda: self._refresh(origin))  # type: ignore[no-any-return]
+        return await self.in_turn(pod, lambda: self._refresh(origin))
+
+    async def in_turn(self, pod: Json, work: Callable[[], T]) -> T:
+        """What ``work``, which uses the pod's volumes, returns or raises; it runs in a thread.
+
+        It ends before the pod's files are removed, even if the caller is cancelled."""
+        return cast(T, await self._turns.take(specs.uid_of(pod), work))
 
     async def remove(self, uid: str) -> None:
         """Unmount and delete all that the pod had here; idempotent.
@@ -126,7 +133,7 @@ class Volumes:
         hostPaths and the volumes of claims stay untouched.
         """
         self._claimed.pop(uid, None)
-        await self._offload(lambda: removing.remove(self._paths.pod(uid)))
+        await self._turns.take(uid, lambda: removing.remove(self._paths.pod(uid)))
 
     async def orphans(self, known: Iterable[str]) -> tuple[str, ...]:
         """Uids that have a folder here but are not among the ``known`` ones; ``lost+found`` and the
