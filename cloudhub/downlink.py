@@ -9,6 +9,7 @@ a connection ended is not remembered; the next connection reads what the broker 
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache
@@ -40,11 +41,13 @@ CORRECT_AFTER = 1.0
 """Seconds (up to twice) before another hub's list is corrected: it may know more than we do."""
 RECHECK = 1.0
 """Seconds until our view is compared with the API server again, when it was behind."""
+AT_ONCE = 64
+"""Nodes published to at a time: with 1,000 messages each they have packet ids for all of them."""
 REPEAT_AFTER = 10.0
 """Seconds between two publishes of a body that a device misses."""
 
-Warn = Callable[[ObjectKey, str, str], None]
-"""Tell the users of an object: key, reason, message."""
+Warn = Callable[[str, ObjectKey, str, str], None]
+"""Tell the users of an object on one node: node, key, reason, message."""
 
 
 class Downlink:
@@ -78,6 +81,7 @@ class Downlink:
         self._doubtful_since: dict[str, float] = {}
         self._changed_at: dict[str, float] = {}
         self._repeated: dict[tuple[str, ObjectKey], float] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._workers = KeyedWorkers(self._deliver, clock=clock, name="delivery")
 
     # -- what others tell
@@ -188,6 +192,10 @@ class Downlink:
         if wait is None or wait > 0:
             return wait
         await self._clock.sleep(GATHER)
+        async with self._turns:
+            return await self._deliver_in_turn(node)
+
+    async def _deliver_in_turn(self, node: str) -> float | None:
         wait, wanted = self._wait(node), self._fleet.wanted(node)
         if wait != 0.0 or wanted is None:
             return wait
@@ -238,7 +246,7 @@ class Downlink:
         topics = self._topics.of(node)
         sent: dict[Body, Awaitable[None]] = {}
         while (steps := self._plan(node, delivery, wanted)) is not None:
-            refused = self._send_bodies(topics, steps.bodies, sent)
+            refused = self._send_bodies(node, steps.bodies, sent)
             if not refused:
                 await self._send(topics, delivery, steps, list(sent.values()))
                 break
@@ -252,25 +260,27 @@ class Downlink:
         return plan(wanted, delivery.facts(), self._fleet.body, knowing)
 
     def _send_bodies(
-        self, topics: NodeTopics, bodies: Iterable[Body], sent: dict[Body, Awaitable[None]]
+        self, node: str, bodies: Iterable[Body], sent: dict[Body, Awaitable[None]]
     ) -> list[Body]:
         """Answers the bodies that are over the broker's limit."""
-        refused = []
+        refused, topics = [], self._topics.of(node)
         for body in (one for one in bodies if one not in sent):
             try:
                 sent[body] = self._publish("body", topics.desired(body.key), _encoded(body))
             except TooLarge as error:
                 refused.append(body)
-                self._refuse(body, error)
+                self._refuse(node, body, error)
         return refused
 
-    def _refuse(self, body: Body, error: TooLarge) -> None:
-        log.warning("object over the broker's packet limit", key=str(body.key), error=str(error))
+    def _refuse(self, node: str, body: Body, error: TooLarge) -> None:
+        log.warning(
+            "object over the broker's packet limit", node=node, key=str(body.key), error=str(error)
+        )
         text = (
             f"{body.key} does not fit the MQTT broker's maximum packet size; what the device has "
             f"of it stays as it is: {str(error).partition(': ')[2]}"
         )
-        self._warn(body.key, "TooLargeForBroker", text)
+        self._warn(node, body.key, "TooLargeForBroker", text)
 
     async def _send(
         self,

@@ -195,8 +195,8 @@ class Sync:
             message=f"the pod cannot be sent to its node: {error}",
         )
 
-    def _warn_users(self, key: ObjectKey, reason: str, message: str) -> None:
-        for record in self._fleet.users(key):
+    def _warn_users(self, node: str, key: ObjectKey, reason: str, message: str) -> None:
+        for record in self._fleet.users(key, node):
             self._events.warn(record.key, record.uid, record.node, reason=reason, message=message)
 
     def _answer(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:

@@ -24,14 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from shared import broker_access, tcp
 from shared.codec import MAX_WIRE
 from shared.errors import LinkError, PermanentError, TooLarge
-from shared.link import (
-    Broker,
-    Connection,
-    ConnectOptions,
-    Message,
-    PublishRefused,
-    Subscription,
-)
+from shared.link import Broker, Connection, ConnectOptions, Message, PublishRefused, Subscription
 from shared.threads import in_own_thread
 from shared.topic_aliases import TopicAliases
 
@@ -193,6 +186,9 @@ class _PahoConnection:
         name, alias = self._aliases.of(topic)
         properties = _publish_properties(expiry, response_topic, correlation, alias)
         sent = self._client.publish(name, payload, qos=1, retain=retain, properties=properties)
+        if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            # Not sent: to the broker its alias is still another topic's.
+            self._end(LinkError(f"{self._broker}: not sent: {paho.error_string(sent.rc)}"))
         return self._acknowledged(sent.rc, sent.mid)
 
     async def messages(self) -> AsyncIterator[Message]:

@@ -368,13 +368,12 @@ class Fleet:
 
     # -- users
 
-    def users(self, key: ObjectKey) -> Iterator[PodRecord]:
-        """The pods that need this object, or the pod itself."""
+    def users(self, key: ObjectKey, node: str) -> Iterator[PodRecord]:
+        """The node's pods that need this object, or the pod itself."""
         if key.kind == "Pod":
             pod = self._pods.get(key)
             return iter((pod,) if pod else ())
-        nodes = self._objects.users(key)
-        return (pod for name in nodes for pod in self.pods(name) if key in self._needs([pod]))
+        return (pod for pod in self.pods(node) if key in self._needs([pod]))
 
     def _needs(self, pods: Iterable[PodRecord]) -> set[ObjectKey]:
         """What these pods name, and what that names in its turn."""

@@ -28,7 +28,7 @@ def test_a_claim_brings_the_volume_that_it_is_bound_to() -> None:
     wanted = fleet.wanted("edge-1")
     assert wanted is not None
     assert set(wanted.entries) == {key("Pod", "a"), claim_key("claim-1"), volume_key("pv-1")}
-    assert [record.key for record in fleet.users(volume_key("pv-1"))] == [key("Pod", "a")]
+    assert [record.key for record in fleet.users(volume_key("pv-1"), "edge-1")] == [key("Pod", "a")]
 
 
 def test_a_second_node_with_the_claim_gets_the_volume_that_is_known() -> None:
