@@ -4,7 +4,8 @@ Each replica renews one Lease in the hub's namespace and watches those of all. W
 lives is judged by the changes seen here, counted from our own latest one: so a wrong clock harms
 nothing, and while the API server is away nobody is declared dead. Two owners of a slot for a
 moment are harmless. Who has no link to the broker can serve no slot, and lets its Lease run out.
-Refuses to run without rights to its Lease. Called by ``app.py``.
+Refuses to begin without rights to its Lease; what is refused later may be a server that is just
+starting, and is tried again. Called by ``app.py``.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Replicas:
         self._serving = True
         self._seen: dict[str, _Seen] = {}
         self._may_hold = False
+        self._renewed = False
         self._living: frozenset[str] = frozenset()
 
     @property
@@ -106,9 +108,13 @@ class Replicas:
             try:
                 if self._serves():
                     await self._renew()
+                    self._renewed = True
                 backoff.reset()
-            except KubeError as error:
-                wait = backoff.next(at_least=error.delay)
+            except (KubeError, KubeRefused) as error:
+                if isinstance(error, KubeRefused) and not self._renewed:
+                    raise
+                # A server that asks for more time than a Lease lives is asked again all the same.
+                wait = backoff.next()
                 log.warning("own Lease not renewed", error=str(error), retry_in=round(wait, 1))
             await self._sweep()
             await self._clock.sleep(wait)
@@ -176,7 +182,15 @@ class Replicas:
         known = self._seen.get(metadata["name"])
         if known is None or known.renewal != renewal or known.uid != metadata["uid"]:
             now = self._clock.monotonic()
+            if known is not None and metadata["name"] == self._name:
+                self._pass_over(now - known.at, now)
             self._seen[metadata["name"]] = _Seen(renewal, now, metadata["uid"])
+
+    def _pass_over(self, gap: float, now: float) -> None:
+        """Where we could not renew others could not either: they get that time again."""
+        if gap > 2 * PERIOD:
+            for seen in self._seen.values():
+                seen.at = min(seen.at + gap, now)
 
     def _judge(self) -> None:
         """Who lives; nothing is said before our own Lease is among what we see."""

@@ -58,6 +58,10 @@ class NodeListener(Protocol):
 
     def linked(self, up: bool) -> None: ...
 
+    def slot_up(self, slot: int) -> None:
+        """What the broker retains of its nodes was told, and what they say now is."""
+        ...
+
     def slot_down(self, slot: int) -> None:
         """Nothing is heard of its nodes any more."""
         ...
@@ -125,6 +129,7 @@ class Uplink:
     def slot_up(self, slot: int) -> None:
         """What was heard before a loss of the link may be unwritten still."""
         self._downlink.slot_up(slot)
+        self._nodes.slot_up(slot)
         for node in self._book.nodes_of(slot):
             self._reporting.look_at(node)
             self._mirrors.look_at(node)

@@ -105,7 +105,8 @@ class NodeLeases:
                 log.warning("lease not renewed", node=node, error=str(error))
             self._failing.add(node)
             wait = error.delay if isinstance(error, KubeError) else PERIOD
-            self._queue(node, max(wait or 0.0, RETRY) * (1 + self._rng.random()))
+            # A server that asks for more time than a Lease lives is asked again all the same.
+            self._queue(node, min(max(wait or 0.0, RETRY), PERIOD) * (1 + self._rng.random()))
             return
         except Exception:
             log.exception("lease not renewed", node=node)

@@ -8,7 +8,7 @@ for one node at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -36,6 +36,19 @@ SAME_AGAIN = 30.0
 
 
 @dataclass(slots=True)
+class Wrote:
+    """The last patch of a kind: who undoes it is not fought with."""
+
+    mark: int = 0
+    """Hash of the patch, without its times."""
+    at: float = 0.0
+
+    def again_in(self, mark: int, now: float) -> float:
+        """Seconds until the same may be written once more."""
+        return self.at + SAME_AGAIN - now if mark == self.mark else 0.0
+
+
+@dataclass(slots=True)
 class NodeRecord:
     seen: bytes = b""
     """The Node object as the API has it (``kept_of``), packed; empty = not there."""
@@ -45,9 +58,8 @@ class NodeRecord:
     back_at: float = 0.0
     taken: bool = False
     """The name belongs to another kubelet."""
-    wrote: int = 0
-    """Hash of the last status patch, without its times."""
-    wrote_at: float = 0.0
+    status: Wrote = field(default_factory=Wrote)
+    labels: Wrote = field(default_factory=Wrote)
 
 
 class NodeWriter:
@@ -78,11 +90,26 @@ class NodeWriter:
             log.info("node created", node=name)
         return found
 
-    async def label(self, name: str, node: NodeRecord, version: str) -> Json | None:
-        """Labels and annotations; the Node after the write, if one was needed."""
+    async def label(
+        self, name: str, node: NodeRecord, version: str
+    ) -> tuple[Json | None, float | None]:
+        """Labels and annotations: the Node after the write, if there was one; seconds until one
+        that is needed may be tried. What is refused holds up no status."""
         labels = labels_of(name, unpacked(node.report))
         patch = metadata_patch(unpacked(node.seen), labels, version)
-        return await self._kube.patch(NODES, "", name, patch) if patch else None
+        if patch is None:
+            return None, None
+        mark, now = hash(codec.encode(patch)), self._clock.monotonic()
+        if (wait := node.labels.again_in(mark, now)) > 0:
+            return None, wait
+        node.labels = Wrote(mark, now)
+        try:
+            return await self._kube.patch(NODES, "", name, patch), None
+        except KubeRefused as refused:
+            if refused.status == 404:
+                raise
+            log.error("labels of the node were refused", node=name, error=str(refused))
+            return None, SAME_AGAIN
 
     async def write_status(
         self, name: str, node: NodeRecord, report: Json, standing: Standing
@@ -94,8 +121,8 @@ class NodeWriter:
         if patch is None:
             return None
         mark, moment = _mark(patch), self._clock.monotonic()
-        if mark == node.wrote and moment < node.wrote_at + SAME_AGAIN:
-            return node.wrote_at + SAME_AGAIN - moment
+        if (wait := node.status.again_in(mark, moment)) > 0:
+            return wait
         try:
             await self._patch_status(name, patch)
         except KubeRefused as refused:
@@ -105,7 +132,7 @@ class NodeWriter:
             patch = status_patch(current, {}, ready, now=now)
             if patch:
                 await self._patch_status(name, patch)
-        node.wrote, node.wrote_at = mark, moment
+        node.status = Wrote(mark, moment)
         for event in said_by(name, current, patch) if patch else ():
             self._say(name, *event)
         return None

@@ -19,7 +19,7 @@ import structlog
 from cloudhub.kube.port import NODES, Change, Kube, WatchEvent
 from cloudhub.nodes.node_leases import NodeLeases
 from cloudhub.nodes.node_status import MANAGED, accepted, kept_of
-from cloudhub.nodes.node_writing import NodeRecord, NodeWriter, unpacked
+from cloudhub.nodes.node_writing import NodeRecord, NodeWriter, Wrote, unpacked
 from cloudhub.nodes.presence import Heard, Presence, Standing
 from cloudhub.nodes.taints import without
 from shared import codec
@@ -72,6 +72,8 @@ class Nodes:
         self._shared = False
         self._listed = False
         self._linked = False
+        self._heard: set[int] = set()
+        """Slots whose sessions the broker has told and tells."""
         self._fleet: FleetListener | None = None
         self._managed: set[str] = set()
         self._told_known = False
@@ -99,8 +101,9 @@ class Nodes:
         self._wake(node)
 
     def linked(self, up: bool) -> None:
-        """Our own link came (and is subscribed) or went: what was known is in doubt."""
+        """Our own link came or went: what was known is in doubt."""
         self._linked = up
+        self._heard.clear()
         self.presence.doubt_all(self._clock.monotonic())
         for node in self._nodes:
             self._wake(node)
@@ -116,8 +119,14 @@ class Nodes:
                 self._let_go(node)
         self._tell_known()
 
+    def slot_up(self, slot: int) -> None:
+        """What the broker retains of its nodes has come, and what they say comes here."""
+        self._heard.add(slot)
+        self.presence.listen(lambda node: slot_of(node) == slot, self._clock.monotonic())
+
     def slot_down(self, slot: int) -> None:
         """Nothing is heard of its nodes any more; of what is ours again all is to be heard anew."""
+        self._heard.discard(slot)
         for node in [one for one in self.presence.nodes() if slot_of(one) == slot]:
             self.presence.forget(node)
             if node in self._nodes and self._owns(node):
@@ -175,8 +184,7 @@ class Nodes:
     async def _settle(self) -> None:
         while True:
             await self._clock.sleep(SETTLE_EVERY)
-            late = self.presence.settle(self._clock.monotonic()) if self._linked else []
-            for node in late:
+            for node in self.presence.settle(self._is_heard, self._clock.monotonic()):
                 log.warning("no session of this node on the broker", node=node)
                 self._wake(node)
 
@@ -219,7 +227,7 @@ class Nodes:
             return
         node.version = _order(version)
         if node.seen:
-            node.seen, node.wrote = b"", 0
+            node.seen, node.status, node.labels = b"", Wrote(), Wrote()
             node.deletions += 1
             delay = min(BACK_FIRST * 2 ** (node.deletions - 1), BACK_MOST)
             node.back_at = self._clock.monotonic() + delay
@@ -267,6 +275,9 @@ class Nodes:
     def _owns(self, name: str) -> bool:
         return slot_of(name) in self._owned
 
+    def _is_heard(self, name: str) -> bool:
+        return slot_of(name) in self._heard
+
     def _wake(self, name: str) -> None:
         if self._listed and self._owns(name):
             self._workers.wake(name)
@@ -295,10 +306,14 @@ class Nodes:
     async def _refresh(self, name: str, node: NodeRecord, standing: Standing) -> float | None:
         session = self.presence.session(name)
         version = session.version if session else ""
-        if standing is Standing.ONLINE and (after := await self._writer.label(name, node, version)):
-            self._remember(after)
+        wait = None
+        if standing is Standing.ONLINE:
+            after, wait = await self._writer.label(name, node, version)
+            if after is not None:
+                self._remember(after)
         report = unpacked(node.report) if standing is Standing.ONLINE else {}
-        return await self._writer.write_status(name, node, report, standing)
+        again = await self._writer.write_status(name, node, report, standing)
+        return min((one for one in (wait, again) if one is not None), default=None)
 
     async def _appear(self, name: str, node: NodeRecord, standing: Standing) -> float | None:
         """Create the Node, or adopt one that nobody runs; only for an agent that is there."""

@@ -3,13 +3,13 @@
 Invariant: a death ends only the birth with the same instance and counter, as long as we have been
 listening (who was not cannot know whether a newer birth came between). What was known is in doubt
 while the hub itself has no link, and after it until the broker says it again; doubt is neither
-online nor offline, and becomes ``SILENT`` when it lasts. Called by ``nodes.py``.
+online nor offline, and becomes ``SILENT`` when it lasts although we listen. Called by ``nodes.py``.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from shared.messages import Session
@@ -74,12 +74,18 @@ class Presence:
                 known.standing, known.doubtful_since = Standing.IN_DOUBT, now
                 self._doubted.add(node)
 
-    def settle(self, now: float) -> list[str]:
-        """Nodes whose doubt has lasted too long: they are silent from now on."""
+    def listen(self, heard: Callable[[str], bool], now: float) -> None:
+        """From now on these nodes are heard: a doubt that was there begins only now."""
+        for node in self._doubted:
+            if heard(node):
+                self._known[node].doubtful_since = now
+
+    def settle(self, heard: Callable[[str], bool], now: float) -> list[str]:
+        """Nodes that are heard and whose doubt has lasted too long: they are silent from now on."""
         late = [
             node
             for node in self._doubted
-            if now - self._known[node].doubtful_since >= DOUBT_SECONDS
+            if now - self._known[node].doubtful_since >= DOUBT_SECONDS and heard(node)
         ]
         for node in late:
             self._known[node].standing = Standing.SILENT

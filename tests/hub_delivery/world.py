@@ -49,6 +49,9 @@ class Listener:
     def reported(self, node: str, report: Report) -> None:
         self.reports.append(report)
 
+    def slot_up(self, slot: int) -> None:
+        """Nobody settles here."""
+
     def slot_down(self, slot: int) -> None:
         for node in [one for one in self.presence.nodes() if slot_of(one) == slot]:
             self.presence.forget(node)

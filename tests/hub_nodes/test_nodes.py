@@ -10,12 +10,13 @@ from structlog.testing import capture_logs
 from cloudhub.kube.port import LEASES, NODES, Resource
 from cloudhub.nodes.nodes import Nodes
 from cloudhub.nodes.presence import Heard
+from shared.errors import KubeError, KubeRefused
 from shared.messages import Session
 from shared.objects import Json
 from shared.topics import slot_of
 from tests.hub_nodes.test_node_status import REPORT
 from tests.hub_nodes.test_presence import birth, death
-from tests.hub_nodes.world import ALL, TAINT, Heeded, World, running
+from tests.hub_nodes.world import ALL, TAINT, Heeded, World, listen, running
 from tests.parts.virtual_time import virtual
 
 
@@ -161,6 +162,27 @@ async def test_a_node_of_which_the_broker_knows_nothing_becomes_unknown_after_a_
 
 
 @virtual
+async def test_a_node_whose_slot_is_not_read_yet_is_not_called_silent() -> None:
+    """A broker that comes back with all there is takes its time; agents that live are not Unknown
+    meanwhile."""
+    world, slot = World(), slot_of("n1")
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(5)
+        world.nodes.linked(False)
+        await asyncio.sleep(5)
+        listen(world.nodes, ALL - {slot})
+        await asyncio.sleep(100)
+        assert await world.ready() == ("True", "AgentConnected")
+        world.nodes.slot_up(slot)
+        await asyncio.sleep(35)
+        assert await world.ready() == ("True", "AgentConnected")
+        await asyncio.sleep(10)
+        assert await world.ready() == ("Unknown", "AgentSilent")
+
+
+@virtual
 async def test_a_death_heard_before_the_link_broke_is_not_held_against_another_replica() -> None:
     """Cut off, we do not hear that the agent came back; whose link holds, calls the Node Ready."""
     world = World()
@@ -195,7 +217,7 @@ async def test_while_our_own_link_is_down_nothing_is_said_about_anybody() -> Non
         await asyncio.sleep(600)
         assert world.writes() == []
         assert await world.renewed() == renewed, "Kubernetes may notice by itself"
-        world.nodes.linked(True)
+        listen(world.nodes)
         world.hear(birth(1))
         await asyncio.sleep(0.1)
         assert await world.renewed() != renewed
@@ -354,3 +376,67 @@ async def test_what_new_pods_may_ask_for_is_told_as_soon_as_the_node_is_read() -
         await asyncio.sleep(60)
         assert "zone" not in heeded.labels["n1"]
         assert len(world.writes()) == 1, "the hub has nothing to say to that"
+
+
+@virtual
+async def test_a_server_that_asks_for_minutes_is_asked_again_before_the_lease_is_over() -> None:
+    world = World()
+
+    def busy(verb: str, resource: Resource, name: str) -> None:
+        if resource is LEASES:
+            raise KubeError("Service Unavailable", status=503, delay=120.0)
+
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(30)
+        before, world.kube.fail = world.kube.fail, busy
+        await asyncio.sleep(10)
+        world.kube.fail = before
+        renewed = await world.renewed()
+        await asyncio.sleep(21)
+        assert await world.renewed() != renewed
+
+
+@virtual
+async def test_who_takes_a_label_away_is_not_fought_with() -> None:
+    world = World()
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(1)
+        world.writes()
+        for _ in range(20):
+            gone = {"metadata": {"labels": {"node-role.kubernetes.io/edge": None}}}
+            await world.kube.patch(NODES, "", "n1", gone)
+            await asyncio.sleep(1)
+        ours = len(world.writes()) - 20
+        await asyncio.sleep(40)
+        assert ours <= 2
+        assert "node-role.kubernetes.io/edge" in (await world.node())["metadata"]["labels"]
+
+
+@virtual
+async def test_a_refused_label_keeps_no_node_from_being_ready() -> None:
+    world = World()
+
+    refused: list[str] = []
+
+    def refuse(verb: str, resource: Resource, name: str) -> None:
+        if verb == "patch" and resource is NODES and not refused:
+            refused.append(name)
+            raise KubeRefused("labels are ours", status=403, reason="Forbidden")
+
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(1)
+        world.hear(death(1))
+        await asyncio.sleep(1)
+        gone = {"metadata": {"labels": {"node-role.kubernetes.io/edge": None}}}
+        await world.kube.patch(NODES, "", "n1", gone)
+        world.kube.fail = refuse
+        world.hear(birth(2))
+        await asyncio.sleep(5)
+        assert refused == ["n1"]
+        assert await world.ready() == ("True", "AgentConnected")

@@ -19,7 +19,7 @@ from shared.tasks import stop
 from shared.topics import SLOTS
 from tests.hub_nodes.test_node_status import REPORT
 from tests.hub_nodes.test_presence import birth, death
-from tests.hub_nodes.world import Heeded
+from tests.hub_nodes.world import Heeded, listen
 from tests.parts.kubernetes import Cluster
 
 ALL = frozenset(range(SLOTS))
@@ -33,7 +33,7 @@ async def hub_at(cluster: Cluster) -> AsyncIterator[tuple[Nodes, Kube]]:
     nodes = Nodes(kube, clock=clock, rng=rng, taints=({"key": "edge", "effect": "NoSchedule"},))
     task = asyncio.create_task(nodes.run(Heeded()))
     nodes.own(ALL)
-    nodes.linked(True)
+    listen(nodes)
     try:
         yield nodes, kube
     finally:

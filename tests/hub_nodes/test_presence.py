@@ -14,6 +14,14 @@ def death(counter: int, instance: str = "i") -> Session:
     return Session(False, instance, counter)
 
 
+def everybody(node: str) -> bool:
+    return True
+
+
+def nobody(node: str) -> bool:
+    return False
+
+
 def test_a_birth_connects_and_its_death_ends_it() -> None:
     presence = Presence()
     assert presence.hear("n1", birth(1)) is Heard.BORN
@@ -75,16 +83,25 @@ def test_doubt_ends_with_the_same_birth_heard_again() -> None:
     assert presence.standing("n1") is Standing.IN_DOUBT
     assert presence.hear("n1", birth(1)) is Heard.REPEATED
     assert presence.standing("n1") is Standing.ONLINE
-    assert presence.settle(10.0 + DOUBT_SECONDS) == []
+    assert presence.settle(everybody, 10.0 + DOUBT_SECONDS) == []
 
 
 def test_lasting_doubt_becomes_silence_once() -> None:
     presence = Presence()
     presence.expect("n1", 0.0)
-    assert presence.settle(DOUBT_SECONDS - 1) == []
-    assert presence.settle(DOUBT_SECONDS) == ["n1"]
-    assert presence.settle(DOUBT_SECONDS + 9) == []
+    assert presence.settle(everybody, DOUBT_SECONDS - 1) == []
+    assert presence.settle(everybody, DOUBT_SECONDS) == ["n1"]
+    assert presence.settle(everybody, DOUBT_SECONDS + 9) == []
     assert presence.standing("n1") is Standing.SILENT
+
+
+def test_who_is_not_heard_yet_is_not_called_silent() -> None:
+    presence = Presence()
+    presence.expect("n1", 0.0)
+    assert presence.settle(nobody, 500.0) == []
+    presence.listen(everybody, 500.0)
+    assert presence.settle(everybody, 499.0 + DOUBT_SECONDS) == []
+    assert presence.settle(everybody, 500.0 + DOUBT_SECONDS) == ["n1"]
 
 
 def test_each_new_doubt_begins_anew() -> None:
@@ -92,8 +109,8 @@ def test_each_new_doubt_begins_anew() -> None:
     presence.hear("n1", birth(1))
     presence.doubt_all(0.0)
     presence.doubt_all(30.0)
-    assert presence.settle(DOUBT_SECONDS + 1) == []
-    assert presence.settle(30.0 + DOUBT_SECONDS) == ["n1"]
+    assert presence.settle(everybody, DOUBT_SECONDS + 1) == []
+    assert presence.settle(everybody, 30.0 + DOUBT_SECONDS) == ["n1"]
 
 
 def test_the_offline_stay_offline_over_a_gap() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 from cloudhub.kube.memory import MemoryKube
@@ -84,13 +84,20 @@ class Heeded:
         self.told.append("known")
 
 
+def listen(nodes: Nodes, slots: Iterable[int] = ALL) -> None:
+    """As the connection does: the link is there, then slot by slot has been read."""
+    nodes.linked(True)
+    for slot in slots:
+        nodes.slot_up(slot)
+
+
 @asynccontextmanager
 async def running(
     nodes: Nodes, *, slots: frozenset[int] = ALL, heeded: Heeded | None = None
 ) -> AsyncIterator[None]:
     task = asyncio.create_task(nodes.run(heeded or Heeded()))
     nodes.own(slots)
-    nodes.linked(True)
+    listen(nodes, slots)
     try:
         yield
         assert not task.done(), task

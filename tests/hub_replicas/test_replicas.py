@@ -235,6 +235,62 @@ async def test_while_the_server_is_away_nobody_is_declared_dead() -> None:
 
 
 @virtual
+async def test_who_renews_first_after_an_outage_does_not_take_the_others_for_dead() -> None:
+    """Its own event comes before theirs, after a gap that is longer than a Lease lives."""
+    async with replicas("a", "b", "c") as (kube, made):
+        before = [replica.slots for replica in made]
+        changes = [replica.changes for replica in made]
+        kube.fail, working = away, kube.fail
+        await asyncio.sleep(20)
+        kube.fail = working
+        await asyncio.sleep(60)
+        assert [replica.changes for replica in made] == changes
+        assert [replica.slots for replica in made] == before
+
+
+@virtual
+async def test_who_died_during_an_outage_is_noticed_after_it() -> None:
+    async with replicas("a", "b") as (kube, [a, b]):
+        kube.fail, working = away, kube.fail
+        await stop(b.task)
+        await asyncio.sleep(60)
+        kube.fail = working
+        await asyncio.sleep(40)
+        assert a.slots == ALL
+
+
+@virtual
+async def test_a_refusal_ends_no_hub_that_has_worked() -> None:
+    """A server that is just starting, or whose keys change, says 401 and 403 for a moment."""
+
+    def refuse(verb: str, resource: Resource, name: str) -> None:
+        raise KubeRefused("Unauthorized", status=401, reason="Unauthorized")
+
+    async with replicas("a", "b") as (kube, made):
+        before = [replica.slots for replica in made]
+        kube.fail, working = refuse, kube.fail
+        await asyncio.sleep(12)
+        kube.fail = working
+        await asyncio.sleep(60)
+        assert not any(replica.task.done() for replica in made)
+        assert [replica.slots for replica in made] == before
+
+
+@virtual
+async def test_a_server_that_asks_for_minutes_is_asked_again_before_the_lease_is_over() -> None:
+    def busy(verb: str, resource: Resource, name: str) -> None:
+        raise KubeError("Service Unavailable", status=503, delay=120.0)
+
+    async with replicas("a", "b") as (kube, made):
+        changes = [replica.changes for replica in made]
+        kube.fail, working = busy, kube.fail
+        await asyncio.sleep(8)
+        kube.fail = working
+        await asyncio.sleep(60)
+        assert [replica.changes for replica in made] == changes
+
+
+@virtual
 async def test_a_restart_under_the_same_name_owns_the_same_slots_at_once() -> None:
     async with replicas("a", "b") as (kube, [_, b]):
         slots = b.slots
