@@ -116,7 +116,7 @@ async def _serve(settings: HubSettings, options: dict[str, Any]) -> None:
     from cloudhub.probing import probes
     from shared.paho_link import PahoLink
 
-    clock, rng, metrics = SystemClock(), random.Random(), Metrics()
+    clock, rng, metrics = SystemClock(), random.SystemRandom(), Metrics()
     access = await open_access(options["kubeconfig"], options["context"] or "")
     kube = KubeClient(access, clock=clock, rng=rng, count=metrics.requested)
     log.info("hub starts", api=access.server, broker=str(settings.broker), name=settings.replica)

@@ -109,6 +109,7 @@ class Sync:
 
     def unmanage(self, node: str) -> None:
         """It is not there any more. What the device has stays as it is."""
+        self._pods.unmanage(node)
         self._downlink.unmanage(node)
         self._fleet.unmanage(node)
 

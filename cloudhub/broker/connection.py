@@ -143,7 +143,8 @@ class HubConnection:
 
     def _options(self) -> ConnectOptions:
         return ConnectOptions(
-            client_id=f"kubetide-hub.{self._replica}",
+            # Not to be guessed: who connects with the same one has the broker end our connection.
+            client_id=f"kubetide-hub.{self._replica}.{self._rng.getrandbits(64):016x}",
             clean_start=True,
             session_expiry=0,
             keep_alive=KEEP_ALIVE,

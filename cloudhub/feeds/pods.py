@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -48,7 +48,8 @@ class PodFeed:
         self._rng = rng
         self._nodes_known = asyncio.Event()
         self._watching = False
-        self._unlisted: set[str] = set()
+        self._unlisted: dict[str, object] = {}
+        """Nodes whose pods are to be listed, each with a mark of its present life in the fleet."""
         self._more = asyncio.Event()
 
     def nodes_known(self) -> None:
@@ -58,8 +59,12 @@ class PodFeed:
     def manage(self, node: str) -> None:
         """The node is new in the fleet."""
         if self._watching:
-            self._unlisted.add(node)
+            self._unlisted[node] = object()
             self._more.set()
+
+    def unmanage(self, node: str) -> None:
+        """The node left the fleet: a list that is under way is not its next life's."""
+        self._unlisted.pop(node, None)
 
     async def is_current(self, node: str) -> bool:
         """Whether the API server has just those pods of the node that the fleet knows.
@@ -101,7 +106,7 @@ class PodFeed:
             await self._clock.sleep(GATHER)
             self._more.clear()
             try:
-                await self._list(sorted(self._unlisted))
+                await self._list(dict(sorted(self._unlisted.items())))
                 backoff.reset()
             except (KubeError, KubeRefused) as error:
                 delay = error.delay if isinstance(error, KubeError) else None
@@ -110,19 +115,21 @@ class PodFeed:
                 await self._clock.sleep(wait)
                 self._more.set()
 
-    async def _list(self, nodes: list[str]) -> None:
+    async def _list(self, nodes: Mapping[str, object]) -> None:
         if len(nodes) <= MANY:
-            for node in nodes:
-                self._listed(node, await self._kube.list(PODS, field_selector=_on(node)))
+            for node, life in nodes.items():
+                self._listed(node, life, await self._kube.list(PODS, field_selector=_on(node)))
             return
         by_node: dict[str, list[Json]] = defaultdict(list)
         for pod in await self._kube.list(PODS, field_selector=BOUND):
             by_node[node_of(pod)].append(pod)
-        for node in nodes:
-            self._listed(node, by_node[node])
+        for node, life in nodes.items():
+            self._listed(node, life, by_node[node])
 
-    def _listed(self, node: str, pods: list[Json]) -> None:
-        self._unlisted.discard(node)
+    def _listed(self, node: str, life: object, pods: list[Json]) -> None:
+        if self._unlisted.get(node) is not life:
+            return
+        del self._unlisted[node]
         versions = (pod["metadata"]["resourceVersion"] for pod in pods)
         self._fleet.reached.listed_alone(node, versions)
         self._apply(self._fleet.list_node(node, pods))

@@ -70,7 +70,7 @@ class KubeClient:
     ) -> list[Json]:
         query = Query(resource, namespace, label_selector, field_selector)
         objects, _ = await self._watching(query).list_all()
-        return objects
+        return [*objects]
 
     async def create(
         self, resource: Resource, namespace: str, obj: Json, *, subresource: str = ""

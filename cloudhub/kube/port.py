@@ -8,7 +8,7 @@ Raw JSON because generated models cost ten times the time and drop fields they d
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -56,14 +56,15 @@ class Change(enum.Enum):
 class WatchEvent:
     """One step of a watch.
 
-    LISTED carries the complete list in ``objects`` (at the start and after every relist): what
-    is not in it is gone. SET (added or modified) and DELETED carry one object. ``version`` is the
-    resourceVersion up to which the watch has told everything, this included.
+    LISTED carries the complete list in ``objects`` (at the start and after every relist), to be
+    gone through as often as one likes: what is not in it is gone. SET (added or modified) and
+    DELETED carry one object. ``version`` is the resourceVersion up to which the watch has told
+    everything, this included.
     """
 
     change: Change
     object: Json = field(default_factory=dict)
-    objects: tuple[Json, ...] = ()
+    objects: Iterable[Json] = ()
     version: str = ""
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 import structlog
 
+from cloudhub.kube.packed import Packed
 from cloudhub.kube.port import Change, Resource, WatchEvent
 from shared.backoff import Backoff
 from shared.clock import Clock
@@ -31,6 +32,9 @@ WATCH_SECONDS = (240, 360)
 """A watch is asked to end by itself after this long; spread, so that not all end together."""
 SILENCE_MARGIN = 20.0
 """Seconds after that at which a silent connection counts as dead."""
+BOOKMARKED_SILENCE = 150.0
+"""The same for a server that sends bookmarks, about one a minute: nothing else tells through a
+load balancer that the server behind it hangs."""
 SHORT = 1.0
 """A watch without any event that ends faster than this counts as a failure."""
 TRIES = 4
@@ -73,6 +77,8 @@ class Watching:
         self._clock = clock
         self._rng = rng
         self._version = ""
+        self._bookmarks = 0
+        """Of the watch, or of the last one until the next begins."""
         self._log = log.bind(resource=query.resource.plural, namespace=query.namespace or "(all)")
 
     async def forever(self) -> AsyncIterator[WatchEvent]:
@@ -94,7 +100,7 @@ class Watching:
                 self._log.error("list refused", error=str(refused), status=refused.status)
             await self._clock.sleep(backoff.next(at_least=at_least))
 
-    async def list_all(self) -> tuple[list[Json], str]:
+    async def list_all(self) -> tuple[Packed, str]:
         """Every object, and the version of the whole; raises rather than give a part of it."""
         try:
             return await self._pages(PAGE)
@@ -107,7 +113,7 @@ class Watching:
 
     async def _one_life(self) -> AsyncGenerator[WatchEvent, None]:
         objects, self._version = await self.list_all()
-        yield WatchEvent(Change.LISTED, objects=tuple(objects), version=self._version)
+        yield WatchEvent(Change.LISTED, objects=objects, version=self._version)
         del objects
         backoff = Backoff(0.2, 30, self._rng)
         doubtful = False
@@ -160,7 +166,10 @@ class Watching:
             "resourceVersion": self._version,
             "timeoutSeconds": str(seconds),
         }
-        lines = self._source.lines(self._query, parameters, silence=seconds + SILENCE_MARGIN)
+        # Known anew from each watch: a server may stop sending them.
+        silence = BOOKMARKED_SILENCE if self._bookmarks > 1 else seconds + SILENCE_MARGIN
+        self._bookmarks = 0
+        lines = self._source.lines(self._query, parameters, silence=silence)
         async with aclosing(lines) as stream:
             async for line in stream:
                 if line.strip() and (event := self._event(line)):
@@ -179,6 +188,7 @@ class Watching:
             return WatchEvent(Change.SET, _lean(obj), version=version)
         if kind == "DELETED":
             return WatchEvent(Change.DELETED, _lean(obj), version=version)
+        self._bookmarks += kind == "BOOKMARK"
         return None
 
     def _parsed(self, line: bytes) -> tuple[str, Json]:
@@ -191,15 +201,16 @@ class Watching:
             raise KubeError(f"a watch line that cannot be read: {line[:80]!r}")
         return kind, obj
 
-    async def _pages(self, limit: int) -> tuple[list[Json], str]:
-        objects: list[Json] = []
+    async def _pages(self, limit: int) -> tuple[Packed, str]:
+        objects = Packed()
         parameters = {**self._query.parameters, "limit": str(limit) if limit else ""}
         while True:
             page = await self._source.page(self._query, parameters)
             items, metadata = page.get("items"), page.get("metadata")
             if not str(page.get("kind", "")).endswith("List") or not isinstance(metadata, dict):
                 raise KubeError(f"list {self._query.resource.plural}: the answer is not a list")
-            objects.extend(_lean(item) for item in items or ())
+            for item in items or ():
+                objects.add(_lean(item))
             if not metadata.get("continue"):
                 return objects, str(metadata.get("resourceVersion") or "")
             parameters["continue"] = metadata["continue"]

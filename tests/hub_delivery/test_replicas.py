@@ -40,7 +40,7 @@ def test_slots_move_to_another_replica_without_a_message_to_the_device() -> None
         await world.pod("after")
         sent = of_node(await world.quiet())
         assert topics_of(sent) == ["desired/Pod/default/after", "inventory", "change"]
-        assert {one.source for one in sent} == {"kubetide-hub.hub-b"}
+        assert all(one.source.startswith("kubetide-hub.hub-b.") for one in sent)
 
     in_world(story)
 
@@ -98,5 +98,24 @@ def test_the_hub_topic_says_online_while_any_replica_lives() -> None:
         await world.hubs[0].stop()
         await world.quiet()
         assert not online()
+
+    in_world(story)
+
+
+def test_the_client_id_of_a_hub_is_not_told_by_its_name() -> None:
+    """All devices can read the name; who connects with the same id throws the hub out."""
+
+    async def story(world: World) -> None:
+        def ids() -> set[str]:
+            return {name for name in world.broker.sessions if name.startswith("kubetide-hub.")}
+
+        world.hub()
+        await world.quiet()
+        first = ids()
+        await world.hubs[0].stop()
+        world.hub()
+        await world.quiet()
+        assert len(first) == len(ids()) == 1
+        assert first != ids()
 
     in_world(story)

@@ -366,7 +366,7 @@ async def test_metadata_only_brings_no_data(kube: Kube, namespace: str, watched:
         metadata_only=True,
     )
     assert await watch.next() == "LISTED a"
-    assert "data" not in watch.last.objects[0]
+    assert all("data" not in one for one in watch.last.objects)
     await kube.patch(CONFIG_MAPS, namespace, "a", {"data": {"secret": "2"}})
     assert await watch.next() == "SET a"
     assert "data" not in watch.last.object
