@@ -188,6 +188,7 @@ class Agent:
                 await self.reports.load()
                 self.desired.replace(await self._desired_store.load())
                 await self.static_pods.load()
+                self.reports.recovered()
                 await self.tokens.load()
                 return
             except StoreBusy as error:

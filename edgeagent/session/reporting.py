@@ -108,16 +108,18 @@ class Reports:
         if news is not News.NOTHING:
             self._due_within(key, max(within, REPEAT_SECONDS) if news is News.REPEATS else within)
 
-    async def drop(self, key: ObjectKey, *, uid: str) -> None:
-        """The object is gone from the list; the hub clears what was reported."""
-        row = self._outbox.get(key)
-        if row is not None and row.uid == uid:
-            self._forget(key)
-
     def changed(self, keys: frozenset[ObjectKey]) -> None:
         """The desired set changed: forget reports of pods that are not in it any more."""
         pods = [key for key in keys if key.kind == "Pod"]
-        for key in (*pods, *map(status_key, pods)):
+        self._forget_unwanted((*pods, *map(status_key, pods)))
+
+    def recovered(self) -> None:
+        """The desired set is loaded too. A crash that came between a list and what followed from it
+        has left reports of pods that nobody will tell us about again."""
+        self._forget_unwanted([key for key in self._outbox.rows() if key.kind in ABOUT_PODS])
+
+    def _forget_unwanted(self, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
             row = self._outbox.get(key)
             if row and not self._desired.concerns(key, row.uid):
                 self._forget(key)
