@@ -188,6 +188,9 @@ class Reports:
         except StoreBusy as error:
             log.error("reports not stored, sent from memory", error=str(error), reports=len(keys))
             self._store_soon(keys)
+        except BaseException:
+            self._store_soon(keys)  # Given up in the middle: the last flush has them to store.
+            raise
 
     async def deliver(self, *, within: float) -> bool:
         """Store and send all there is to say; whether every report was acknowledged in that time.
