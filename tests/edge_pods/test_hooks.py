@@ -107,3 +107,16 @@ async def test_a_runtime_that_goes_away_during_a_pre_stop_hook_gets_it_again() -
         assert world.reports.by_uid[uid].finished
         assert len(world.device.calls("exec_sync")) == 2
         assert "FailedPreStopHook" not in world.reasons(uid)
+
+
+@virtual
+async def test_a_runtime_that_goes_away_right_after_a_start_costs_no_post_start_hook() -> None:
+    async with World() as world:
+        hook = {"exec": {"command": ["prepare"]}}
+        world.device.failures["inspect_container"] = [RuntimeAway("containerd is restarted")]
+        uid = world.apply(a_pod("web", with_hook("postStart", hook)))
+        await world.passes(30)
+        assert len(world.device.calls("exec_sync")) == 1
+        assert world.phase(uid) == "Running"
+        assert world.reasons(uid).count("Started") == 1
+        assert len(world.starts()) == 1

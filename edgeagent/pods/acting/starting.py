@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
+import structlog
+
 from edgeagent.pods.acting.hooks import HookFailed, PodHooks
 from edgeagent.pods.acting.turns import Start, Turns
 from edgeagent.pods.live import LivePod
@@ -26,6 +28,8 @@ from edgeagent.runtime.port import Runtime, RuntimeAway
 from shared.errors import KubetideError
 from shared.joining import Joint
 from shared.objects import Json
+
+log = structlog.get_logger()
 
 _STARTS_AT_ONCE = 4
 """Sandboxes and containers that are being started at the same time, of all pods."""
@@ -122,14 +126,11 @@ class Starting:
         # A restart goes by the pull policy again.
         pod.images.pop(action.name, None)
         try:
-            async with self._turns_for(pod, spec).take(Start.CONTAINER):
-                await self._runtime.start_container(container_id)
-        except RuntimeAway:
-            raise
-        except KubetideError as error:
-            raise PodTrouble("RunContainerError", str(error)) from error
-        finally:
+            await self._begin(pod, spec, container_id)
+        except BaseException:
             await self._observer.see_container(pod, action.sandbox_id, container_id)
+            raise
+        await self._see_running(pod, action.sandbox_id, container_id)
         pod.events.record(normal("Started", "Container started", field_path=path))
         await self._materials.link_log(
             pod.pod, action.name, attempt=action.attempt, container_id=container_id
@@ -138,6 +139,24 @@ class Starting:
         if hook:
             pod.wake()
             await self._post_start(pod, spec, hook=hook, container_id=container_id)
+
+    async def _begin(self, pod: LivePod, spec: Json, container_id: str) -> None:
+        try:
+            async with self._turns_for(pod, spec).take(Start.CONTAINER):
+                await self._runtime.start_container(container_id)
+        except RuntimeAway:
+            raise
+        except KubetideError as error:
+            raise PodTrouble("RunContainerError", str(error)) from error
+
+    async def _see_running(self, pod: LivePod, sandbox_id: str, container_id: str) -> None:
+        """It has begun, and what comes after a beginning is not to be left out because a question
+        had no answer: the pod's next look asks again."""
+        try:
+            await self._observer.see_container(pod, sandbox_id, container_id)
+        except KubetideError as error:
+            log.warning("started container not seen", container_id=container_id, error=str(error))
+            self._observer.changed(pod.uid)
 
     async def _create(self, pod: LivePod, action: StartContainer, spec: Json) -> str:
         await self._await_services(pod)
