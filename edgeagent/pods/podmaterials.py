@@ -8,7 +8,6 @@ for what cannot; Events go to ``record``. Made by ``edgeagent/opening.py``.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from edgeagent.pods.admission import preemption, refusals
 from edgeagent.pods.admission.supported import by_runtime, unsupported
 from edgeagent.pods.images.pulling import Images
 from edgeagent.pods.logs import leftovers, logfolders, loglinks
-from edgeagent.pods.materials import envfiles, hosts, naming, servicevars
+from edgeagent.pods.materials import envfiles, hosts, naming, ownfiles, servicevars
 from edgeagent.pods.materials.containers import Prepared, container_config, termination_path
 from edgeagent.pods.materials.environment import Environment, Surroundings, environment
 from edgeagent.pods.materials.sandboxes import sandbox_config
@@ -52,8 +51,6 @@ log = structlog.get_logger()
 
 NODE_HOSTS = Path("/etc/hosts")
 _HOSTS = "/etc/hosts"
-_LONGEST_MESSAGE = 4096
-"""Bytes of a termination message that a status carries, as on a kubelet."""
 _LINK_SECONDS = 1.0
 """How long the start of a container waits for the link to its log."""
 
@@ -178,7 +175,7 @@ class PodMaterials:
     async def termination_message(self, pod: Json, container: Json, *, attempt: int) -> str:
         uid = specs.uid_of(pod)
         file = self._paths.termination_log(uid, container["name"], attempt=attempt)
-        return str(await self._offload(lambda: _end(file)))
+        return str(await self._offload(lambda: ownfiles.last_words(file)))
 
     # What the runtime is asked for
 
@@ -359,7 +356,7 @@ class _Making:
         return file
 
     def _hosts_file(self) -> Path:
-        """Written in place, if at all: containers that run have this very file mounted."""
+        """Containers that run have this very file mounted."""
         file = self.paths.hosts(specs.uid_of(self.pod))
         aliases = self.pod["spec"].get("hostAliases") or ()
         if specs.on_host_network(self.pod):
@@ -367,9 +364,7 @@ class _Making:
         else:
             name = naming.hostname(self.pod, self.node)
             text = hosts.for_pod(self.ips, name.short, domain=name.domain, aliases=aliases)
-        if not file.exists() or file.read_bytes() != text.encode():
-            file.write_bytes(text.encode())
-            file.chmod(0o644)
+        ownfiles.write_in_place(file, text.encode())
         return file
 
 
@@ -384,17 +379,3 @@ def _tell_unlimited(trouble: str, record: Record) -> None:
     if trouble:
         words = f"unable to ensure pod container exists: {trouble}"
         record(warning("FailedCreatePodContainer", words))
-
-
-def _end(file: Path) -> str:
-    """A container can put a link or a pipe where its file was: only a plain file is read. One that
-    a worn disk does not give back holds up nothing of the pod."""
-    if file.is_symlink() or not file.is_file():
-        return ""
-    try:
-        with file.open("rb") as found:
-            found.seek(max(0, found.seek(0, os.SEEK_END) - _LONGEST_MESSAGE))
-            return found.read(_LONGEST_MESSAGE).decode(errors="replace")
-    except OSError as error:
-        log.warning("termination message not read", file=str(file), error=str(error))
-        return ""

@@ -1,7 +1,8 @@
 """What a container said before it ended: its termination message, or the end of its log.
 
 Owns the reading of the last lines of a log in the CRI format, bounded as on a kubelet. A link
-that a pod has put in place of a log is not read. The message file belongs to ``podmaterials.py``.
+that a pod has put in place of a log is not read. The message file belongs to
+``materials/ownfiles.py``.
 """
 
 from __future__ import annotations
