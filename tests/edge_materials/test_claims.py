@@ -248,3 +248,15 @@ def test_a_block_volume_becomes_a_device_of_the_container() -> None:
         with pytest.raises(PodTrouble) as raised:
             devices(raw, volumes)
         assert str(raised.value) == 'cannot find volume "v" to pass into container "main"'
+
+
+def test_a_name_is_found_however_deep_it_stands() -> None:
+    """A field that no version of Kubernetes has may be nested as deep as a message allows; every
+    change of the list would end the agent."""
+    deep: Any = "data"
+    for _ in range(5000):
+        deep = [deep]
+    whole = pod(unknown=deep)
+    for name, is_there in (("data", True), ("other", False)):
+        changed = frozenset({ObjectKey("ConfigMap", "default", name)})
+        assert mentions(whole, "default", changed) is is_there
