@@ -24,6 +24,8 @@ from edgeagent.runtime.looking import newest_first
 from edgeagent.runtime.port import Container, ContainerState, Sandbox, SandboxState
 from edgeagent.runtime.process_shim import start_time, write_record
 
+SANDBOX, CONTAINER = "sandbox.json", "container.json"
+"""Records of which each is the last that is written into a new folder."""
 LOST = 255
 """The exit code of a process whose end nobody saw: a reboot, or its shim was killed too."""
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -57,11 +59,14 @@ class ProcessFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        for folder in root.glob("*/"):
+            if _ID.fullmatch(folder.name):
+                _is_whole(folder, SANDBOX)  # Else nobody lists it, and its pod may never come back.
 
     def add_sandbox(self, sandbox: Sandbox) -> bool:
         """False when there is one with its id already."""
         folder = self._root / sandbox.id
-        if folder.exists():
+        if _is_whole(folder, SANDBOX):
             return False
         folder.mkdir(parents=True, mode=0o700)
         self._write_sandbox(sandbox)
@@ -72,26 +77,26 @@ class ProcessFiles:
 
     def add_container(self, container: Container, spec: dict[str, Any]) -> bool:
         folder = self._root / container.sandbox_id / container.id
-        if folder.exists():
+        if _is_whole(folder, CONTAINER):
             return False
         (folder / "scratch").mkdir(parents=True)
         write_record(folder / "spec.json", spec)
         record = {**asdict(container), "state": container.state.value, "boot": self._boot}
-        write_record(folder / "container.json", record)
+        write_record(folder / CONTAINER, record)
         return True
 
     def sandboxes(self) -> Iterator[Sandbox]:
-        for path in sorted(self._root.glob("*/sandbox.json")):
+        for path in sorted(self._root.glob(f"*/{SANDBOX}")):
             if sandbox := self.sandbox(path.parent.name):
                 yield sandbox
 
     def sandbox(self, sandbox_id: str) -> Sandbox | None:
-        record = self._record(sandbox_id, "sandbox.json")
+        record = self._record(sandbox_id, SANDBOX)
         if record is None:
             return None
         stopped = record.pop("boot") != self._boot
         record["state"] = SandboxState(record["state"])
-        found = (path.parent for path in (self._root / sandbox_id).glob("*/container.json"))
+        found = (path.parent for path in (self._root / sandbox_id).glob(f"*/{CONTAINER}"))
         containers = [one for one in (self._container(folder) for folder in found) if one]
         sandbox = Sandbox(**{**record, "ips": tuple(record["ips"]), "containers": ()})
         if stopped:
@@ -131,13 +136,13 @@ class ProcessFiles:
     def _write_sandbox(self, sandbox: Sandbox) -> None:
         record = asdict(replace(sandbox, containers=()))
         record = {**record, "state": sandbox.state.value, "boot": self._boot}
-        write_record(self._root / sandbox.id / "sandbox.json", record)
+        write_record(self._root / sandbox.id / SANDBOX, record)
 
     def _record(self, sandbox_id: str, name: str) -> dict[str, Any] | None:
         return _read(self._root / sandbox_id / name) if _ID.fullmatch(sandbox_id) else None
 
     def _container(self, folder: Path) -> Container | None:
-        record = _read(folder / "container.json")
+        record = _read(folder / CONTAINER)
         if record is None:
             return None
         same_boot = record.pop("boot") == self._boot
@@ -164,6 +169,15 @@ def make_id(*parts: object) -> str:
     """Names from the API server are not path names, their digest is."""
     joined = "\0".join(map(str, parts))
     return hashlib.blake2b(joined.encode(), digest_size=16).hexdigest()
+
+
+def _is_whole(folder: Path, record: str) -> bool:
+    """Without its record nothing ran in it: a crash or a full disk has cut its making short, and
+    it goes, or its name would be taken for ever."""
+    if (folder / record).exists():
+        return True
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
 
 
 def _lives(running: Running) -> bool:

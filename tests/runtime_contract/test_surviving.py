@@ -194,3 +194,21 @@ async def test_a_torn_record_is_no_pod_and_no_error(processes: World, damage: by
 async def _forgets_exit_codes(world: World) -> bool:
     """containerd 2 clears away the shims of what ended meanwhile, and what they know with them."""
     return (await world.runtime.info()).version.startswith("2.")
+
+
+async def test_what_a_crash_has_left_half_made_takes_no_name_and_no_room(
+    processes: World,
+) -> None:
+    """Killed, or without room on the disk, between a folder and its record."""
+    pod = await processes.pod()
+    container_id = await pod.create(RUNS)
+    record(processes, pod, container_id, "container.json").unlink()
+    assert await pod.create(RUNS) == container_id
+    (processes.logs / "records" / pod.id / "sandbox.json").unlink()
+    assert await processes.runtime.start_sandbox(pod.config) == pod.id
+    assert await pod.create(RUNS) == container_id
+    left = processes.logs / "records" / ("0" * 32)
+    left.mkdir()
+    processes.open()
+    assert not left.exists()
+    assert (await seen(processes, container_id)).state is ContainerState.CREATED
