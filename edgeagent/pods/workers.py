@@ -192,8 +192,8 @@ class Pods:
             if pod.facts.on_hold and ObjectKey.of("Pod", pod.pod) == key:
                 what = pod.facts.on_hold
                 pod.facts = replace(pod.facts, released=True)
+                self._wake(uid)  # First: a slow disk outlasts the patience of who asked.
                 await self._recording.save(pod, pod.facts)
-                self._wake(uid)
                 return what
         return ""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -198,3 +200,25 @@ async def test_a_maintenance_window_lets_it_go_on() -> None:
         assert world.running(uid) == ["main"]
         await world.passes(3 * 3600)
         assert world.running(uid) == []
+
+
+@virtual
+async def test_a_release_counts_though_the_disk_is_slower_than_who_asked_is_patient() -> None:
+    async with World() as world:
+        world.apply(a_held_pod())
+        await world.passes(3)
+        update(world)
+        await world.passes(3)
+        save = world.facts.save
+
+        async def slow(uid: str, record: Json) -> None:
+            await world.passes(10)
+            await save(uid, record)
+
+        world.facts.save = slow  # type: ignore[method-assign]
+        assert world.pods is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await world.pods.release(KEY)
+        await world.passes(60)
+        assert len(world.starts()) == 2
