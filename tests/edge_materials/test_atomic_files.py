@@ -137,6 +137,19 @@ def test_a_crash_between_swap_and_links_is_repaired(tmp_path: Path) -> None:
     assert seen(tmp_path) == {"a": "1"}
 
 
+def test_what_a_kill_left_of_the_old_files_goes_though_the_new_ones_are_shown(
+    tmp_path: Path,
+) -> None:
+    """Between the swap and the clean-up: a Secret that was withdrawn would lie there for ever."""
+    put(tmp_path, {"a": "1"})
+    old = tmp_path / "..2023_11_14_22_13_19.old"
+    old.mkdir()
+    (old / "a").write_text("withdrawn")
+    assert not put(tmp_path, {"a": "1"})
+    assert sorted(os.listdir(tmp_path)) == sorted(["..data", os.readlink(tmp_path / "..data"), "a"])
+    assert seen(tmp_path) == {"a": "1"}
+
+
 NAMES = st.sampled_from(["a", "b", "c.txt", "d/x", "d/y", "e/f/g"])
 CONTENTS = st.dictionaries(NAMES, st.text(max_size=5).map(lambda t: t.replace("\r", "")))
 

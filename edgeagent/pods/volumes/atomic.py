@@ -27,6 +27,7 @@ def write(folder: Path, files: Files, *, now: float, group: int | None) -> bool:
     names = {path.split("/")[0] for path in files}
     if current.is_symlink() and _holds(current, files, group=group):
         _show(folder, names)
+        _drop_all_but(os.readlink(current), folder)
         return False
     before = os.readlink(current) if current.is_symlink() else ""
     stamp = datetime.fromtimestamp(now, UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
