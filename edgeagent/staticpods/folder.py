@@ -52,6 +52,14 @@ class Folder:
         self._taken: dict[str, Stamp] = {}
         self._absent: set[str] = set()
 
+    def missing(self) -> frozenset[str]:
+        """Files of an earlier process that are not there; blocks and raises as ``look`` does."""
+        return frozenset(self._pods.keys() - _list(self.path).keys())
+
+    def note_missing(self, names: frozenset[str]) -> None:
+        """That was the first time; the first look is the second."""
+        self._absent = set(names)
+
     def look(self) -> Look:
         """Raises OSError when the folder itself cannot be read: then nothing is known."""
         listed = _list(self.path)
@@ -71,13 +79,13 @@ class Folder:
 
     def take(self, look: Look, *, now: str) -> None:
         self._stamps = look.stamps
+        for name, found in look.found.items():
+            self._take_file(name, found, look.stamps.get(name), now=now)
         known = self._pods.keys() | self._troubles.keys()
         for name in (known - look.names) & self._absent:
             for part in (self._pods, self._troubles, self._taken):
                 part.pop(name, None)
         self._absent = known - look.names
-        for name, found in look.found.items():
-            self._take_file(name, found, look.stamps.get(name), now=now)
 
     def _take_file(
         self, name: str, found: DesiredPod | str, stamp: Stamp | None, *, now: str

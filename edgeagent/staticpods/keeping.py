@@ -8,8 +8,10 @@ that is still being stopped included: its mirror pod goes when it is gone.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -18,7 +20,7 @@ from edgeagent.pods.held import HeldPod
 from edgeagent.pods.model import stamps
 from edgeagent.podshape import RejectedPod, admit
 from edgeagent.session.reporting import Reports
-from edgeagent.staticpods.folder import Folder, Look
+from edgeagent.staticpods.folder import Folder
 from edgeagent.store.records import Records
 from shared.clock import Clock
 from shared.errors import StoreBusy, WireError
@@ -27,6 +29,8 @@ from shared.static_pods import is_static, list_key
 from shared.threads import Offload
 
 log = structlog.get_logger()
+
+Seen = TypeVar("Seen")
 
 LOOK_SECONDS = 2.0
 IDLE_SECONDS = 60.0
@@ -54,19 +58,35 @@ class StaticPods:
         self._offload = offload
         self._folder: Folder | None = None
         self._stored: dict[str, DesiredPod] = {}
+        self._withheld: frozenset[str] = frozenset()
+        """Files that were gone at the start: what runs of their pods runs on, nothing is begun."""
         self._told: dict[str, str] = {}
         """What was said of files that cannot be used; of the folder itself under an empty name."""
 
     async def load(self) -> None:
-        """What ran before goes on before anything else is known."""
+        """What ran before goes on before anything else is known. Every uid is made known, that its
+        pod may be stopped; of a file that is gone the pod is not begun before that is certain."""
         records = await self._records.load_all()
         self._stored = {name: pod for name, one in records.items() if (pod := _pod(one))}
         self._give(self._stored, known=False)
         if self._path is not None:
             self._folder = Folder(self._path, node=self._node, pods=self._stored)
+            self._withheld = await self._missing(self._folder)
+            self._folder.note_missing(self._withheld)
+        there = {name: one for name, one in self._stored.items() if name not in self._withheld}
+        self._give(there if self._folder else {}, known=False)
+
+    async def _missing(self, folder: Folder) -> frozenset[str]:
+        """None, when the folder does not say so, or not soon."""
+        try:
+            return await asyncio.wait_for(self._away(folder.missing), LOOK_SECONDS)
+        except OSError:
+            return frozenset()
 
     async def run(self, held: Callable[[], Iterable[HeldPod]], told: Callable[[str], None]) -> None:
         """``held`` are the pods that are worked on; ``told`` hears of what cannot be used."""
+        if self._withheld:
+            await self._clock.sleep(LOOK_SECONDS)
         while True:
             if self._folder is not None:
                 await self._look(self._folder)
@@ -83,14 +103,17 @@ class StaticPods:
             look = await self._away(folder.look)
         except OSError as error:
             self._tell({**folder.troubles(), "": f"the folder cannot be read: {error.strerror}"})
+            if self._withheld:
+                self._give(folder.chosen(), known=False, doubtful=bool(folder.troubles()))
+                self._withheld = frozenset()
             return
+        self._withheld = frozenset()
         folder.take(look, now=stamps.of_seconds(self._clock.now()))
         self._give(folder.chosen(), known=True, doubtful=bool(folder.troubles()))
         self._tell(folder.troubles())
 
-    async def _away(self, look: Callable[[], Look]) -> Look:
-        found = await self._offload(look) if self._offload is not None else look()
-        assert isinstance(found, Look)
+    async def _away(self, look: Callable[[], Seen]) -> Seen:
+        found: Seen = await self._offload(look) if self._offload is not None else look()
         return found
 
     def _give(self, pods: Mapping[str, DesiredPod], *, known: bool, doubtful: bool = False) -> None:

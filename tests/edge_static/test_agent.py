@@ -162,6 +162,67 @@ async def test_a_file_that_went_while_the_agent_was_away_stops_its_pod(tmp_path:
         await until(lambda: not machine.containers.pods, within=60)
 
 
+async def after_a_reboot_without_its_file(machine: Machine, place: Path) -> None:
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+    (place / "web.yaml").rename(place / "web.kept")
+    machine.containers.pods.clear()
+    machine.containers.history.clear()
+
+
+@virtual
+async def test_a_pod_whose_file_went_while_the_device_was_off_is_not_begun(tmp_path: Path) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    await after_a_reboot_without_its_file(machine, place)
+    (place / "db.yaml").write_text("spec: [")  # What cannot be read says nothing about the others.
+    async with machine.agent() as agent:
+        await asyncio.sleep(60)
+        assert machine.containers.calls("start_sandbox", "start_container") == []
+        assert not [one for one in agent.reports.rows() if one.kind == "StaticPod"]
+    assert not read_snapshot(machine.folder).wanted_pods
+
+
+@virtual
+async def test_a_pod_whose_file_is_missing_just_as_the_device_begins_is_begun_then(
+    tmp_path: Path,
+) -> None:
+    """It is being replaced, under another name too, or the folder goes away."""
+    for comes_back in ("web.yaml", "site.yaml", ""):
+        folder = tmp_path / f"back-{comes_back}"
+        folder.mkdir()
+        machine, place = machine_of(Model(folder))
+        await after_a_reboot_without_its_file(machine, place)
+        async with machine.agent():
+            await asyncio.sleep(1)
+            assert machine.running() == set()
+            if comes_back:
+                (place / "web.kept").rename(place / comes_back)
+            else:
+                place.rename(place.with_name("away"))
+            await until(lambda machine=machine: machine.running() == {WEB})
+            await asyncio.sleep(60)
+            assert len(machine.containers.calls("start_container")) == 1
+
+
+@virtual
+async def test_an_agent_that_restarts_while_a_file_is_being_replaced_leaves_its_pod_running(
+    tmp_path: Path,
+) -> None:
+    machine, place = machine_of(Model(tmp_path))
+    (place / "web.yaml").write_bytes(written(manifest()))
+    async with machine.agent():
+        await until(lambda: machine.running() == {WEB})
+    before = dict(machine.containers.pods)
+    (place / "web.yaml").rename(place / "web.kept")
+    async with machine.agent():
+        await asyncio.sleep(1)
+        (place / "web.kept").rename(place / "web.yaml")
+        await asyncio.sleep(60)
+        assert machine.containers.pods.keys() == before.keys()
+        assert machine.running() == {WEB}
+
+
 @virtual
 async def test_without_the_setting_static_pods_are_not_wanted_any_more(tmp_path: Path) -> None:
     machine, place = machine_of(Model(tmp_path))
