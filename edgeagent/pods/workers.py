@@ -30,6 +30,7 @@ from edgeagent.pods.observing import Observer
 from edgeagent.pods.planning import planner
 from edgeagent.pods.planning.planner import Plan
 from edgeagent.pods.ports import Desired, FactStore, Materials, Reports
+from edgeagent.pods.probing.executing import InTurns
 from edgeagent.pods.probing.prober import Prober
 from edgeagent.pods.recording import Recording
 from edgeagent.pods.rules import resizing
@@ -98,6 +99,7 @@ class Pods:
         )
         self._pods: dict[str, LivePod] = {}
         self._probers: dict[str, Prober] = {}
+        self._execs = InTurns(runtime)
         self._remembered: dict[str, PodFacts] = {}
         self._workers = KeyedWorkers(self._work, clock=clock, name="pod")
         self._meet = meet or runtime.info
@@ -318,7 +320,7 @@ class Pods:
                 wake=lambda: self._wake(uid),
             )
             self._probers[uid] = Prober(
-                self._pods[uid], runtime=self._runtime, clock=self._clock, began=self._began
+                self._pods[uid], runtime=self._execs, clock=self._clock, began=self._began
             )
         return self._pods[uid]
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import grpclib.client
 from google.protobuf.message_factory import GetMessageClass
 from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.const import Status
 from grpclib.encoding.base import CodecBase
+from grpclib.exceptions import GRPCError
+from grpclib.protocol import Stream
+from grpclib.stream import recv_message
 from h2.connection import H2Connection
 
 from edgeagent.runtime.cri_messages import cri
@@ -34,6 +39,29 @@ REMEMBERED_CALLS = 1024
 """Ended calls that HTTP/2 remembers, to understand frames that come late for them. By default it
 is 65,536, which on one connection to one runtime is 10 MB that grow for days."""
 H2Connection.MAX_CLOSED_STREAMS = REMEMBERED_CALLS
+
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes of one message; a kubelet takes no more. Only commands in containers say so much."""
+
+
+class _Bounded:
+    """What is read of an answer, in the words of gRPC where it is too large."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def recv_data(self, size: int) -> bytes:
+        if size > LARGEST_ANSWER:
+            words = f"received message larger than max ({size} vs. {LARGEST_ANSWER})"
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, words)
+        return await self._stream.recv_data(size)
+
+
+async def _received(stream: Any, codec: CodecBase, message_type: Any) -> Any:
+    return await recv_message(_Bounded(stream), codec, message_type)  # type: ignore[arg-type]
+
+
+grpclib.client.recv_message = _received  # type: ignore[attr-defined]  # It has no setting for it.
 
 
 class CriChannel:

@@ -296,6 +296,10 @@ class ExecResult:
     stdout: bytes
     stderr: bytes
 
+    def said(self, most: int) -> str:
+        """The beginning of both, cut before it is put together: they may be megabytes."""
+        return (self.stdout[:most] + self.stderr[:most])[:most].decode(errors="replace")
+
 
 class Runtime(Protocol):
     """What a container runtime must do. All calls may be made concurrently."""

@@ -343,3 +343,17 @@ async def test_a_handler_that_makes_no_address_decides_nothing() -> None:
             assert world.container(uid)["restartCount"] == 0
             [words] = set(world.messages(uid, "Unhealthy"))
             assert words.startswith("Liveness probe errored and resulted in unknown state: parse ")
+
+
+@virtual
+async def test_of_many_commands_at_the_same_moment_some_wait_and_none_fails_by_that() -> None:
+    async with World() as world:
+        world.device.latency["exec_sync"] = 0.9
+        probe = a_probe("live", failureThreshold=1, timeoutSeconds=1)
+        many = [a_container(f"c{number}", livenessProbe=probe) for number in range(40)]
+        uid = world.apply(a_pod("web", *many))
+        await world.passes(60)
+        assert len(world.running(uid)) == 40
+        assert len(world.starts()) == 40
+        begun = sorted(one.at for one in world.device.history if one.name == "exec_sync")
+        assert all(late - early >= 0.9 for early, late in zip(begun, begun[16:], strict=False))

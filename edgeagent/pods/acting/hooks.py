@@ -63,7 +63,7 @@ class Hooks:
         except KubetideError as error:
             raise HookFailed(f'{failed} {error}, message: ""') from error
         if result.exit_code:
-            said = (result.stdout + result.stderr)[:_MOST_OUTPUT].decode(errors="replace")
+            said = result.said(_MOST_OUTPUT)
             errors = result.stderr[:_MOST_OUTPUT].decode(errors="replace")
             why = f"command '{' '.join(command)}' exited with {result.exit_code}: {errors}"
             raise HookFailed(f"{failed} {why}, message: {quoted(said)}")

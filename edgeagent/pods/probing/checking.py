@@ -14,8 +14,9 @@ from edgeagent.pods.model.durations import go_duration
 from edgeagent.pods.probing import grpc_health, handlers, http_client
 from edgeagent.pods.probing.allowance import Allowance
 from edgeagent.pods.probing.dialing import DialFailed
+from edgeagent.pods.probing.executing import Executes
 from edgeagent.pods.probing.handlers import BadHandler, Target
-from edgeagent.runtime.port import Runtime, RuntimeAway
+from edgeagent.runtime.port import RuntimeAway
 from shared.errors import KubetideError
 from shared.objects import Json
 
@@ -45,7 +46,7 @@ class Outcome:
         return self.result in (Result.SUCCESS, Result.WARNING)
 
 
-async def check(probe: Json, target: Target, runtime: Runtime) -> Outcome | None:
+async def check(probe: Json, target: Target, runtime: Executes) -> Outcome | None:
     """None = the runtime is away."""
     words, state = "", "unknown"
     for _ in range(_TRIES):
@@ -62,7 +63,7 @@ async def check(probe: Json, target: Target, runtime: Runtime) -> Outcome | None
     return Outcome(Result.UNKNOWN, words, state)
 
 
-async def _once(probe: Json, target: Target, runtime: Runtime) -> Outcome:
+async def _once(probe: Json, target: Target, runtime: Executes) -> Outcome:
     seconds = float(probe.get("timeoutSeconds") or 1)
     if "exec" in probe:
         return await _exec(probe["exec"], target, runtime, seconds)
@@ -75,15 +76,15 @@ async def _once(probe: Json, target: Target, runtime: Runtime) -> Outcome:
     raise BadHandler("missing probe handler")
 
 
-async def _exec(handler: Json, target: Target, runtime: Runtime, seconds: float) -> Outcome:
+async def _exec(handler: Json, target: Target, runtime: Executes, seconds: float) -> Outcome:
     command = handlers.probe_command_of(target, handler)
     try:
         result = await runtime.exec_sync(target.container_id, command, seconds)
     except TimeoutError:
         late = f'"{" ".join(command)}" timed out after {go_duration(seconds)}'
         return Outcome(Result.FAILURE, f"command timed out: {late}")
-    said = (result.stdout + result.stderr)[:_MOST_OUTPUT].decode(errors="replace")
-    return Outcome(Result.FAILURE if result.exit_code else Result.SUCCESS, said)
+    result_of = Result.FAILURE if result.exit_code else Result.SUCCESS
+    return Outcome(result_of, result.said(_MOST_OUTPUT))
 
 
 async def _http(http_get: Json, target: Target, seconds: float) -> Outcome:

@@ -19,8 +19,8 @@ from edgeagent.pods.model.facts import ContainerFacts
 from edgeagent.pods.model.podevents import warning
 from edgeagent.pods.model.view import Moment
 from edgeagent.pods.probing.checking import Outcome, Result, check
+from edgeagent.pods.probing.executing import Executes
 from edgeagent.pods.probing.handlers import Target
-from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 from shared.objects import Json
 from shared.tasks import alone, stop
@@ -36,7 +36,7 @@ Key = tuple[str, str]
 class Prober:
     """The probes of one pod."""
 
-    def __init__(self, pod: LivePod, *, runtime: Runtime, clock: Clock, began: float) -> None:
+    def __init__(self, pod: LivePod, *, runtime: Executes, clock: Clock, began: float) -> None:
         """``began``: when this agent began, on the monotonic clock."""
         self._pod = pod
         self._runtime = runtime
