@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -35,7 +36,7 @@ from edgeagent.pods.probing.prober import Prober
 from edgeagent.pods.recording import Recording
 from edgeagent.pods.rules import resizing
 from edgeagent.pods.wanting import Wanting
-from edgeagent.runtime.port import Runtime, RuntimeAway
+from edgeagent.runtime.port import Container, Runtime, RuntimeAway
 from edgeagent.windows import Window
 from shared.backoff import Backoff
 from shared.clock import Clock
@@ -52,6 +53,10 @@ ROOM_SECONDS = 5.0
 """Until it is asked again what is in the way of a critical pod, unless somebody went before."""
 UNSTORED_SECONDS = 30.0
 """Until facts that could not be stored are tried again."""
+SIGKILLED = 137
+"""The exit code of who was killed, by the kernel too."""
+WHY_SECONDS = 0.2
+"""Until a runtime is asked again why a container was killed."""
 AWAY_SECONDS = 10.0
 """A pod whose runtime did not answer is looked at again after this, unless woken before."""
 
@@ -308,8 +313,19 @@ class Pods:
     async def _hear_out(self, pod: LivePod) -> None:
         """What containers that ended left to say, before anything is concluded from their end."""
         while ended := pod.newly_ended():
+            await self._ask_why(pod, [one for one in ended if _was_killed(one)])
             for one in ended:
                 pod.words[one.id] = await last_words(pod.pod, one, self._materials)
+
+    async def _ask_why(self, pod: LivePod, killed: list[Container]) -> None:
+        """Once more. Of memory that ran out a runtime hears beside the end, on cgroup version 2,
+        and says so a moment later."""
+        if not killed or pod.facts.stopping is not None:
+            return
+        await self._clock.sleep(WHY_SECONDS)
+        for one in killed:
+            with suppress(KubetideError):
+                await self._observer.see_container(pod, one.sandbox_id, one.id)
 
     def _live(self, uid: str) -> LivePod:
         if uid not in self._pods:
@@ -357,3 +373,8 @@ class Pods:
         await self.fence()
         await self._acting.close()
         await self._observer.close()
+
+
+def _was_killed(container: Container) -> bool:
+    """And nobody has said yet by whom."""
+    return container.exit_code == SIGKILLED and container.reason in ("", "Error")
