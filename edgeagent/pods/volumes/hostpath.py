@@ -1,16 +1,24 @@
 """hostPath volumes: whether what is at the path is what the pod's author expects there.
 
-Nothing of a hostPath is ever removed, and only the ``…OrCreate`` types make anything.
+Nothing of a hostPath is ever removed, and only the ``…OrCreate`` types make anything. Containers
+may be at work in the folders above it and put a link in its place at any moment: what was there
+before is followed, as on a kubelet, but what is missing is not made through a link, and a mode is
+given only to what was made here.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from shared.objects import Json
 
+_PASSING = os.O_PATH | os.O_CLOEXEC
+_MADE = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXPECTED: dict[str, tuple[Callable[[int], bool], str]] = {
     "DirectoryOrCreate": (stat.S_ISDIR, "directory"),
     "Directory": (stat.S_ISDIR, "directory"),
@@ -53,13 +61,50 @@ def _create(path: Path, kind: str) -> None:
     if kind == "DirectoryOrCreate":
         _make_folders(path)
     elif kind == "FileOrCreate":
-        path.touch(exist_ok=True)
-        path.chmod(0o644)
+        with suppress(FileExistsError):
+            _make_file(path)
+
+
+def _make_file(path: Path) -> None:
+    made = os.open(path, _NEW_FILE, 0o644)
+    try:
+        os.fchmod(made, 0o644)
+    finally:
+        os.close(made)
 
 
 def _make_folders(path: Path) -> None:
-    """Whatever the umask, those above it too: others than the agent are to pass through them."""
-    for folder in reversed([path, *path.parents]):
-        if not folder.exists():
-            folder.mkdir(exist_ok=True)
-            folder.chmod(0o755)
+    """Those above it too, and others than the agent are to pass through them."""
+    folder = os.open("/", _PASSING)
+    try:
+        for part in path.parts[1:]:
+            deeper = _entered(part, folder)
+            os.close(folder)
+            folder = deeper
+    except OSError as error:
+        # Of the name alone nobody could tell where it is.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(folder)
+
+
+def _entered(name: str, parent: int) -> int:
+    try:
+        return os.open(name, _PASSING, dir_fd=parent)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=parent)
+            return _opened_to_all(name, parent)
+        return os.open(name, _MADE, dir_fd=parent)
+
+
+def _opened_to_all(name: str, parent: int) -> int:
+    """The folder just made, whatever the umask; one with anything in it was put in its place."""
+    made = os.open(name, _MADE, dir_fd=parent)
+    try:
+        if stat.S_IMODE(os.fstat(made).st_mode) & 0o755 != 0o755 and not os.listdir(made):
+            os.fchmod(made, 0o755)
+    except BaseException:
+        os.close(made)
+        raise
+    return made
