@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+
+from edgeagent.pods.volumes import walking
 
 _FILE = 0o660
 _FOLDER = _FILE | 0o110 | stat.S_ISGID
@@ -30,12 +33,10 @@ def give(folder: Path, group: int) -> str:
     The last refusal of the file system, in its words; empty when there was none.
     """
     refusal, top = "", os.path.realpath(folder)
-    for _, folders, files, parent in os.fwalk(top, topdown=False, onerror=_unless_gone):
-        for name in (*files, *folders):
-            try:
+    for parent, names in walking.every_folder(top):
+        for name in names:
+            with suppress(FileNotFoundError):
                 refusal = _give_one(name, group, parent=parent) or refusal
-            except FileNotFoundError:
-                continue
     return _give_one(top, group, parent=None) or refusal
 
 
@@ -63,8 +64,3 @@ def _refusal(change: Callable[[], None]) -> str:
     except OSError as error:
         return str(error)
     return ""
-
-
-def _unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error

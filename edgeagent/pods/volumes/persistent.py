@@ -125,7 +125,7 @@ def _give(place: Place, folder: Path, owning: Owning) -> None:
     try:
         if refusal := ownership.give(folder, owning.group):
             log.warning("files keep their group", path=str(folder), error=refusal)
-    except (OSError, RecursionError) as error:
+    except OSError as error:
         words = f"applyFSGroup failed for vol {place.volume}: {error}"
         raise MountError(place.volume, words) from error
 
