@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -185,6 +186,27 @@ def test_resources_of_another_container_by_name() -> None:
 def test_a_value_no_process_can_get_is_refused_without_being_shown() -> None:
     message = refused(var("SECRET", "before\0after"))
     assert "SECRET" in message and "after" not in message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"env": [var("KEY", secretKeyRef={"name": "binary", "key": "KEY"})]},
+        {"env": [var("KEY", fileKeyRef={"volumeName": "v", "path": "p", "key": "KEY"})]},
+        {"envFrom": [{"secretRef": {"name": "binary"}}]},
+    ],
+)
+def test_a_value_that_is_no_text_is_refused_without_being_shown(fields: Json) -> None:
+    """A runtime would not take it: what it and its client say of that may quote the value."""
+    binary = secret("binary")
+    binary["data"]["KEY"] = base64.b64encode(b"hidden\xff\xfe").decode()
+    one = container(**fields)
+    around = Surroundings(pod(one), NODE, Objects(binary), (), lambda *_: "hidden\udcff\udcfe")
+    with pytest.raises(ConfigError) as raised:
+        environment(one, around)
+    assert str(raised.value) == (
+        "environment variable 'KEY' cannot be passed to a process: its value is not text in UTF-8"
+    )
 
 
 def test_a_key_of_a_file_that_another_container_wrote() -> None:

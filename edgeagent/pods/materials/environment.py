@@ -27,6 +27,9 @@ from shared.objects import Json
 _VALID_NAME = re.compile(r"[ -<>-~]+")
 """Printable ASCII without the equals sign."""
 
+_NO_TEXT = re.compile(r"[\ud800-\udfff]")
+"""What stands for bytes that are not UTF-8."""
+
 EnvFile = Callable[[str, str, str], str | None]
 """Volume name, path and variable → its value in that file, None if it is not there; OSError,
 ValueError or BadEnvFile if that cannot be told."""
@@ -60,9 +63,17 @@ def environment(container: Json, around: Surroundings) -> Environment:
         if value is not None:
             values[variable["name"]] = value
     for name, value in values.items():
-        if "\0" in value or "\0" in name or "=" in name or not name:
-            raise ConfigError(f"environment variable {name!r:.80} cannot be passed to a process")
+        _verify_passable(name, value)
     return Environment({**values, **_absent(services, values)}, tuple(events))
+
+
+def _verify_passable(name: str, value: str) -> None:
+    """Here and not where it is passed on: what would fail there shows a part of the value."""
+    refused = f"environment variable {name!r:.80} cannot be passed to a process"
+    if "\0" in value or "\0" in name or "=" in name or not name:
+        raise ConfigError(refused)
+    if _NO_TEXT.search(value):
+        raise ConfigError(f"{refused}: its value is not text in UTF-8")
 
 
 def _absent(services: dict[str, str], values: dict[str, str]) -> dict[str, str]:
