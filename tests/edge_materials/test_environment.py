@@ -222,9 +222,15 @@ def test_files_of_variables_take_quoted_values_and_nothing_else() -> None:
     text = "# comment\n\nA='1'\n B='two\nlines' # more\nC=''\nmy.key='x'"
     values = {name: value_of(name, text) for name in ("A", "B", "C", "D", "my.key")}
     assert values == {"A": "1", "B": "two\nlines", "C": "", "D": None, "my.key": "x"}
-    for bad in ("A=1", "A='1' x", "export A='1'", "A='1", "A='$(B)'B='2'", "='1'"):
+    for bad in ("A=1", "A='1' x", "A ='1'", "A=", "A", "A='1", "A='$(B)'B='2'", "='1'"):
         with pytest.raises(BadEnvFile, match="line 1"):
             value_of("A", bad)
+
+
+def test_names_with_blanks_and_blanks_before_a_value_are_what_a_kubelet_takes_them_for() -> None:
+    text = "export A='1'\nB= '2'\nC=\t\nA='3'\n \t\n"
+    values = {name: value_of(name, text) for name in ("A", "export A", "B", "C")}
+    assert values == {"A": "3", "export A": "1", "B": "", "C": ""}
 
 
 def test_the_first_value_counts_and_nothing_after_it_does() -> None:

@@ -1,22 +1,22 @@
 """Files of variables that an init container leaves for others (``fileKeyRef``).
 
-Pure. The format is the API's strict subset of a shell's: ``NAME='value'``, single quotes, values
-may span lines, blank lines and lines that begin with ``#`` are skipped. Nothing is interpreted,
-and nothing after the wanted name is looked at.
+Pure. The format is a kubelet's strict subset of a shell's: ``NAME='value'``, single quotes, values
+may span lines, blank lines and lines that begin with ``#`` are skipped. Nothing is interpreted: a
+name may hold blanks (``export A='1'`` is the variable ``export A``), and ``A= '1'`` is an empty A.
+Nothing after the wanted name is looked at.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from shared.errors import PermanentError
 
-MOST_BYTES = 64 * 1024
-"""Most that is read of such a file; the API allows keys and values far below that."""
+MOST_BYTES = 1024 * 1024
+"""Most that is read of such a file, as much as a ConfigMap or Secret can hold. A kubelet bounds its
+lines (64 KiB) and not the whole."""
 
-_ASSIGNMENT = re.compile(r"[ \t]*([^\s='#][^\s=']*)='([^']*)'[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")
-_NOTHING = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?:\n|\Z)")
+_BLANKS = " \t"
 
 
 class BadEnvFile(PermanentError):
@@ -29,12 +29,27 @@ def value_of(name: str, text: str) -> str | None:
 
 
 def _assignments(text: str) -> Iterator[tuple[str, str]]:
-    at = 0
-    while at < len(text):
-        if nothing := _NOTHING.match(text, at):
-            at = nothing.end()
-        elif assignment := _ASSIGNMENT.match(text, at):
-            yield assignment[1], assignment[2].replace("\r\n", "\n")
-            at = assignment.end()
-        else:
-            raise BadEnvFile(f"line {text.count(chr(10), 0, at) + 1} is not NAME='value'")
+    lines = ((at, one.removesuffix("\r")) for at, one in enumerate(text.split("\n"), 1))
+    for at, line in lines:
+        line = line.lstrip(_BLANKS)
+        if not line or line.startswith("#"):
+            continue
+        name, _, value = line.partition("=")
+        if name.rstrip(_BLANKS) != name or not name or not value.startswith(("'", *_BLANKS)):
+            raise BadEnvFile(f"line {at} is not NAME='value'")
+        yield name, _quoted(value[1:], lines, at) if value.startswith("'") else ""
+
+
+def _quoted(rest: str, lines: Iterator[tuple[int, str]], at: int) -> str:
+    """Up to the closing quote, in a later line maybe; only a comment may follow it."""
+    value = []
+    while "'" not in rest:
+        value.append(rest)
+        following = next(lines, None)
+        if following is None:
+            raise BadEnvFile(f"the quote of line {at} is not closed")
+        rest = following[1]
+    last, _, after = rest.partition("'")
+    if after.lstrip(_BLANKS)[:1] not in ("", "#"):
+        raise BadEnvFile(f"line {at} is not NAME='value'")
+    return "\n".join([*value, last])
