@@ -183,6 +183,34 @@ def test_resources_of_another_container_by_name() -> None:
     assert made(one, of=pod(one, other)).variables == {"R": "4"}
 
 
+def test_an_init_container_that_is_named_has_no_limits_but_its_own() -> None:
+    inits = [container("init"), container("sidecar", resources={"limits": {"cpu": "3"}})]
+    one = container(
+        env=[
+            var(f"{name}-{what}", resourceFieldRef={"containerName": name, "resource": what})
+            for name in ("init", "sidecar", "main")
+            for what in ("limits.cpu", "limits.memory")
+        ]
+    )
+    found = made(one, of=pod(one, initContainers=inits)).variables
+    assert list(found.values()) == ["0", "0", "3", "0", "2", str(4 * 1024**3)]
+
+
+def test_an_init_container_that_names_none_is_told_what_the_node_can_give() -> None:
+    ref = {"resource": "limits.cpu"}
+    init = container("init", env=[var("OWN", resourceFieldRef=ref)])
+    init["env"].append(var("NAMED", resourceFieldRef={**ref, "containerName": "init"}))
+    found = made(init, of=pod(container(), initContainers=[init])).variables
+    assert found == {"OWN": "2", "NAMED": "0"}
+
+
+def test_an_ephemeral_container_cannot_be_named() -> None:
+    ref = {"containerName": "debug", "resource": "limits.cpu"}
+    one = container(env=[var("R", resourceFieldRef=ref)])
+    with pytest.raises(ConfigError, match=r"^container debug not found$"):
+        made(one, of=pod(one, ephemeralContainers=[container("debug")]))
+
+
 def test_a_value_no_process_can_get_is_refused_without_being_shown() -> None:
     message = refused(var("SECRET", "before\0after"))
     assert "SECRET" in message and "after" not in message

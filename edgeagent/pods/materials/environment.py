@@ -130,8 +130,7 @@ def _from_origin(origin: Json, container: Json, around: Surroundings) -> str | N
         path = str(ref.get("fieldPath"))
         return fieldrefs.field_value(around.pod, path, node=around.node, ips=around.ips)
     if (ref := origin.get("resourceFieldRef")) is not None:
-        named = _named(ref, container, around)
-        return fieldrefs.resource_value(ref, named, pod=around.pod, node=around.node)
+        return _resource(ref, container, around)
     if (ref := origin.get("configMapKeyRef")) is not None:
         return _key("ConfigMap", ref, around)
     if (ref := origin.get("secretKeyRef")) is not None:
@@ -141,12 +140,14 @@ def _from_origin(origin: Json, container: Json, around: Surroundings) -> str | N
     raise ValueError(f"valueFrom {', '.join(sorted(origin))} is not supported")
 
 
-def _named(ref: Json, container: Json, around: Surroundings) -> Json:
-    name = ref.get("containerName") or container["name"]
-    found = specs.container_named(around.pod, name)
-    if found is None:
-        raise ValueError(f"container {name} not found")
-    return found
+def _resource(ref: Json, container: Json, around: Surroundings) -> str:
+    """Of init containers that are named a kubelet knows no limits but their own: it says 0."""
+    pod, node = around.pod, around.node
+    if not ref.get("containerName"):
+        return fieldrefs.resource_value(ref, container, pod=pod, node=node)
+    named = fieldrefs.container_of(ref, pod)
+    is_limited = any(named is one for one in specs.mains(pod))
+    return fieldrefs.resource_value(ref, named, pod=pod, node=node, is_limited=is_limited)
 
 
 def _key(kind: str, ref: Json, around: Surroundings) -> str | None:

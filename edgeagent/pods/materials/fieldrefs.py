@@ -44,11 +44,22 @@ def field_value(pod: Json, path: str, *, node: NodeFacts, ips: tuple[str, ...]) 
     return str(values[path])
 
 
-def resource_value(ref: Json, container: Json, *, pod: Json, node: NodeFacts) -> str:
+def container_of(ref: Json, pod: Json) -> Json:
+    """The one that it names; ephemeral ones cannot be named, on a kubelet neither."""
+    name = str(ref.get("containerName") or "")
+    for one in (*specs.mains(pod), *specs.inits(pod)):
+        if one["name"] == name:
+            return one
+    raise ValueError(f"container {name} not found")
+
+
+def resource_value(
+    ref: Json, container: Json, *, pod: Json, node: NodeFacts, is_limited: bool = True
+) -> str:
     """``limits.cpu`` and the like in units of the divisor, rounded up.
 
-    A limit that is not set, or is zero, is the pod's as a whole, else what the node has; a request
-    that is not set is the limit that was.
+    A limit that is not set, or is zero, is the pod's as a whole, else what the node has (and 0
+    where nothing limits it: ``is_limited``); a request that is not set is the limit that was.
     """
     kind, _, resource = str(ref.get("resource", "")).partition(".")
     known = resource in _OF_THE_NODE or resource.startswith(amounts.HUGEPAGES)
@@ -56,8 +67,10 @@ def resource_value(ref: Json, container: Json, *, pod: Json, node: NodeFacts) ->
         raise ValueError(f"unsupported container resource : {ref.get('resource')}")
     if kind == "requests":
         amount = amounts.requested(container).get(resource, Fraction(0))
-    else:
+    elif is_limited:
         amount = _limit(container, resource, pod=pod, node=node)
+    else:
+        amount = amounts.of(container, "limits").get(resource, Fraction(0))
     divisor = quantities.parse(ref.get("divisor") or "1") or Fraction(1)
     if resource == _IS_CPU:
         return str(quantities.whole(Fraction(quantities.milli(amount), quantities.milli(divisor))))

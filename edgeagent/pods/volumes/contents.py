@@ -149,9 +149,7 @@ def _field(item: Json, origin: Origin) -> str:
         path = str(ref.get("fieldPath"))
         return fieldrefs.field_value(origin.pod, path, node=origin.node, ips=())
     ref = item.get("resourceFieldRef") or {}
-    container = specs.container_named(origin.pod, ref.get("containerName", ""))
-    if container is None:
-        raise ValueError(f"container {ref.get('containerName')} not found")
+    container = fieldrefs.container_of(ref, origin.pod)
     return fieldrefs.resource_value(ref, container, pod=origin.pod, node=origin.node)
 
 
