@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgeagent.housekeeping.signals import Shortage
-from edgeagent.housekeeping.usage import Part, PodUse, binary
+from edgeagent.housekeeping.usage import ContainerUse, Part, PodUse, binary
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.view import Eviction
 from edgeagent.pods.resources import amounts, kernel, quantities
@@ -71,10 +71,11 @@ def has_storage_limits(pod: Json) -> bool:
     return bool(_sized(pod)) or STORAGE in amounts.pod_limits(pod)
 
 
-def beyond_limits(use: PodUse) -> Eviction | None:
+def beyond_limits(use: PodUse, *, apart: bool) -> Eviction | None:
+    """``apart``: whether images, and what containers write beside volumes, have their own disk."""
     if kernel.is_critical(use.pod):
         return None
-    said = _volume_words(use) or _pod_words(use) or _container_words(use)
+    said = _volume_words(use) or _pod_words(use) or _container_words(use, apart=apart)
     return Eviction(said, disruption=False) if said else None
 
 
@@ -93,11 +94,14 @@ def _pod_words(use: PodUse) -> str:
     return ""
 
 
-def _container_words(use: PodUse) -> str:
-    for name, one in use.containers.items():
-        spec = specs.container_named(use.pod, name) or {}
-        limit = ((spec.get("resources") or {}).get("limits") or {}).get(STORAGE)
-        if limit is not None and one.disk > _amount(limit):
+def _container_words(use: PodUse, *, apart: bool) -> str:
+    """Init containers and sidecars count for the pod as a whole only; a limit of 0 is none."""
+    for container in specs.mains(use.pod):
+        name = container["name"]
+        found = use.containers.get(name, ContainerUse())
+        limit = ((container.get("resources") or {}).get("limits") or {}).get(STORAGE)
+        used = found.logs if apart else found.disk
+        if limit is not None and used > _amount(limit) > 0:
             return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
     return ""
 

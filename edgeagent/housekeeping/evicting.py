@@ -101,8 +101,11 @@ class Evictor:
     async def judge_limits(self) -> None:
         """Evict the pods that use more of the disk than they may."""
         limited = [one for one in self._candidates() if deciding.has_storage_limits(one.pod)]
-        for use in await self._measuring.disk(limited) if limited else ():
-            eviction = deciding.beyond_limits(use)
+        if not limited:
+            return
+        apart = self._apart()
+        for use in await self._measuring.disk(limited):
+            eviction = deciding.beyond_limits(use, apart=apart)
             if eviction is not None:
                 self._evict(use, eviction)
 

@@ -145,6 +145,11 @@ def test_amounts_are_written_as_kubernetes_writes_them(amount: int, text: str) -
     assert binary(amount) == text
 
 
+def beyond(use: PodUse, *, apart: bool = False) -> str:
+    eviction = beyond_limits(use, apart=apart)
+    return eviction.message if eviction else ""
+
+
 def a_storage_pod(volume: Json | None = None, limit: str = "") -> Json:
     limits = {"ephemeral-storage": limit} if limit else {}
     pod = a_pod(resources={"limits": limits})
@@ -155,8 +160,8 @@ def a_storage_pod(volume: Json | None = None, limit: str = "") -> Json:
 def test_an_emptydir_beyond_its_size_limit_evicts_its_pod() -> None:
     pod = a_storage_pod({"sizeLimit": "1Mi"})
     assert has_storage_limits(pod)
-    assert beyond_limits(PodUse("u", pod, volumes={"x": MIB})) is None
-    eviction = beyond_limits(PodUse("u", pod, volumes={"x": MIB + 1}))
+    assert beyond_limits(PodUse("u", pod, volumes={"x": MIB}), apart=False) is None
+    eviction = beyond_limits(PodUse("u", pod, volumes={"x": MIB + 1}), apart=False)
     assert eviction is not None
     assert eviction.message == 'Usage of EmptyDir volume "x" exceeds the limit "1Mi". '
     assert not eviction.disruption
@@ -165,8 +170,8 @@ def test_an_emptydir_beyond_its_size_limit_evicts_its_pod() -> None:
 def test_the_limits_of_pod_and_container_count_volumes_logs_and_the_writable_layer() -> None:
     pod = a_storage_pod(limit="2Mi")
     half = {"main": ContainerUse(layer=MIB)}
-    assert beyond_limits(PodUse("u", pod, half, {"x": MIB})) is None
-    eviction = beyond_limits(PodUse("u", pod, half, {"x": MIB + 1}))
+    assert beyond_limits(PodUse("u", pod, half, {"x": MIB}), apart=False) is None
+    eviction = beyond_limits(PodUse("u", pod, half, {"x": MIB + 1}), apart=False)
     assert eviction is not None
     assert eviction.message == (
         "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. "
@@ -174,9 +179,34 @@ def test_the_limits_of_pod_and_container_count_volumes_logs_and_the_writable_lay
     pod["spec"]["containers"].append(
         {"name": "big", "resources": {"limits": {"ephemeral-storage": "9Mi"}}}
     )
-    eviction = beyond_limits(PodUse("u", pod, {"main": ContainerUse(layer=3 * MIB)}))
+    eviction = beyond_limits(PodUse("u", pod, {"main": ContainerUse(layer=3 * MIB)}), apart=False)
     assert eviction is not None
     assert eviction.message == ('Container main exceeded its local ephemeral storage limit "2Mi". ')
+
+
+def test_init_containers_and_sidecars_have_no_limit_of_their_own() -> None:
+    pod = a_storage_pod(limit="9Mi")
+    limited = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    pod["spec"]["initContainers"] = [{"name": "side", "restartPolicy": "Always", **limited}]
+    assert not beyond(PodUse("u", pod, {"side": ContainerUse(layer=3 * MIB)}))
+
+
+def test_a_limit_of_zero_is_none() -> None:
+    pod = a_storage_pod(limit="0")
+    assert not beyond(PodUse("u", pod, {"main": ContainerUse(layer=3 * MIB)}))
+
+
+def test_what_is_on_the_disk_of_the_images_counts_for_the_pod_but_for_no_container() -> None:
+    pod = a_storage_pod(limit="2Mi")
+    pod["spec"]["containers"].append(
+        {"name": "big", "resources": {"limits": {"ephemeral-storage": "2Mi"}}}
+    )
+    layers = PodUse("u", pod, {"main": ContainerUse(layer=3 * MIB, logs=MIB)})
+    assert beyond(layers).startswith("Container main exceeded")
+    assert not beyond(layers, apart=True)
+    assert beyond(PodUse("u", pod, {"main": ContainerUse(logs=3 * MIB)}), apart=True)
+    more = PodUse("u", pod, {"main": ContainerUse(layer=5 * MIB)})
+    assert beyond(more, apart=True).startswith("Pod ephemeral local storage usage")
 
 
 def test_without_limits_nothing_need_be_measured() -> None:
