@@ -61,7 +61,10 @@ class PodUse:
         return (layers if Part.LAYERS in part else 0) + (folders if Part.FOLDERS in part else 0)
 
     def requested(self, resource: str) -> int:
-        return quantities.whole(amounts.pod_requests(self.pod).get(resource, Fraction(0)))
+        """Its overhead is added to what it asks for only; nothing asked for stays nothing."""
+        inside = amounts.requested_inside(self.pod).get(resource, Fraction(0))
+        beside = amounts.overhead(self.pod).get(resource, Fraction(0))
+        return quantities.whole(inside + beside if inside else inside)
 
     def requested_as_a_whole(self, resource: str) -> int:
         """0 for a pod that asks by its containers only."""

@@ -89,6 +89,21 @@ def test_a_pod_that_asks_as_a_whole_is_judged_as_a_whole() -> None:
     )
 
 
+def test_overhead_counts_only_for_a_pod_that_asks_for_something() -> None:
+    nothing, little = use("nothing", 40 * MIB), use("little", 40 * MIB, request="5Mi")
+    for one in (nothing, little):
+        one.pod["spec"]["overhead"] = {"memory": "50Mi"}
+    assert [one.requested("memory") for one in (nothing, little)] == [0, 55 * MIB]
+    assert order(little, nothing) == ["nothing", "little"]
+
+
+def test_a_pod_that_asks_as_a_whole_asks_for_the_disk_by_its_containers() -> None:
+    one = use("one", 0)
+    one.pod["spec"]["resources"] = {"requests": {"memory": "1Mi"}}
+    one.pod["spec"]["containers"][0]["resources"] = {"requests": {"ephemeral-storage": "3Mi"}}
+    assert one.requested("ephemeral-storage") == 3 * MIB
+
+
 pods = st.lists(
     st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(-3, 3), st.integers(0, 1)).map(
         lambda it: (it[0], it[1], it[2] + it[3] * CRITICAL_PRIORITY)
