@@ -9,6 +9,8 @@ its own goes whatever the device has. Words are a kubelet's.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
 
 from edgeagent.housekeeping.signals import Shortage
 from edgeagent.housekeeping.usage import ContainerUse, Part, PodUse, binary
@@ -45,20 +47,37 @@ def words(shortage: Shortage, pod: PodUse) -> str:
     )
     if resource not in ("memory", STORAGE):
         return said
-    if resource == "memory" and (asked := pod.requested_as_a_whole(resource)):
-        said += _beyond(f"Pod {specs.name_of(pod.pod)}", pod.of(resource), asked, resource)
+    if resource == "memory" and (asked := _asked_as_a_whole(pod.pod)):
+        said += _larger(f"Pod {specs.name_of(pod.pod)}", pod.of(resource), asked, resource)
+    # Ephemeral containers cannot ask for anything, and would always be blamed.
+    blamed = {one["name"]: one for one in (*specs.mains(pod.pod), *specs.inits(pod.pod))}
     for name, use in pod.containers.items():
         used = use.memory if resource == "memory" else use.disk
-        request = pod.container_request(name, resource)
-        said += _beyond(f"Container {name}", used, request, resource)
+        request = _written(blamed.get(name) or {}, resource) or "0"
+        if name in blamed and used > _amount(request):
+            said += _larger(f"Container {name}", used, request, resource)
     return said
 
 
-def _beyond(who: str, used: int, request: int, resource: str) -> str:
-    if used <= request:
-        return ""
+def _asked_as_a_whole(pod: Json) -> str:
+    """Empty for a pod that asks for memory by its containers only."""
+    if written := (((pod["spec"].get("resources") or {}).get("requests")) or {}).get("memory"):
+        return str(written)
+    filled_in = amounts.of_pod(pod, "requests").get("memory")
+    return "" if filled_in is None else binary(quantities.whole(filled_in))
+
+
+def _written(container: Json, resource: str) -> str:
+    """The request as the spec has it; for what has none, the limit."""
+    resources = container.get("resources") or {}
+    return str(
+        {**(resources.get("limits") or {}), **(resources.get("requests") or {})}.get(resource, "")
+    )
+
+
+def _larger(who: str, used: int, request: str, resource: str) -> str:
     return (
-        f"{who} was using {binary(used)}, request is {binary(request)},"
+        f"{who} was using {binary(used)}, request is {request},"
         f" has larger consumption of {resource}. "
     )
 
@@ -88,10 +107,19 @@ def _volume_words(use: PodUse) -> str:
 
 def _pod_words(use: PodUse) -> str:
     limit = amounts.pod_limits(use.pod).get(STORAGE)
-    if limit and use.of(STORAGE) > limit:
-        shown = binary(quantities.whole(limit))
-        return f"Pod ephemeral local storage usage exceeds the total limit of containers {shown}. "
-    return ""
+    if not limit or use.of(STORAGE) <= limit:
+        return ""
+    shown = _in_notation(limit, use.pod)
+    return f"Pod ephemeral local storage usage exceeds the total limit of containers {shown}. "
+
+
+def _in_notation(total: Fraction, pod: Json) -> str:
+    """A sum is written as the first of its parts is: 300M of 100M and 200M, but 2Gi of 2048Mi."""
+    parts = (_limit(one) for one in (*specs.mains(pod), *specs.inits(pod)))
+    first = next((str(one) for one in parts if one), "")
+    if first.endswith("i"):
+        return binary(quantities.whole(total))
+    return quantities.text(total, binary=False)
 
 
 def _container_words(use: PodUse, *, apart: bool) -> str:
@@ -99,11 +127,15 @@ def _container_words(use: PodUse, *, apart: bool) -> str:
     for container in specs.mains(use.pod):
         name = container["name"]
         found = use.containers.get(name, ContainerUse())
-        limit = ((container.get("resources") or {}).get("limits") or {}).get(STORAGE)
+        limit = _limit(container)
         used = found.logs if apart else found.disk
         if limit is not None and used > _amount(limit) > 0:
             return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
     return ""
+
+
+def _limit(container: Json) -> Any:
+    return ((container.get("resources") or {}).get("limits") or {}).get(STORAGE)
 
 
 def _sized(pod: Json) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from edgeagent.pods.model import specs
 from edgeagent.pods.resources import amounts, quantities
 from shared.objects import Json
 
@@ -65,14 +64,6 @@ class PodUse:
         inside = amounts.requested_inside(self.pod).get(resource, Fraction(0))
         beside = amounts.overhead(self.pod).get(resource, Fraction(0))
         return quantities.whole(inside + beside if inside else inside)
-
-    def requested_as_a_whole(self, resource: str) -> int:
-        """0 for a pod that asks by its containers only."""
-        return quantities.whole(amounts.of_pod(self.pod, "requests").get(resource, Fraction(0)))
-
-    def container_request(self, name: str, resource: str) -> int:
-        spec = specs.container_named(self.pod, name) or {}
-        return quantities.whole(amounts.requested(spec).get(resource, Fraction(0)))
 
 
 def binary(amount: int) -> str:

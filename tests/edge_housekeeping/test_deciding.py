@@ -145,6 +145,41 @@ def test_the_message_is_a_kubelets() -> None:
     assert words(shortage, use("web", 30 * MIB)).endswith("available: 7. ")
 
 
+def test_amounts_of_a_spec_are_told_as_they_are_written_there() -> None:
+    (shortage,) = met({"memory.available": Room(1 << 30, 51200)})
+    web = use("web", 300 * MIB, request="100M")
+    assert words(shortage, web).endswith("was using 300Mi, request is 100M, has larger"
+                                         " consumption of memory. ")  # fmt: skip
+    web.pod["spec"]["containers"][0]["resources"] = {"limits": {"memory": "200M"}}
+    assert "request is 200M, " in words(shortage, web)
+    web.pod["spec"]["resources"] = {"requests": {"memory": "150M"}}
+    assert "Pod web was using 300Mi, request is 150M, " in words(shortage, web)
+    pod = a_storage_pod(limit="100M")
+    pod["spec"]["containers"].append(
+        {"name": "big", "resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    )
+    assert beyond(PodUse("u", pod, volumes={"x": 300 * MIB})).endswith("containers 101048576. ")
+    pod["spec"]["containers"][1]["resources"]["limits"]["ephemeral-storage"] = "200M"
+    assert beyond(PodUse("u", pod, volumes={"x": 300 * MIB})).endswith("of containers 300M. ")
+
+
+def test_a_pod_that_asks_as_a_whole_is_told_of_also_within_its_request() -> None:
+    (shortage,) = met({"memory.available": Room(1 << 30, 51200)})
+    web = use("web", MIB, request="2Mi")
+    web.pod["spec"]["resources"] = {"requests": {"memory": "50Mi"}}
+    assert words(shortage, web).endswith(
+        "50Ki. Pod web was using 1Mi, request is 50Mi, has larger consumption of memory. "
+    )
+
+
+def test_an_ephemeral_container_is_not_blamed() -> None:
+    (shortage,) = met({"memory.available": Room(1 << 30, 51200)})
+    web = use("web", MIB, request="2Mi")
+    web.pod["spec"]["ephemeralContainers"] = [{"name": "debug"}]
+    with_debug = PodUse(web.uid, web.pod, {**web.containers, "debug": ContainerUse(memory=MIB)})
+    assert words(shortage, with_debug).endswith("available: 50Ki. ")
+
+
 @pytest.mark.parametrize(
     ("amount", "text"),
     [
