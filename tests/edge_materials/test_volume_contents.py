@@ -88,6 +88,29 @@ def test_the_downward_api_shows_fields_and_resources() -> None:
     assert found["cpu"].data == b"500"
 
 
+def test_everything_that_a_volume_lacks_is_named_once() -> None:
+    fields = [{"path": path, "fieldRef": {"fieldPath": path}} for path in ("spec.no", "status.no")]
+    with pytest.raises(
+        Missing, match=r"^\[unsupported fieldPath: spec.no, unsupported fieldPath: status.no\]$"
+    ):
+        files("downwardAPI", items=fields)
+    lacking = [
+        {"configMap": {"name": "no"}},
+        {"configMap": {"name": "no", "optional": True}},
+        {"downwardAPI": {"items": fields}},
+        {"secret": {"name": "no"}},
+        {"configMap": {"name": "no"}},
+    ]
+    with pytest.raises(Missing) as raised:
+        files("projected", sources=[*lacking, {"configMap": {"name": "c"}}])
+    assert str(raised.value) == (
+        '[configmap "no" not found, unsupported fieldPath: spec.no,'
+        ' unsupported fieldPath: status.no, secret "no" not found]'
+    )
+    with pytest.raises(Missing, match=r'^configmap "no" not found$'):
+        files("projected", sources=[lacking[0], lacking[4]])
+
+
 PROJECTED = [
     {"configMap": {"name": "c", "items": [{"key": "a", "path": "config/a"}]}},
     {"secret": {"name": "s", "items": [{"key": "t", "path": "t", "mode": 0o400}]}},

@@ -8,8 +8,9 @@ optional. Paths are checked again although the API server did: they become paths
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from edgeagent.pods.materials import fieldrefs, sources
@@ -90,11 +91,33 @@ def files_of(kind: str, volume: Json, origin: Origin) -> dict[str, File]:
     """``volume`` is the part below ``configMap:``, ``secret:``, ``downwardAPI:``, ``projected:``"""
     defaults = _Defaults(_mode(volume.get("defaultMode"), DEFAULT_MODE), volume.get("defaultUser"))
     if kind == "projected":
-        files: dict[str, File] = {}
-        for source in volume.get("sources") or ():
-            files.update(_projected(source, origin, defaults))
-        return files
+        projected = volume.get("sources") or ()
+        return _together(partial(_projected, one, origin, defaults) for one in projected)
     return _single(kind, volume, origin, defaults=defaults)
+
+
+def _together(parts: Iterable[Callable[[], dict[str, File]]]) -> dict[str, File]:
+    """All of them, or everything that is lacking: each is said once, and one alone plainly."""
+    files: dict[str, File] = {}
+    lacking: dict[str, Exception] = {}
+    for part in parts:
+        try:
+            files.update(part())
+        except (ValueError, Missing) as error:
+            words = error.args if isinstance(error, _Several) else (str(error),)
+            lacking |= dict.fromkeys(words, error)
+    if len(lacking) > 1:
+        raise _Several(*lacking)
+    if lacking:
+        raise next(iter(lacking.values()))
+    return files
+
+
+class _Several(Missing):
+    """What is lacking, in the order of the volume."""
+
+    def __str__(self) -> str:
+        return f"[{', '.join(self.args)}]"
 
 
 def _projected(source: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:
@@ -138,10 +161,11 @@ def _keys(kind: str, part: Json, origin: Origin, *, defaults: _Defaults) -> dict
 
 
 def _downward(part: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:
-    return {
-        checked(item["path"]): defaults.file(_field(item, origin).encode(), item)
-        for item in part.get("items") or ()
-    }
+    return _together(partial(_shown, one, origin, defaults) for one in part.get("items") or ())
+
+
+def _shown(item: Json, origin: Origin, defaults: _Defaults) -> dict[str, File]:
+    return {checked(item["path"]): defaults.file(_field(item, origin).encode(), item)}
 
 
 def _field(item: Json, origin: Origin) -> str:
