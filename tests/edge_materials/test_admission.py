@@ -206,6 +206,28 @@ def test_only_safe_sysctls_are_let_through() -> None:
     assert found and found.message.endswith("not allowed with host ipc enabled")
 
 
+@pytest.mark.parametrize(
+    ("of_pod", "annotation", "is_refused"),
+    [
+        ("RuntimeDefault", None, True),
+        ("Unconfined", None, False),
+        (None, None, False),
+        (None, "unconfined", False),
+        (None, "localhost/mine", True),
+        (None, "of no kind", True),
+    ],
+)
+def test_apparmor_counts_also_where_every_container_has_another_profile(
+    of_pod: str | None, annotation: str | None, *, is_refused: bool
+) -> None:
+    own = container(securityContext={"appArmorProfile": {"type": "Unconfined"}})
+    name = "container.apparmor.security.beta.kubernetes.io/main"
+    metadata = {} if annotation is None else {"annotations": {name: annotation}}
+    context = {} if of_pod is None else {"appArmorProfile": {"type": of_pod}}
+    found = refusal(pod(own, metadata=metadata, securityContext=context), [], NODE)
+    assert (found is not None) is is_refused
+
+
 def test_security_that_the_node_cannot_enforce_is_refused() -> None:
     strict = pod(securityContext={"supplementalGroupsPolicy": "Strict"})
     found = refusal(strict, [], NODE)

@@ -198,6 +198,29 @@ def test_apparmor_profiles() -> None:
     assert configured(container(), metadata=old).security.apparmor == "localhost/old"
 
 
+@pytest.mark.parametrize(
+    ("own", "annotation", "of_pod", "found"),
+    [
+        ("Unconfined", "localhost/old", "RuntimeDefault", "unconfined"),
+        (None, "localhost/old", "Unconfined", "localhost/old"),
+        (None, "runtime/default", "Unconfined", ""),
+        (None, "unconfined", "RuntimeDefault", "unconfined"),
+        (None, "of no kind", "Unconfined", "unconfined"),
+        (None, "of no kind", None, ""),
+    ],
+)
+def test_an_annotation_stands_between_the_profiles_of_container_and_pod(
+    own: str | None, annotation: str, of_pod: str | None, found: str
+) -> None:
+    def context(kind: str | None) -> Json:
+        return {} if kind is None else {"securityContext": {"appArmorProfile": {"type": kind}}}
+
+    name = "container.apparmor.security.beta.kubernetes.io/main"
+    metadata = {"annotations": {name: annotation}}
+    config = configured(container(**context(own)), metadata=metadata, **context(of_pod))
+    assert config.security.apparmor == found
+
+
 def test_selinux_options_are_passed_on() -> None:
     whole = {"user": "system_u", "role": "system_r", "type": "spc_t", "level": "s0:c1"}
     assert secured({"seLinuxOptions": whole}).selinux == whole

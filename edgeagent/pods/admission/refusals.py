@@ -117,9 +117,7 @@ def _security(pod: Json, node: NodeFacts) -> Refusal | None:
     if context.get("supplementalGroupsPolicy") == "Strict" and not node.strict_groups:
         words = "SupplementalGroupsPolicy=Strict is not supported in this node"
         return Refusal("SupplementalGroupsPolicyNotSupported", words)
-    if not node.apparmor and any(
-        security.wants_apparmor(pod, one) for one in specs.every_container(pod)
-    ):
+    if not node.apparmor and security.wants_apparmor(pod):
         words = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
         return Refusal("AppArmor", words)
     return None

@@ -43,7 +43,7 @@ def container_security(
         add_capabilities=tuple(capabilities.get("add") or ()),
         drop_capabilities=tuple(capabilities.get("drop") or ()),
         seccomp=_seccomp(context, privileged=privileged),
-        apparmor=_apparmor(pod, container, context),
+        apparmor=_apparmor(pod, container),
         selinux=context.get("seLinuxOptions") or {},
         masked_paths=() if context.get("procMount") == "Unmasked" else None,
     )
@@ -105,25 +105,37 @@ def _seccomp(context: Json, *, privileged: bool) -> SeccompProfile:
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
 
-def wants_apparmor(pod: Json, container: Json) -> bool:
-    """Whether it names a profile, be it the runtime's own, that a kernel must enforce."""
-    profile = effective(pod, container).get("appArmorProfile")
-    if profile is not None:
-        return bool(profile.get("type") != "Unconfined")
-    return _annotated_apparmor(pod, container) not in ("", "unconfined")
-
-
-def _annotated_apparmor(pod: Json, container: Json) -> str:
+def wants_apparmor(pod: Json) -> bool:
+    """Whether anybody in it names a profile, be it the runtime's own, that a kernel must enforce;
+    that of the pod counts also where each container has one of its own."""
+    fields = (_apparmor_field(one) for one in (pod["spec"], *specs.every_container(pod)))
     annotations = pod["metadata"].get("annotations") or {}
-    return str(annotations.get(_APPARMOR_ANNOTATION + container["name"], ""))
+    old = (value for key, value in annotations.items() if key.startswith(_APPARMOR_ANNOTATION))
+    return any(one.get("type") != "Unconfined" for one in fields if one) or any(
+        value != "unconfined" for value in old
+    )
 
 
-def _apparmor(pod: Json, container: Json, context: Json) -> str:
-    """The field, or the annotation that older manifests use."""
-    profile = context.get("appArmorProfile")
-    if profile is None:
-        old = _annotated_apparmor(pod, container)
-        return "" if old == "runtime/default" else old
+def _apparmor_field(owner: Json) -> Json:
+    return (owner.get("securityContext") or {}).get("appArmorProfile") or {}
+
+
+def _annotated_apparmor(pod: Json, container: Json) -> Json:
+    """As older manifests name it, static pods above all; any other value is none."""
+    annotations = pod["metadata"].get("annotations") or {}
+    value = str(annotations.get(_APPARMOR_ANNOTATION + container["name"], ""))
+    if value.startswith("localhost/"):
+        return {"type": "Localhost", "localhostProfile": value.removeprefix("localhost/")}
+    kinds = {"runtime/default": "RuntimeDefault", "unconfined": "Unconfined"}
+    return {"type": kinds[value]} if value in kinds else {}
+
+
+def _apparmor(pod: Json, container: Json) -> str:
+    profile = (
+        _apparmor_field(container)
+        or _annotated_apparmor(pod, container)
+        or _apparmor_field(pod["spec"])
+    )
     if profile.get("type") == "Localhost":
         return f"localhost/{profile.get('localhostProfile', '')}"
     return "unconfined" if profile.get("type") == "Unconfined" else ""
