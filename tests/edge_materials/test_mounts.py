@@ -87,6 +87,28 @@ async def test_a_sub_path_that_leaves_the_volume_is_refused_without_details(
         await one_mount(device, subPathExpr="../$(POD)")
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("evil/made", "create subPath directory"),
+        ("nowhere", "create subPath directory"),
+        ("evil", "prepare subPath"),
+        ("file/below", "prepare subPath"),
+    ],
+)
+async def test_what_cannot_be_made_of_a_sub_path_is_told_apart(
+    device: Device, path: str, words: str
+) -> None:
+    await one_mount(device)
+    volume = device.paths.volume(UID, "v")
+    (volume / "evil").symlink_to("/etc")
+    (volume / "nowhere").symlink_to("/absent/too")
+    (volume / "file").touch()
+    with pytest.raises(ConfigError) as raised:
+        await one_mount(device, subPath=path)
+    assert str(raised.value) == f'failed to {words} for volumeMount "v" of container "main"'
+
+
 async def test_a_volume_that_is_not_declared_cannot_be_mounted(device: Device) -> None:
     words = 'cannot find volume "x" to mount into container "main"'
     with pytest.raises(ConfigError, match=words):

@@ -72,9 +72,11 @@ async def test_a_host_path_without_type_is_taken_as_it_is(device: Device, tmp_pa
     [
         ("Directory", "file", "is not a directory"),
         ("Directory", "absent", "is not a directory"),
+        ("Directory", "file/below", "is not a directory"),
         ("DirectoryOrCreate", "file", "is not a directory"),
         ("File", "folder", "is not a file"),
         ("File", "absent", "is not a file"),
+        ("File", "file/below", "is not a file"),
         ("FileOrCreate", "folder", "is not a file"),
         ("Socket", "file", "is not a socket file"),
         ("CharDevice", "file", "is not a character device"),

@@ -48,7 +48,7 @@ def prepare(source: Json) -> str:
     fits, words = _EXPECTED[kind]
     try:
         mode = Path(path).stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         mode = 0
     if not fits(mode):
         raise ValueError(f"hostPath type check failed: {path} is not a {words}")

@@ -19,6 +19,7 @@ from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.volumes import recursive, subpaths
 from edgeagent.pods.volumes.making import IMAGE, Volume
+from edgeagent.pods.volumes.subpaths import NotMade
 from edgeagent.runtime.abilities import no_image_volume
 from edgeagent.runtime.port import Device, Mount
 from shared.objects import Json
@@ -112,10 +113,9 @@ def _exposed(volume: Volume, path: str, *, at: Path, container: Json) -> str:
         return subpaths.expose(Path(volume.path), path, at=at)
     except (OSError, ValueError) as error:
         log.warning("subPath refused", volume=volume.name, error=str(error))
-        name = container["name"]
-        raise ConfigError(
-            f'failed to prepare subPath for volumeMount "{volume.name}" of container "{name}"'
-        ) from error
+        failed = "create subPath directory" if isinstance(error, NotMade) else "prepare subPath"
+        where = f'volumeMount "{volume.name}" of container "{container["name"]}"'
+        raise ConfigError(f"failed to {failed} for {where}") from error
 
 
 def _recursive_readonly(pod: Json, wanted: Json, node: NodeFacts) -> bool:

@@ -22,6 +22,10 @@ class UnsafePath(ValueError):
     """The path leaves its volume, or changed while it was looked at."""
 
 
+class NotMade(UnsafePath):
+    """What is missing of the path cannot be made."""
+
+
 def check(path: str) -> str:
     """What the API says about subPath, whether it was written so or expanded to it."""
     if path.startswith("/"):
@@ -37,7 +41,7 @@ def expose(volume: Path, path: str, *, at: Path) -> str:
     Missing folders are made, with the mode of the volume. Without the right to mount, it is the
     resolved path itself: then nothing keeps a container from swapping it afterwards.
     """
-    _make(volume, check(path))
+    _have(volume, check(path))
     inside = _inside(volume, path)
     with _opened(volume, inside) as descriptor:
         if not mounting.may_mount():
@@ -81,6 +85,17 @@ def _inside(volume: Path, path: str) -> str:
     if target != top and not target.startswith(top.rstrip("/") + "/"):
         raise UnsafePath("the path leaves its volume")
     return os.path.relpath(target, top)
+
+
+def _have(volume: Path, path: str) -> None:
+    try:
+        _make(volume, path)
+    except NotADirectoryError:
+        raise  # Below a file nothing is missing: a kubelet does not try to make it.
+    except (OSError, UnsafePath) as error:
+        raise NotMade(str(error)) from error
+    if not os.path.exists(volume / path):
+        raise NotMade("a link leads nowhere")
 
 
 def _make(volume: Path, path: str) -> None:
