@@ -196,8 +196,10 @@ def _container_security(
         readonly_rootfs=security.readonly_rootfs,
         no_new_privs=security.no_new_privs,
         capabilities=cri.Capability(
-            add_capabilities=_capabilities(security.add_capabilities),
-            drop_capabilities=_capabilities(security.drop_capabilities),
+            # As they are written: a policy that forbids SYS_ADMIN does not look for CAP_SYS_ADMIN,
+            # which containerd takes for no capability at all.
+            add_capabilities=security.add_capabilities,
+            drop_capabilities=_without_prefix(security.drop_capabilities),
         ),
         seccomp=_seccomp(security.seccomp),
         apparmor=_apparmor(security.apparmor),
@@ -258,7 +260,7 @@ def _selinux(options: Any) -> Any:
     return cri.SELinuxOption(**options) if options else None
 
 
-def _capabilities(names: Iterable[str]) -> list[str]:
+def _without_prefix(names: Iterable[str]) -> list[str]:
     return [name.removeprefix("CAP_") for name in names]
 
 

@@ -150,6 +150,13 @@ async def test_capabilities_are_added_and_dropped(isolating_world: World) -> Non
     assert not int(told.split()[1], 16) >> CAP_NET_ADMIN & 1
 
 
+async def test_a_capability_that_is_added_with_its_prefix_is_none(isolating_world: World) -> None:
+    pod = await isolating_world.pod()
+    security = ContainerSecurity(add_capabilities=("CAP_NET_ADMIN",))
+    told = await pod.output(script("grep CapEff /proc/self/status"), security=security)
+    assert not int(told.split()[1], 16) >> CAP_NET_ADMIN & 1
+
+
 async def test_a_read_only_root(isolating_world: World) -> None:
     pod = await isolating_world.pod()
     security = ContainerSecurity(readonly_rootfs=True)

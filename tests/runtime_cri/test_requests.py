@@ -161,12 +161,13 @@ def test_no_user_is_not_user_zero() -> None:
     assert security_of(run_as_user=0).HasField("run_as_user")
 
 
-def test_capabilities_with_and_without_prefix() -> None:
+def test_a_prefix_adds_no_capability_and_does_not_keep_one_from_being_dropped() -> None:
+    """What a policy would refuse by its name is not to be had under another one."""
     capabilities = security_of(
-        add_capabilities=("CAP_NET_ADMIN",), drop_capabilities=("ALL",)
+        add_capabilities=("CAP_SYS_ADMIN", "NET_ADMIN"), drop_capabilities=("ALL", "CAP_NET_RAW")
     ).capabilities
-    assert list(capabilities.add_capabilities) == ["NET_ADMIN"]
-    assert list(capabilities.drop_capabilities) == ["ALL"]
+    assert list(capabilities.add_capabilities) == ["CAP_SYS_ADMIN", "NET_ADMIN"]
+    assert list(capabilities.drop_capabilities) == ["ALL", "NET_RAW"]
 
 
 @pytest.mark.parametrize(
