@@ -72,3 +72,19 @@ async def test_sidecars_stop_after_the_containers_in_reverse_order() -> None:
         stops = [call.rsplit("/", 1)[1] for call in world.device.calls("stop_container")]
         assert stops == ["main", "second", "first"]
         assert world.reports.by_uid[uid].finished
+
+
+@virtual
+async def test_a_sidecar_waits_neither_for_debug_nor_for_ordinary_init_containers() -> None:
+    """As on a kubelet: who looks into a pod does not hold up its sidecars."""
+    async with World() as world:
+        world.behaviours["stays"] = Behaviour(ignores_stop=True)
+        stays, proxy = a_container("stays"), a_sidecar("proxy")
+        looked_into = world.apply(a_pod(initContainers=[proxy], ephemeralContainers=[stays]))
+        beginning = world.apply(a_pod("early", initContainers=[proxy, stays]))
+        await world.passes(1)
+        for uid in (looked_into, beginning):
+            assert {"proxy", "stays"} <= set(world.running(uid))
+            world.delete(uid, grace=30)
+        await world.passes(5)
+        assert world.running() == ["stays", "stays"]

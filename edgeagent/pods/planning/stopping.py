@@ -87,9 +87,11 @@ def give_up_starting(draft: Draft) -> None:
 
 
 def _is_its_turn(view: PodView, one: Container, running: list[Container]) -> bool:
-    """A sidecar waits for all containers, and for the sidecars that were started after it."""
-    order = {container["name"]: at for at, container in enumerate(specs.sidecars(view.pod))}
-    if one.name not in order:
+    """A sidecar waits for the containers, and for the sidecars that were started after it; for
+    debug containers and ordinary init containers it does not."""
+    sidecars = [container["name"] for container in specs.sidecars(view.pod)]
+    if one.name not in sidecars:
         return True
-    after = len(order)
-    return all(order.get(other.name, after) <= order[one.name] for other in running)
+    later = sidecars[sidecars.index(one.name) + 1 :]
+    before_it = {*later, *(container["name"] for container in specs.mains(view.pod))}
+    return not any(other.name in before_it for other in running)
