@@ -38,6 +38,31 @@ async def test_what_comes_after_a_sidecar_waits_for_its_startup_probe() -> None:
 
 
 @virtual
+async def test_a_pod_waits_for_its_sidecar_again_in_the_next_sandbox() -> None:
+    """But one that is restarted beside containers that have begun makes no pod Pending."""
+    async with World() as world:
+        answers = [ExecResult(0, b"", b"")]
+        world.exec_results["up"] = lambda: answers[0]
+        probe = {"exec": {"command": ["up"]}, "periodSeconds": 1, "failureThreshold": 600}
+        uid = world.apply(a_pod(initContainers=[a_sidecar("proxy", startupProbe=probe)]))
+        await world.passes(3)
+        answers[0] = ExecResult(1, b"", b"")
+        world.crash(uid, "proxy")
+        await world.passes(3)
+        assert sorted(world.running(uid)) == ["main", "proxy"]
+        assert (world.container(uid, "proxy")["started"], world.phase(uid)) == (False, "Running")
+        await world.kill_agent()
+        world.device.reboot()
+        world.start_agent()
+        await world.passes(3)
+        assert world.running(uid) == ["proxy"]
+        assert world.phase(uid) == "Pending"
+        answers[0] = ExecResult(0, b"", b"")
+        await world.passes(3)
+        assert world.phase(uid) == "Running"
+
+
+@virtual
 async def test_a_sidecar_that_ends_is_restarted_whatever_the_pods_policy() -> None:
     async with World() as world:
         uid = world.apply(a_pod(initContainers=[a_sidecar("proxy")], restartPolicy="Never"))

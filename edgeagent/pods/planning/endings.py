@@ -115,10 +115,7 @@ def _began(view: PodView) -> bool:
 
 def _main_began_after(view: PodView, init: ContainerFacts) -> bool:
     """What ran in the sandbox before, or before all began anew, says nothing about this start."""
-    return any(
-        restarting.began_in(view.facts.container(one["name"]), init.sandbox)
-        for one in specs.mains(view.pod)
-    )
+    return restarting.main_began_in(view, init.sandbox)
 
 
 def something_lives(view: PodView) -> bool:

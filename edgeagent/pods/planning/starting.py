@@ -222,7 +222,8 @@ def _began_here(view: PodView, container: Json) -> bool:
 
 
 def _main_began_here(view: PodView) -> bool:
-    return any(_began_here(view, one) for one in specs.mains(view.pod))
+    sandbox = view.sandbox
+    return sandbox is not None and restarting.main_began_in(view, sandbox.id)
 
 
 def _succeeded_here(view: PodView, init: Json) -> bool:

@@ -70,6 +70,12 @@ def began_in(known: ContainerFacts | None, sandbox_id: str) -> bool:
     )
 
 
+def main_began_in(view: PodView, sandbox_id: str) -> bool:
+    """Whether one of the containers did, so that all init containers had let them."""
+    mains = specs.mains(view.pod)
+    return any(began_in(view.facts.container(one["name"]), sandbox_id) for one in mains)
+
+
 def policy_of(pod: Json, container: Json) -> str:
     """The container's own word, else the pod's."""
     return container.get("restartPolicy") or specs.restart_policy(pod)

@@ -6,8 +6,10 @@ from edgeagent.pods.model import specs
 from shared.objects import Json
 
 
-def phase_of(pod: Json, statuses: dict[str, Json], *, terminal: bool) -> str:
-    """``terminal``: everything has ended and nothing will be started again.
+def phase_of(pod: Json, statuses: dict[str, Json], *, initialized: bool, terminal: bool) -> str:
+    """``initialized``: one of the containers began in this sandbox, so that a sidecar which has not
+    started is one that is restarted; ``terminal``: everything has ended and nothing will be started
+    again.
 
     Before that a pod is never called finished, though all its containers have ended: what they
     ended with decides nothing while one may start again, or a sidecar still runs.
@@ -18,8 +20,7 @@ def phase_of(pod: Json, statuses: dict[str, Json], *, terminal: bool) -> str:
         succeeded = "failed" not in inits and all(one == "succeeded" for one in mains)
         return "Succeeded" if succeeded else "Failed"
     sidecars = [_sidecar(statuses[one["name"]]) for one in specs.sidecars(pod)]
-    began = any(has_begun(statuses[one["name"]]) for one in specs.mains(pod))
-    initializing = "pending" in inits or ("pending" in sidecars and not began)
+    initializing = "pending" in inits or ("pending" in sidecars and not initialized)
     return "Pending" if initializing or "waiting" in mains else "Running"
 
 

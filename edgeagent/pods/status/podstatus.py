@@ -13,6 +13,7 @@ from edgeagent.pods.model.facts import Condition, Stopping
 from edgeagent.pods.model.view import Moment, PodView
 from edgeagent.pods.resources import amounts
 from edgeagent.pods.resources.kernel import qos_class
+from edgeagent.pods.rules import restarting
 from edgeagent.pods.status import never_started
 from edgeagent.pods.status.conditions import as_json, tracked, verdicts
 from edgeagent.pods.status.container_states import container_statuses
@@ -58,8 +59,10 @@ def _status(
     mains = _by_name(container_statuses(view, specs.mains(pod), now))
     ephemerals = _by_name(container_statuses(view, specs.ephemerals(pod), now))
     by_name = {one["name"]: one for one in (*inits, *mains)}
+    # What ran in a sandbox before this one says nothing of this start.
+    initialized = view.sandbox is not None and restarting.main_began_in(view, view.sandbox.id)
     phase = (stopping.phase if stopping and terminal else "") or phase_of(
-        pod, by_name, terminal=terminal
+        pod, by_name, initialized=initialized, terminal=terminal
     )
     found = verdicts(view, by_name, phase)
     times = tracked(view.facts.conditions, found, now)
