@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from edgeagent.pods.model.facts import ContainerFacts, PodFacts, Termination
+from edgeagent.pods.model.facts import Condition, ContainerFacts, PodFacts, Termination
 from edgeagent.pods.model.nodefacts import NodeFacts
 from edgeagent.pods.model.view import Live, Moment, PodView, Trouble, Wanted
 from edgeagent.pods.planning.absorbing import absorb
@@ -38,12 +38,14 @@ def told(
     node: NodeFacts = NODE,
     resizing: int = 0,
     troubles: Mapping[str, Trouble] | None = None,
+    conditions: Mapping[str, Condition] | None = None,
 ) -> Json:
     """The pod's status after one look at the runtime."""
     names = {"name": "web", "namespace": "default", "uid": pod["metadata"]["uid"], "attempt": 0}
     ready = SandboxState.READY
     sandbox = Sandbox(SANDBOX, **names, state=ready, created_at=1, ips=ips, containers=containers)
     facts = PodFacts(pod, started_at=1.0, admitted=True, containers=known or {}, resizing=resizing)
+    facts = replace(facts, conditions=conditions or {})
     live = Live(troubles=troubles or {})
     view = PodView(pod, Wanted.RUN, facts, (sandbox,), live=live, node=node)
     now = Moment(wall=3.0, monotonic=3.0)
@@ -78,6 +80,21 @@ def test_containers_are_listed_by_name_and_init_containers_in_the_order_they_run
         ("ephemeralContainerStatuses", ["debug", "look"]),
     ):
         assert [one["name"] for one in said[kind]] == names
+
+
+def test_a_pod_that_was_initialized_once_stays_so() -> None:
+    """Its init container runs again: in a new sandbox, before any container has ever begun."""
+
+    def initialized(before: Mapping[str, Condition]) -> Json:
+        pod = a_pod(initContainers=[a_container("init")])
+        said = told(pod, ran("init", attempt=1), conditions=before)
+        assert said["phase"] == "Pending"
+        return next(one for one in said["conditions"] if one["type"] == "Initialized")
+
+    once = initialized({"Initialized": Condition(status=True, since=2)})
+    assert (once["status"], once["lastTransitionTime"]) == ("True", "1970-01-01T00:00:02Z")
+    for before in ({}, {"Initialized": Condition(status=False, since=2)}):
+        assert initialized(before)["status"] == "False"
 
 
 def test_what_the_pod_was_granted_is_what_its_containers_ask_for_at_their_hungriest() -> None:

@@ -49,7 +49,7 @@ def verdicts(view: PodView, statuses: Mapping[str, Json], phase: str) -> dict[st
         **_resize(view),
         **held,
         "PodReadyToStartContainers": (_has_network(view, phase), "", ""),
-        "Initialized": _initialized(view.pod, statuses, phase),
+        "Initialized": _initialized(view, statuses, phase),
         "Ready": containers_ready,
         "ContainersReady": containers_ready,
     }
@@ -123,15 +123,19 @@ def _has_network(view: PodView, phase: str) -> bool:
     return bool(sandbox.ips) or specs.on_host_network(view.pod)
 
 
-def _initialized(pod: Json, statuses: Mapping[str, Json], phase: str) -> Verdict:
+def _initialized(view: PodView, statuses: Mapping[str, Json], phase: str) -> Verdict:
+    """Once it was true it stays so, also while init containers run again: in a new sandbox, or
+    because all containers begin anew."""
     if phase == "Succeeded":
         return True, "PodCompleted", ""
+    pod, before = view.pod, view.facts.conditions.get("Initialized")
     incomplete = [
         one["name"]
         for one in specs.inits(pod)
         if not statuses[one["name"]]["started" if specs.is_sidecar(one) else "ready"]
     ]
-    if not incomplete or any(has_begun(statuses[one["name"]]) for one in specs.mains(pod)):
+    began = any(has_begun(statuses[one["name"]]) for one in specs.mains(pod))
+    if not incomplete or began or (before is not None and before.status):
         return True, "", ""
     message = f"containers with incomplete status: {_list(incomplete)}"
     return False, "ContainersNotInitialized", message
