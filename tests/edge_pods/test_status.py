@@ -67,6 +67,19 @@ def test_the_primary_address_goes_by_the_settings_and_not_by_the_uplink_of_the_m
     assert [one["podIP"] for one in told_by] == ["10.0.0.5", "10.0.0.5", "fd00::5"]
 
 
+def test_on_the_hosts_network_the_address_is_known_before_there_is_a_sandbox() -> None:
+    def first(**spec: object) -> Json:
+        pod = a_pod(**spec)
+        node = replace(NODE, ips=("192.0.2.7", "fd00::7"))
+        view = PodView(pod, Wanted.RUN, PodFacts(pod, started_at=1.0, admitted=True), node=node)
+        return podstatus.current(view, Moment(wall=3.0, monotonic=3.0))[0]
+
+    said = first(hostNetwork=True)
+    assert said["podIP"] == "192.0.2.7"
+    assert said["podIPs"] == [{"ip": "192.0.2.7"}, {"ip": "fd00::7"}]
+    assert "podIP" not in first()
+
+
 def test_containers_are_listed_by_name_and_init_containers_in_the_order_they_run() -> None:
     pod = a_pod(
         *("web", a_container("web"), a_container("app"), a_container("log")),

@@ -129,7 +129,7 @@ def _addresses(view: PodView) -> Json:
     if view.node.ips:
         addresses["hostIP"] = view.node.ips[0]
         addresses["hostIPs"] = [{"ip": ip} for ip in view.node.ips]
-    if ips and view.facts.sandbox_attempt >= 0:
+    if ips and (specs.on_host_network(view.pod) or view.facts.sandbox_attempt >= 0):
         addresses["podIP"] = ips[0]
         addresses["podIPs"] = [{"ip": ip} for ip in ips]
     return addresses
