@@ -343,12 +343,17 @@ async def test_a_password_is_never_told(puller: Puller) -> None:
 
 
 async def test_a_pull_secret_that_is_missing_is_told_and_the_pull_is_tried(puller: Puller) -> None:
+    """Of the pod, and also of one whose image is here already."""
     puller.device.registry[NAME] = RemoteImage()
-    await puller.ensure(missing_secrets=["a", "b"])
-    assert puller.told()[1] == (
-        "Warning FailedToRetrieveImagePullSecret: Unable to retrieve some image pull secrets"
-        " (a, b); attempting to pull the image may not succeed."
-    )
+    for reason in ("Pulling", "Pulled"):
+        puller.events.clear()
+        await puller.ensure(missing_secrets=["a", "b"])
+        assert puller.told()[0] == (
+            "Warning FailedToRetrieveImagePullSecret: Unable to retrieve some image pull secrets"
+            " (a, b); attempting to pull the image may not succeed."
+        )
+        assert [one.field_path for one in puller.events[:2]] == ["", "spec.containers{main}"]
+        assert puller.events[1].reason == reason
 
 
 async def test_pods_that_start_together_share_a_look_at_their_image(puller: Puller) -> None:

@@ -88,7 +88,6 @@ class _Request:
     of_volume: bool = False
     """What happens to the image itself is told of as the pod's."""
     auths: Sequence[ImageAuth | None] = (None,)
-    missing_secrets: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -122,9 +121,10 @@ class Images:
         of_volume: bool = False,
     ) -> Image:
         """The image, present on the device. Raises ImageTrouble, or RuntimeAway."""
-        request = _request(
-            pod, container, secrets, missing=missing_secrets, record=record, of_volume=of_volume
-        )
+        if missing_secrets:
+            # Of the pod, and told also where nothing is pulled, as on a kubelet.
+            record(warning("FailedToRetrieveImagePullSecret", _missing(missing_secrets)))
+        request = _request(pod, container, secrets, record=record, of_volume=of_volume)
         present = await self._look(request)
         if present is not None and request.policy != "Always":
             request.tell("Pulled", _already_present(request))
@@ -171,8 +171,6 @@ class Images:
 
     async def _pulled(self, request: _Request, present: Image | None) -> Image:
         request.tell("Pulling", f'Pulling image "{request.written}"')
-        if request.missing_secrets:
-            request.warn("FailedToRetrieveImagePullSecret", _missing(request.missing_secrets))
         began = self._clock.monotonic()
         outcome = await self._pull_with_each_login(request)
         if isinstance(outcome.error, RuntimeAway):
@@ -268,7 +266,6 @@ def _request(
     container: Json,
     secrets: Iterable[Json],
     *,
-    missing: Sequence[str],
     record: Record,
     of_volume: bool,
 ) -> _Request:
@@ -290,7 +287,6 @@ def _request(
         record=record,
         of_volume=of_volume,
         auths=credentials.logins(secrets, reference) or (None,),
-        missing_secrets=tuple(missing),
     )
 
 
