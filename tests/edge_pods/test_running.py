@@ -199,6 +199,14 @@ async def test_nothing_is_stopped_while_the_desired_set_is_not_known() -> None:
 
 
 @virtual
+async def test_ports_that_are_null_are_none() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod("web", a_container(ports=None)))
+        await world.passes(1)
+        assert world.running(uid) == ["main"]
+
+
+@virtual
 async def test_init_containers_run_in_order_before_the_others() -> None:
     async with World() as world:
         world.behaviours["first"] = Behaviour(exit_after=2.0)

@@ -236,9 +236,7 @@ def _host_ports(pod: Json) -> list[tuple[str, int, str]]:
     """Protocol, port and address; every spelling of "all addresses" is empty."""
     return [
         (port.get("protocol") or "TCP", port["hostPort"], _address(port.get("hostIP")))
-        for container in (*specs.sidecars(pod), *specs.mains(pod))
-        for port in container.get("ports") or ()
-        if port.get("hostPort")
+        for port in specs.host_ports(pod)
     ]
 
 

@@ -89,10 +89,14 @@ def deadline_of(pod: Json) -> int | None:
     return None if deadline is None else int(deadline)
 
 
+def host_ports(pod: Json) -> Iterator[Json]:
+    """Ports that the pod takes on the device for as long as it runs; as they are in the spec."""
+    for container in (*sidecars(pod), *mains(pod)):
+        yield from (port for port in container.get("ports") or () if port.get("hostPort"))
+
+
 def has_host_ports(pod: Json) -> bool:
-    return any(
-        port.get("hostPort") for one in every_container(pod) for port in one.get("ports", ())
-    )
+    return any(True for _ in host_ports(pod))
 
 
 def images(pod: Json) -> Iterator[str]:
