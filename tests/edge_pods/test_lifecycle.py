@@ -125,6 +125,13 @@ async def test_what_is_stopped_so_that_all_may_begin_anew_is_killed_and_no_more_
         await world.passes(30)
         assert sorted(world.running(uid)) == ["other", "source"]
         assert world.messages(uid, "Killing") == ["killing"]
+        states = [
+            one["state"].get("waiting", {})
+            for status in world.reports.by_uid[uid].history
+            for one in status["containerStatuses"]
+        ]
+        words = "The container is removed because RestartAllContainers in place"
+        assert {"reason": "RestartingAllContainers", "message": words} in states
 
 
 @virtual

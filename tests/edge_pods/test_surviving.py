@@ -187,6 +187,10 @@ async def test_a_container_that_vanished_has_an_unknown_status() -> None:
         ended = world.container(uid)["state"]["terminated"]
         assert ended["reason"] == "ContainerStatusUnknown"
         assert ended["exitCode"] == 137
+        assert ended["message"] == (
+            "The container could not be located when the pod was deleted."
+            "  The container used to be Running"
+        )
         assert world.phase(uid) == "Failed"
 
 

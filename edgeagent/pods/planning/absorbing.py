@@ -26,8 +26,9 @@ from edgeagent.runtime.users import ContainerUser
 from shared.objects import Json
 
 _LOST_MESSAGE = (
-    "The container could not be located when the pod was terminated, or its end was not seen"
+    "The container could not be located when the pod was deleted.  The container used to be Running"
 )
+"""In a kubelet's words, with its two blanks."""
 
 
 def absorb(view: PodView) -> PodFacts:

@@ -21,7 +21,8 @@ from shared.objects import Json
 
 _LAST_WORDS = 12 * 1024
 """Bytes of all containers' termination messages together; each has its part."""
-_ALL_ANEW = "The container is stopped because all containers of the pod begin anew"
+_ALL_ANEW = "The container is removed because RestartAllContainers in place"
+"""In a kubelet's words, though here it is kept until it begins anew."""
 
 
 def container_statuses(view: PodView, containers: list[Json], now: Moment) -> list[Json]:
