@@ -55,7 +55,9 @@ async def test_a_container_whose_image_never_came_is_terminated_with_its_pod() -
         world.device.latency["stop_container"] = 10.0
         world.delete(uid)
         await world.passes(5)
-        assert "waiting" in world.container(uid)["state"], "not while something still runs"
+        assert world.container(uid)["state"] == {"waiting": {"reason": "ContainerCreating"}}, (
+            "not while something still runs, but what it lacked is not asked for any more"
+        )
         await world.passes(60)
         assert world.phase(uid) == "Failed"
         assert world.container(uid)["state"] == {"terminated": NOT_LOCATED}

@@ -13,7 +13,7 @@ from edgeagent.pods.model.causes import Cause
 from edgeagent.pods.model.durations import go_duration
 from edgeagent.pods.model.facts import ContainerFacts, Termination
 from edgeagent.pods.model.nodefacts import NodeFacts
-from edgeagent.pods.model.view import Moment, PodView, Trouble
+from edgeagent.pods.model.view import Moment, PodView, Trouble, Wanted
 from edgeagent.pods.resources import amounts
 from edgeagent.pods.rules import restarting
 from edgeagent.pods.volumes import recursive
@@ -78,7 +78,10 @@ def _state(view: PodView, container: Json, now: Moment) -> Json:
         if not view.stops and restarting.restarts(view.pod, container, known):
             return _restarting(view, container, known, now=now)
         return {"terminated": _terminated(view, known.ended)}
-    return _waiting(trouble) if trouble else _not_yet(view)
+    # Of a pod that is deleted nobody waits for it any more, as on a kubelet.
+    if trouble is None or view.wanted is Wanted.DELETE:
+        return _not_yet(view)
+    return _waiting(trouble)
 
 
 def _restarting(view: PodView, container: Json, known: ContainerFacts, *, now: Moment) -> Json:
