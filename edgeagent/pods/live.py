@@ -25,6 +25,7 @@ from edgeagent.pods.model.view import (
     Shutdown,
     Trouble,
     Wanted,
+    is_running,
 )
 from edgeagent.pods.operations import Operations
 from edgeagent.pods.planning.planner import Plan
@@ -191,7 +192,10 @@ class LivePod:
         """The Events that follow from a plan, before its facts become the pod's."""
         for event in telling.decisions(self.pod, self.facts, plan.facts):
             self.events.record(event)
-        for container_id, event in telling.back_offs(self.pod, plan.status or {}):
+        told = [*telling.back_offs(self.pod, plan.status or {})]
+        if plan.status is not None and (plan.facts.stopping or _is_turn(self.shutdown)):
+            told += telling.stops(self.pod, filter(is_running, self.containers()))
+        for container_id, event in told:
             if container_id not in self.announced:
                 self.announced.add(container_id)
                 self.events.record(event)

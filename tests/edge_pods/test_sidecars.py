@@ -93,9 +93,12 @@ async def test_sidecars_stop_after_the_containers_in_reverse_order() -> None:
         world.delete(uid, grace=30)
         await world.passes(5)
         assert world.running(uid) == ["first", "second", "main"]
+        told = [f"Stopping container {name}" for name in ("first", "main", "second")]
+        assert sorted(world.messages(uid, "Killing")) == told, "all at once"
         await world.passes(20)
         stops = [call.rsplit("/", 1)[1] for call in world.device.calls("stop_container")]
         assert stops == ["main", "second", "first"]
+        assert len(world.messages(uid, "Killing")) == len(told)
         assert world.reports.by_uid[uid].finished
 
 

@@ -1,16 +1,18 @@
 """Events that follow from a plan rather than from an action. Pure.
 
-Owns the words for back-off, deadline and refusal; what actions tell is in ``acting/``.
+Owns the words for back-off, deadline, refusal and the stop of a pod; what actions tell is in
+``acting/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from edgeagent.pods.model import specs
 from edgeagent.pods.model.facts import PodFacts
 from edgeagent.pods.model.podevents import PodEvent, normal, warning
 from edgeagent.pods.rules import resizing
+from edgeagent.runtime.port import Container
 from shared.objects import Json
 
 _EVICTED = ("Evicted", "Preempting")
@@ -28,6 +30,14 @@ def decisions(pod: Json, before: PodFacts, after: PodFacts) -> Iterator[PodEvent
     refused = after.final is not None and before.final is None and not after.admitted
     if refused and stopping and stopping.reason:
         yield warning(stopping.reason, stopping.message)
+
+
+def stops(pod: Json, running: Iterable[Container]) -> Iterator[tuple[str, PodEvent]]:
+    """Of a pod that stops: the id of each container, and the Event that says so at once, also of
+    a sidecar whose turn comes later."""
+    for one in running:
+        path = specs.field_path(pod, one.name)
+        yield one.id, normal("Killing", f"Stopping container {one.name}", field_path=path)
 
 
 def back_offs(pod: Json, status: Json) -> Iterator[tuple[str, PodEvent]]:
