@@ -23,6 +23,7 @@ from edgeagent.pods.rules import restarting
 from edgeagent.runtime.port import Runtime
 from shared.clock import Clock
 from shared.errors import KubetideError
+from shared.objects import Json
 
 log = structlog.get_logger()
 
@@ -54,16 +55,21 @@ class StoppingContainers:
         seconds = action.deadline - self._clock.monotonic()
         if not hook or seconds <= 0:
             return
-        self._announce(pod, action.name, action.container_id, f"Stopping container {action.name}")
         try:
             running = self._hooks.run(pod, hook, spec=spec, container_id=action.container_id)
             await asyncio.wait_for(running, seconds)
         except (HookFailed, TimeoutError) as error:
             log.info("preStop hook failed", pod_uid=pod.uid, error=str(error) or "out of time")
-            path = specs.field_path(pod.pod, action.name)
+            self._tell_failed(pod, action.name, hook)
+        pod.hooked.add(action.container_id)
+
+    @staticmethod
+    def _tell_failed(pod: LivePod, name: str, hook: Json) -> None:
+        """A sleep that the grace period cuts short has not failed, as on a kubelet."""
+        if "sleep" not in hook:
+            path = specs.field_path(pod.pod, name)
             words = "PreStopHook failed"
             pod.events.record(warning("FailedPreStopHook", words, field_path=path))
-        pod.hooked.add(action.container_id)
 
     def _announce(self, pod: LivePod, name: str, container_id: str, words: str) -> None:
         if container_id not in pod.announced:
