@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from edgeagent.runtime.memory_device import Behaviour
 from shared.objects import ObjectKey
 from tests.edge_pods.world import World, a_container, a_pod
@@ -234,6 +236,26 @@ async def test_a_failed_init_container_fails_the_pod_whose_policy_is_never() -> 
         await world.passes(30)
         assert world.phase(uid) == "Failed"
         assert world.starts("main") == []
+
+
+@virtual
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+async def test_an_init_container_that_ran_out_of_memory_has_failed_whatever_its_code(
+    policy: str,
+) -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(initContainers=[a_container("first")], restartPolicy=policy))
+        await world.passes(1)
+        (first,) = world.processes(uid)
+        world.device.kill(first.seen.id, exit_code=0, reason="OOMKilled")
+        await world.passes(5)
+        assert world.starts("main") == []
+        if policy == "Never":
+            assert world.phase(uid) == "Failed"
+            assert not world.container(uid, "first")["ready"]
+        else:
+            assert world.running(uid) == ["first"]
+            assert world.container(uid, "first")["restartCount"] == 1
 
 
 @virtual

@@ -18,6 +18,8 @@ LOST_CODE = 137
 LOST_REASON = "ContainerStatusUnknown"
 """Of a container whose end nobody saw, as of one that never was."""
 
+OUT_OF_MEMORY = "OOMKilled"
+
 
 @dataclass(frozen=True, slots=True)
 class Termination:
@@ -29,6 +31,11 @@ class Termination:
     started_at: int = 0
     finished_at: int = 0
     container_id: str = ""
+
+    @property
+    def failed_to_initialize(self) -> bool:
+        """Of an init container: what ran out of memory has not done its work, whatever the code."""
+        return self.exit_code != 0 or self.reason == OUT_OF_MEMORY
 
 
 @dataclass(frozen=True, slots=True)

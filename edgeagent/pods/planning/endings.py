@@ -101,7 +101,7 @@ def _init_failed(view: PodView) -> bool:
     return any(
         known is not None
         and known.ended is not None
-        and known.ended.exit_code != 0
+        and known.ended.failed_to_initialize
         and not restarting.restarts(view.pod, one, known)
         and not _main_began_after(view, known)
         for one in specs.inits(view.pod)

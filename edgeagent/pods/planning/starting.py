@@ -228,8 +228,9 @@ def _main_began_here(view: PodView) -> bool:
 
 def _succeeded_here(view: PodView, init: Json) -> bool:
     known = view.facts.container(init["name"])
-    succeeded = known is not None and known.ended is not None and known.ended.exit_code == 0
-    return succeeded and _began_here(view, init)
+    if known is None or known.ended is None or known.ended.failed_to_initialize:
+        return False
+    return _began_here(view, init)
 
 
 def _run_mains(draft: Draft) -> None:

@@ -33,6 +33,10 @@ def restarts(pod: Json, container: Json, known: ContainerFacts) -> bool:
     not_its_own = known.killed in BY_PROBE | {Cause.SHUTDOWN, Cause.SANDBOX}
     if not_its_own and policy_of(pod, container) != "Never":
         return True
+    if specs.runs_once(pod, container) and known.ended.failed_to_initialize:
+        return rule_for(container, known.ended.exit_code) is not None or (
+            policy_of(pod, container) != "Never"
+        )
     return restarts_after(pod, container, known.ended.exit_code)
 
 

@@ -153,11 +153,12 @@ def _never_started(ended: Termination) -> str | None:
 
 
 def _is_ready(view: PodView, container: Json, state: Json) -> bool:
+    known = view.facts.container(container["name"])
     if any(container is one for one in specs.inits(view.pod)) and not specs.is_sidecar(container):
-        return "terminated" in state and state["terminated"]["exitCode"] == 0
+        ended = known.ended if known else None
+        return "terminated" in state and ended is not None and not ended.failed_to_initialize
     if any(container is one for one in specs.ephemerals(view.pod)):
         return False
-    known = view.facts.container(container["name"])
     return "running" in state and known is not None and known.ready
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgeagent.pods.model import specs
+from edgeagent.pods.model.facts import OUT_OF_MEMORY
 from shared.objects import Json
 
 
@@ -29,7 +30,8 @@ def _init(status: Json) -> str:
     ended = state.get("terminated") or status["lastState"].get("terminated")
     if "running" in state or ended is None:
         return "pending"
-    return "failed" if ended["exitCode"] else "done"
+    failed = ended["exitCode"] or ended["reason"] == OUT_OF_MEMORY
+    return "failed" if failed else "done"
 
 
 def _sidecar(status: Json) -> str:
