@@ -74,6 +74,20 @@ async def test_a_sidecar_that_ends_is_restarted_whatever_the_pods_policy() -> No
 
 
 @virtual
+async def test_a_container_is_restarted_though_a_sidecar_that_started_once_waits() -> None:
+    async with World() as world:
+        uid = world.apply(a_pod(initContainers=[a_sidecar("proxy")]))
+        await world.passes(1)
+        for _ in range(2):
+            world.crash(uid, "proxy")
+            await world.passes(1)
+        assert world.container(uid, "proxy")["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        world.crash(uid, "main")
+        await world.passes(1)
+        assert world.running(uid) == ["main"]
+
+
+@virtual
 async def test_a_pod_is_complete_without_its_sidecars_which_are_then_stopped() -> None:
     async with World() as world:
         world.behaviours["main"] = Behaviour(exit_after=5.0)
