@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -126,7 +126,7 @@ def read_file(path: str, command: click.Command) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"config: {path} is not TOML: {error}") from error
     known = {
-        option.name.replace("_", "-"): option.name
+        option.name.replace("_", "-"): option
         for option in command.params
         if option.name and option.name != "config"
     }
@@ -135,10 +135,16 @@ def read_file(path: str, command: click.Command) -> dict[str, Any]:
             raise SettingsError(f"config: {path}: unknown key {key!r}{_nearest(key, known)}")
         if isinstance(value, dict):
             raise SettingsError(f"config: {path}: {key} is a table; write {key} = VALUE")
-    return {known[key]: value for key, value in values.items()}
+    return {str(known[key].name): _value(known[key], value) for key, value in values.items()}
 
 
-def _nearest(key: str, known: Mapping[str, str]) -> str:
+def _value(option: click.Parameter, value: Any) -> Any:
+    """One text for an option that may be repeated is a list of one."""
+    repeatable = isinstance(option, click.Option) and option.multiple
+    return [value] if repeatable and isinstance(value, str) else value
+
+
+def _nearest(key: str, known: Collection[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(key.replace("_", "-").lower(), known, n=1)

@@ -26,6 +26,7 @@ seen: dict[str, Any] = {}
 @config_option
 @common_options
 @click.option("--size", type=int, default=1)
+@click.option("--place", multiple=True)
 def sample(**options: Any) -> None:
     seen.clear()
     seen.update(options, broker=broker_from(options))
@@ -55,6 +56,17 @@ def test_a_flag_beats_the_environment_which_beats_the_file(
     assert run("--config", config, "--mqtt", "mqtt://flag") == 0
     assert seen["broker"] == Broker("flag", 1883)
     assert (seen["root"], seen["size"], seen["log_level"]) == ("environment/r", 3, "error")
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [('"here"', ("here",)), ('["here", "there"]', ("here", "there")), ("[]", ())],
+)
+def test_one_value_of_a_repeatable_key_needs_no_list(
+    text: str, places: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert run("--config", file(tmp_path, f'mqtt = "mqtt://b"\nplace = {text}')) == 0
+    assert seen["place"] == places
 
 
 def test_everything_about_the_broker_arrives() -> None:
