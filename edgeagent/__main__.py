@@ -18,9 +18,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeagent import VERSION
-from edgeagent.settings import DATA_DIR, LOG_DIR, settings_from
+from edgeagent.settings import CONFIG, DATA_DIR, LOG_DIR, settings_from
 from shared.errors import SettingsError
-from shared.settings import common_options, config_option, from_environment, run_program
+from shared.settings import (
+    common_options,
+    config_option,
+    from_environment,
+    run_program,
+    shared_config_option,
+)
 
 if TYPE_CHECKING:
     from edgeagent.settings import Settings
@@ -34,6 +40,7 @@ NOT_RUNNING = 3
 data_dir_option = click.option(
     "--data-dir", default=DATA_DIR, metavar="DIR", help="The agent's database and pod volumes."
 )
+local_config_option = shared_config_option(CONFIG)
 
 
 @click.group(context_settings=ENVIRONMENT)
@@ -164,6 +171,7 @@ class ServiceManager:
 
 
 @cli.command(context_settings=ENVIRONMENT)
+@local_config_option
 @data_dir_option
 def status(data_dir: str) -> int:
     """Tell how the agent, its link and its pods stand; needs no network."""
@@ -175,6 +183,7 @@ def status(data_dir: str) -> int:
 
 
 @cli.command(context_settings=ENVIRONMENT)
+@local_config_option
 @data_dir_option
 def pods(data_dir: str) -> None:
     """List the pods of this device; needs no network."""
@@ -195,6 +204,7 @@ def pods(data_dir: str) -> None:
 @click.option("--tail", type=click.IntRange(0), help="Only the last lines.")
 @click.option("-p", "--previous", is_flag=True, help="Of the container before its last restart.")
 @click.option("-n", "--namespace", default="default", help="Namespace of the pod.")
+@local_config_option
 @data_dir_option
 def logs(
     pod: str,
@@ -231,6 +241,7 @@ def logs(
 @cli.command(context_settings=ENVIRONMENT)
 @click.argument("pod")
 @click.option("-n", "--namespace", default="default", help="Namespace of the pod.")
+@local_config_option
 @data_dir_option
 def release(pod: str, *, namespace: str, data_dir: str) -> None:
     """Let go on what is on hold for POD; needs no network, but a running agent."""

@@ -22,6 +22,8 @@ from shared.objects import is_name
 from shared.settings import broker_from
 from shared.topics import Topics
 
+CONFIG = "/etc/kubetide/edgeagent.toml"
+"""The file that the unit of ``deploy/systemd`` names to ``run``."""
 DATA_DIR = "/var/lib/kubetide"
 LOG_DIR = "/var/log/pods"
 SOCKETS = ("/run/containerd/containerd.sock", "/run/crio/crio.sock")

@@ -8,6 +8,7 @@ in URLs; secrets are in files that the settings only name. Called by the two ``_
 
 from __future__ import annotations
 
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -39,14 +40,28 @@ def from_environment(prefix: str) -> dict[str, Any]:
 
 def config_option(command: Command) -> Command:
     """``--config FILE``: a TOML file with the long options of this command as keys."""
-    return click.option(
-        "--config",
-        metavar="FILE",
-        is_eager=True,
-        expose_value=False,
-        callback=_use_file,
-        help="TOML file; its keys are the long options without the dashes in front.",
+    return _config_option(
+        _use_file, help="TOML file; its keys are the long options without the dashes in front."
     )(command)
+
+
+def shared_config_option(default: str) -> Callable[[Command], Command]:
+    """``--config FILE`` of a command that takes what it knows from the file of another command.
+
+    ``default`` is used where it can be read, and need not be there.
+    """
+
+    def use(context: click.Context, param: click.Parameter, path: str | None) -> None:
+        if path or os.access(default, os.R_OK):
+            _take(context, read_file(path or default, context.command, others=True))
+
+    return _config_option(use, show_default=default, help="The TOML file of the program.")
+
+
+def _config_option(callback: Callable[..., None], **shown: Any) -> Callable[[Command], Command]:
+    return click.option(
+        "--config", metavar="FILE", is_eager=True, expose_value=False, callback=callback, **shown
+    )
 
 
 def common_options(command: Command) -> Command:
@@ -114,11 +129,18 @@ def _bad_url(url: str, why: str) -> SettingsError:
 
 def _use_file(context: click.Context, param: click.Parameter, path: str | None) -> None:
     if path:
-        context.default_map = {**(context.default_map or {}), **read_file(path, context.command)}
+        _take(context, read_file(path, context.command))
 
 
-def read_file(path: str, command: click.Command) -> dict[str, Any]:
-    """The file's values by parameter name. Raises SettingsError naming the file and the key."""
+def _take(context: click.Context, values: Mapping[str, Any]) -> None:
+    context.default_map = {**(context.default_map or {}), **values}
+
+
+def read_file(path: str, command: click.Command, *, others: bool = False) -> dict[str, Any]:
+    """The file's values by parameter name. Raises SettingsError naming the file and the key.
+
+    ``others``: keys that this command does not know are another's.
+    """
     try:
         values = tomllib.loads(Path(path).read_text())
     except OSError as error:
@@ -130,6 +152,8 @@ def read_file(path: str, command: click.Command) -> dict[str, Any]:
         for option in command.params
         if option.name and option.name != "config"
     }
+    if others:
+        values = {key: value for key, value in values.items() if key in known}
     for key, value in values.items():
         if key not in known:
             raise SettingsError(f"config: {path}: unknown key {key!r}{_nearest(key, known)}")

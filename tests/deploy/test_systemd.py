@@ -47,6 +47,7 @@ def test_the_exposure_is_what_the_documentation_says() -> None:
 
 def test_what_it_starts_is_a_command_that_the_agent_has() -> None:
     from edgeagent.__main__ import cli
+    from edgeagent.settings import CONFIG
 
     unit = configparser.RawConfigParser(strict=False)
     unit.read(UNIT)
@@ -54,7 +55,7 @@ def test_what_it_starts_is_a_command_that_the_agent_has() -> None:
     assert words[1:4] == ["-OO", "-m", "edgeagent"]
     command = cli.commands[words[4]]
     assert words[5] in {name for option in command.params for name in option.opts}
-    assert len(words) == 7
+    assert words[6:] == [CONFIG]
 
 
 def test_it_stops_before_logind_and_the_runtime_and_may_talk_to_the_bus() -> None:

@@ -163,6 +163,20 @@ def test_every_setting_works_from_the_file_and_the_environment(
     assert (code, "cluster-dns: 'nonsense'" in text) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["status", "pods", "logs web", "release web"])
+def test_what_is_asked_at_the_device_finds_the_data_by_the_file_of_the_agent(
+    command: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    config = tmp_path / "edgeagent.toml"
+    config.write_text(f'mqtt = "mqtt://b"\nlog-level = "info"\ndata-dir = "{data}"\n')
+    asked = [sys.executable, "-m", "edgeagent", *command.split(), "--config", str(config)]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert str(data) in done.stderr
+
+
 class Notified:
     """The service manager's end of sd_notify."""
 

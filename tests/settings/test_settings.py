@@ -17,6 +17,7 @@ from shared.settings import (
     from_environment,
     parse_mqtt_url,
     run_program,
+    shared_config_option,
 )
 
 seen: dict[str, Any] = {}
@@ -32,10 +33,10 @@ def sample(**options: Any) -> None:
     seen.update(options, broker=broker_from(options))
 
 
-def run(*arguments: str) -> int:
+def run(*arguments: str, command: click.Command = sample) -> int:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr("sys.argv", ["sample", *arguments])
-        run_program(sample, "sample")
+        run_program(command, "sample")
     code = ended.value.code
     assert isinstance(code, int)
     return code
@@ -150,3 +151,32 @@ def test_a_mistake_in_the_file_names_file_or_key(
 ) -> None:
     assert run("--config", file(tmp_path, text)) == 2
     assert line in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_command_finds_its_own_keys_in_the_file_of_another(named: bool, tmp_path: Path) -> None:
+    config = file(tmp_path, "size = 3\nzzz = 1\n[other]\nkey = 'x'")
+
+    @click.command()
+    @shared_config_option(default=str(tmp_path / "gone") if named else config)
+    @click.option("--size", type=int, default=1)
+    def other(**options: Any) -> None:
+        seen.update(options)
+
+    assert run(*(["--config", config] if named else []), command=other) == 0
+    assert seen["size"] == 3
+
+
+def test_the_file_of_another_command_need_not_be_there_unless_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = str(tmp_path / "gone")
+
+    @click.command()
+    @shared_config_option(default=gone)
+    def other() -> None:
+        pass
+
+    assert run(command=other) == 0
+    assert run("--config", gone, command=other) == 2
+    assert f"config: {gone}: No such file" in capsys.readouterr().err
