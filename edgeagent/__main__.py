@@ -37,6 +37,13 @@ TRIM_SECONDS = 600.0
 NOT_RUNNING = 3
 """Exit code of ``status`` when no agent runs, as systemctl has it."""
 
+
+class _Windows(click.types.StringParamType):
+    """Blanks are part of a window: in the environment ';' is between two of them."""
+
+    envvar_list_splitter = ";"
+
+
 data_dir_option = click.option(
     "--data-dir", default=DATA_DIR, metavar="DIR", help="The agent's database and pod volumes."
 )
@@ -70,6 +77,7 @@ def cli() -> None:
 @click.option(
     "--maintenance-window",
     multiple=True,
+    type=_Windows(),
     metavar="[DAYS ]HH:MM-HH:MM",
     help="When pods that hold their updates may be updated, in the device's local time.",
 )

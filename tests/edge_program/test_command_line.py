@@ -47,7 +47,7 @@ class Program:
         self.process = None
         return code
 
-    def ask(self, *arguments: str) -> tuple[int, str]:
+    def ask(self, *arguments: str, **environment: str) -> tuple[int, str]:
         """Exit code, and what was printed."""
         done = subprocess.run(
             [sys.executable, "-m", "edgeagent", *arguments, "--data-dir", self.data],
@@ -55,6 +55,7 @@ class Program:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=30,
+            env={**os.environ, **environment},
         )
         return done.returncode, done.stdout
 
@@ -161,6 +162,16 @@ def test_every_setting_works_from_the_file_and_the_environment(
         *("run", "--config", str(config), "--mqtt=mqtt://b", "--runtime=process")
     )
     assert (code, "cluster-dns: 'nonsense'" in text) == (2, True)
+
+
+def test_windows_in_the_environment_have_blanks_and_a_semicolon_between_them(
+    program: Program,
+) -> None:
+    windows = "Sat,Sun 02:00-04:00; 22:00-23:00;nonsense here"
+    code, text = program.ask(
+        *("run", "--mqtt=mqtt://b", "--runtime=process"), EDGEAGENT_MAINTENANCE_WINDOW=windows
+    )
+    assert (code, "maintenance-window: 'nonsense here' is not" in text) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["status", "pods", "logs web", "release web"])
