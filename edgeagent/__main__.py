@@ -262,9 +262,12 @@ def release(pod: str, *, namespace: str, data_dir: str) -> None:
 def _snapshot(data_dir: str) -> Snapshot:
     """Of the running agent, or else of what was stored last."""
     from edgeagent.local.telling import ask_snapshot
+
+    if (told := ask_snapshot(Path(data_dir))) is not None:
+        return told
     from edgeagent.store.reading import read_snapshot
 
-    return ask_snapshot(Path(data_dir)) or read_snapshot(Path(data_dir))
+    return read_snapshot(Path(data_dir))
 
 
 def _report(snapshot: Snapshot, namespace: str, pod: str) -> StoredReport:

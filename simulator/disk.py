@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import sqlite_utils
 
-from edgeagent.store.database import FILE, Database
+from edgeagent.store import FILE
+from edgeagent.store.database import Database
 from edgeagent.store.executor import InlineExecutor
 from shared.errors import StoreBusy
 

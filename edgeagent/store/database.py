@@ -21,6 +21,7 @@ from typing import TypeVar
 import sqlite_utils
 import structlog
 
+from edgeagent.store import FILE
 from edgeagent.store.executor import Executor
 from edgeagent.store.gathering import Gathering, Outcome, Work
 from edgeagent.store.migrations import PROBES, SCHEMA, known_steps, steps_of
@@ -31,7 +32,6 @@ log = structlog.get_logger()
 Result = TypeVar("Result")
 Restore = Callable[[sqlite_utils.Database], None]
 
-FILE = "agent.db"
 BUSY_SECONDS = 5.0
 RESERVE = 256 * 1024
 """Bytes that an agent sets aside: the facts, reports and lists of some hundred changes of pods."""
@@ -219,7 +219,6 @@ def _check_and_migrate(db: sqlite_utils.Database, *, exclusive: bool) -> None:
     if exclusive:
         db.execute("PRAGMA locking_mode = exclusive")
     db.execute("PRAGMA synchronous = full")
-    db.execute("PRAGMA foreign_keys = on")
     if db.execute("PRAGMA journal_mode = wal").fetchone()[0] != "wal":
         raise StoreBusy("the database cannot use a write-ahead log here")
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]

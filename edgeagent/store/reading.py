@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeagent.snapshot import Snapshot, StoredReport
-from edgeagent.store.database import FILE
+from edgeagent.store import FILE
 from shared.errors import SettingsError
 from shared.objects import Json
 

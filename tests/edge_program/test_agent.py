@@ -19,7 +19,8 @@ from edgeagent.runtime.memory import MemoryRuntime
 from edgeagent.runtime.memory_device import MemoryDevice
 from edgeagent.runtime.port import RuntimeAway, SandboxConfig
 from edgeagent.settings import Settings
-from edgeagent.store.database import FILE, Database
+from edgeagent.store import FILE
+from edgeagent.store.database import Database
 from edgeagent.store.executor import InlineExecutor
 from shared.clock import Clock
 from shared.link import Broker

@@ -20,7 +20,7 @@ import pytest
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.ports import free_port
 
-LIGHT = ("paho", "grpc", "cri_api", "msgpack")
+LIGHT = ("paho", "grpc", "cri_api", "msgpack", "sqlite_utils")
 """What the commands that only read must not load."""
 
 
@@ -222,17 +222,25 @@ def test_the_service_manager_hears_of_readiness_life_and_status(
 
 @pytest.mark.parametrize("command", ["status", "pods", "logs"])
 def test_commands_that_only_read_load_nothing_heavy(program: Program, command: str) -> None:
+    """And no database while the agent answers."""
     program.start()
     program.until_status_says("agent:    running")
-    program.stop()
     arguments = [command, *(["web"] if command == "logs" else []), "--data-dir", str(program.data)]
+    assert loaded_by(arguments, *LIGHT, "sqlite3") == []
+    program.stop()
+    assert loaded_by(arguments, *LIGHT) == []
+
+
+def loaded_by(arguments: list[str], *names: str) -> list[str]:
     script = (
         "import sys\nfrom edgeagent.__main__ import cli\n"
         f"try: cli.main({arguments!r}, standalone_mode=False)\n"
         "except Exception: pass\n"
-        f"print('loaded', *[name for name in {LIGHT!r} if name in sys.modules])"
+        f"print('loaded', *[name for name in {names!r} if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[-1] == "loaded"
+    word, *found = done.stdout.splitlines()[-1].split()
+    assert word == "loaded"
+    return found

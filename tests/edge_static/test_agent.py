@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from edgeagent.local.describing import describe, wanted
 from edgeagent.runtime.memory_device import Behaviour
-from edgeagent.store.database import FILE
+from edgeagent.store import FILE
 from edgeagent.store.reading import read_snapshot
 from shared.objects import ObjectKey
 from shared.static_pods import list_key

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
+from edgeagent.store import FILE
 from edgeagent.store import database as module
-from edgeagent.store.database import FILE, Database
+from edgeagent.store.database import Database
 from edgeagent.store.executor import InlineExecutor
 from edgeagent.store.records import facts
 from shared.errors import SettingsError, StoreBusy

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.store.database import FILE
+from edgeagent.store import FILE
 from edgeagent.store.outbox import COLUMNS, OutboxStore
 from edgeagent.store.reading import read_snapshot
 from tests.edge_store.conftest import opened

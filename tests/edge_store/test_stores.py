@@ -10,7 +10,8 @@ from hypothesis import given, settings
 
 from edgeagent.desired import Body, Desired
 from edgeagent.outbox import Outbox, Row
-from edgeagent.store.database import FILE, Database
+from edgeagent.store import FILE
+from edgeagent.store.database import Database
 from edgeagent.store.desired import DesiredStore
 from edgeagent.store.executor import InlineExecutor
 from edgeagent.store.identity import Identity

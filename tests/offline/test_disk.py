@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from devcluster.containerd import Containerd
-from edgeagent.store.database import FILE
+from edgeagent.store import FILE
 from shared.objects import Json
 from tests.parts.kubernetes import Cluster
 from tests.parts.mosquitto import Mosquitto

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeagent.store.database import FILE
+from edgeagent.store import FILE
 from tests.parts.system import System
 from tests.parts.view import container_of, is_ready, restarts_of
 

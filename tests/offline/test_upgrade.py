@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from edgeagent.store.database import FILE
+from edgeagent.store import FILE
 from edgeagent.store.migrations import known_steps
 from tests.parts import first_schema
 from tests.parts.system import System

@@ -27,7 +27,7 @@ from devcluster.containerd import Containerd
 from devcluster.processes import Program
 from devcluster.switch import Switch
 from edgeagent.pods.volumes import removing
-from edgeagent.store.database import FILE
+from edgeagent.store import FILE
 from shared import codec
 from shared.clock import SystemClock
 from shared.objects import Json
