@@ -39,8 +39,8 @@ max_inflight_count = 200
 class EmbeddedBroker:
     """``start()`` returns when the broker accepts connections on ``port`` of loopback."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.port = port or free_port()
+    def __init__(self) -> None:
+        self.port = free_port()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._broker: Broker | None = None
 

@@ -128,8 +128,8 @@ class DevCluster:
         self._say(f"images on the device: {BUSYBOX}")
         return f"cri:{self.containerd.address}"
 
-    async def _until_ready(self, within: float = 60.0) -> None:
-        async with asyncio.timeout(within):
+    async def _until_ready(self) -> None:
+        async with asyncio.timeout(60):
             while not await self.node_is("True"):
                 self.check()
                 await asyncio.sleep(0.1)

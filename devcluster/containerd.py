@@ -133,9 +133,6 @@ class Containerd:
     def import_images(self, archive: Path) -> None:
         self.ctr("images", "import", str(archive))
 
-    def tag_image(self, source: str, name: str) -> None:
-        self.ctr("images", "tag", "--force", source, name)
-
     def reboot(self) -> None:
         """A power cut of the device: every process gone, /run and the network with it."""
         self.power_off()

@@ -17,6 +17,8 @@ from devcluster.images import BUSYBOX
 from shared.objects import Json
 
 POD = "hello"
+PATIENCE = 90.0
+"""Seconds within which a step has to come true."""
 _COMMAND = "trap 'exit 0' TERM; echo hello from $HOSTNAME; while true; do sleep 1; done"
 
 
@@ -71,15 +73,15 @@ class Demo:
     async def _pod(self) -> Json:
         return await self._cluster.kube.get(PODS, "default", POD) or {}
 
-    async def _until(self, holds: Callable[[Json], Any], within: float = 90.0) -> None:
-        async with asyncio.timeout(within):
+    async def _until(self, holds: Callable[[Json], Any]) -> None:
+        async with asyncio.timeout(PATIENCE):
             while not holds(await self._pod()):
                 self._cluster.agent.check()
                 self._cluster.hub.check()
                 await asyncio.sleep(0.05)
 
-    async def _until_node(self, ready: str, within: float = 90.0) -> None:
-        async with asyncio.timeout(within):
+    async def _until_node(self, ready: str) -> None:
+        async with asyncio.timeout(PATIENCE):
             while not await self._cluster.node_is(ready):
                 await asyncio.sleep(0.1)
 

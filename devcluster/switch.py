@@ -1,7 +1,7 @@
 """A TCP switch between a client and a server: the network cable of the demo and of tests.
 
 ``cut`` closes what is open and refuses what comes; ``freeze`` is the nastier failure, a half-open
-link: connections stay, bytes vanish. ``restore`` ends both. Counts the bytes that went through.
+link: connections stay, bytes vanish. ``restore`` ends both.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ class Switch:
         self._open = True
         self._frozen = False
         self.port = 0
-        self.bytes_up = 0
-        self.bytes_down = 0
 
     async def start(self, port: int = 0) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
@@ -68,24 +66,18 @@ class Switch:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*self._target)
-        up = asyncio.create_task(self._pump(reader, far_writer, up=True))
-        down = asyncio.create_task(self._pump(far_reader, writer, up=False))
+        up = asyncio.create_task(self._pump(reader, far_writer))
+        down = asyncio.create_task(self._pump(far_reader, writer))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await stop(up, down)
             far_writer.transport.abort()
 
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool
-    ) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if self._frozen:
                     continue
-                if up:
-                    self.bytes_up += len(data)
-                else:
-                    self.bytes_down += len(data)
                 writer.write(data)
                 await writer.drain()

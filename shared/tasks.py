@@ -67,13 +67,12 @@ class KeyedWorkers(Generic[Key]):
         *,
         clock: Clock,
         name: str,
-        retry_first: float = 1.0,
         retry_most: float = 60.0,
     ) -> None:
         self._work = work
         self._clock = clock
         self._name = name
-        self._retry = (retry_first, retry_most)
+        self._retry_most = retry_most
         self._woken: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
@@ -100,7 +99,7 @@ class KeyedWorkers(Generic[Key]):
 
     async def _run(self, key: Key) -> None:
         event = self._woken[key]
-        backoff = Backoff(*self._retry)
+        backoff = Backoff(1, self._retry_most)
         try:
             while event.is_set():
                 event.clear()
@@ -119,7 +118,7 @@ class KeyedWorkers(Generic[Key]):
             delay = backoff.next(at_least=at_least)
             log.warning(f"{self._name} failed", key=str(key), error=str(error), retry_in=delay)
         except Exception:
-            delay = backoff.next(at_least=self._retry[1] / 10)
+            delay = backoff.next(at_least=self._retry_most / 10)
             log.exception(f"{self._name} failed", key=str(key), retry_in=delay)
         else:
             backoff.reset()

@@ -96,23 +96,22 @@ def _held_by_others(namespace: Json) -> bool:
 class EventExpiry:
     """Removes Events ``EVENT_SECONDS`` after they were last written."""
 
-    def __init__(self, objects: Objects, *, seconds: float = EVENT_SECONDS) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._seconds = seconds
         self._written: OrderedDict[Key, float] = OrderedDict()
 
     async def run(self) -> None:
         unlisten = self._objects.store.listen(self._changed)
         try:
             while True:
-                await self._objects.clock.sleep(self._seconds / 60)
+                await self._objects.clock.sleep(EVENT_SECONDS / 60)
                 self.sweep()
         finally:
             unlisten()
 
     def sweep(self) -> None:
         """Remove what is due now; the least recently written is first."""
-        due = self._objects.clock.monotonic() - self._seconds
+        due = self._objects.clock.monotonic() - EVENT_SECONDS
         while self._written and next(iter(self._written.values())) <= due:
             key, _ = self._written.popitem(last=False)
             self._objects.remove(Target(EVENTS, key.namespace, key.name))

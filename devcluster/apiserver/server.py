@@ -17,26 +17,25 @@ from devcluster.apiserver.http import MAX_BODY, Handler
 from devcluster.apiserver.objects import Objects
 from devcluster.apiserver.scheduling import Scheduler
 from devcluster.apiserver.store import Store
-from shared.clock import Clock, SystemClock
+from shared.clock import SystemClock
 from shared.tasks import stop
+
+HOST = "127.0.0.1"
 
 
 class ApiServer:
     def __init__(
         self,
         *,
-        host: str = "127.0.0.1",
         port: int = 0,
         tls: bool = True,
         scheduler: bool = True,
         history: int = 2000,
-        clock: Clock | None = None,
     ) -> None:
         """``port`` 0 takes a free one; ``history`` bounds how far back a watch can start.
 
         Without ``tls`` the URL is plain HTTP, over which ``kubectl`` sends no token.
         """
-        self._host = host
         self._port = port
         self._scheduling = scheduler
         self._certificate = make_certificate() if tls else None
@@ -44,7 +43,7 @@ class ApiServer:
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
-        clock = clock or SystemClock()
+        clock = SystemClock()
         store = Store(history=history, first_version=int(clock.now() * 1000))
         self.objects = Objects(store, clock, random_source=random.SystemRandom())
         create_first_objects(self.objects)
@@ -52,7 +51,7 @@ class ApiServer:
     @property
     def url(self) -> str:
         scheme = "https" if self._certificate else "http"
-        return f"{scheme}://{self._host}:{self._port}"
+        return f"{scheme}://{HOST}:{self._port}"
 
     @property
     def token(self) -> str:
@@ -75,7 +74,7 @@ class ApiServer:
         )
         await self._runner.setup()
         context = self._certificate.context() if self._certificate else None
-        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=context)
+        site = web.TCPSite(self._runner, HOST, self._port, ssl_context=context)
         await site.start()
         self._port = self._runner.addresses[0][1]
         roots = [Namespaces(self.objects).run(), EventExpiry(self.objects).run()]

@@ -26,8 +26,8 @@ class PodTrouble(TemporaryError):
 class ConfigError(PodTrouble):
     """A container's configuration cannot be made."""
 
-    def __init__(self, message: str, *, reason: str = "CreateContainerConfigError") -> None:
-        super().__init__(reason, message)
+    def __init__(self, message: str) -> None:
+        super().__init__("CreateContainerConfigError", message)
 
 
 class SandboxConfigError(PodTrouble):
