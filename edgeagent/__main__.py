@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeagent import VERSION
-from edgeagent.settings import CONFIG, DATA_DIR, LOG_DIR, settings_from
+from edgeagent.settings import (
+    CLUSTER_DOMAIN,
+    CONFIG,
+    DATA_DIR,
+    LOG_DIR,
+    SHUTDOWN_GRACE,
+    SHUTDOWN_GRACE_CRITICAL,
+    settings_from,
+)
 from shared.errors import SettingsError
 from shared.settings import (
     common_options,
@@ -73,7 +81,7 @@ def cli() -> None:
 )
 @click.option("--node-ip", multiple=True, metavar="IP", help="Addresses of this device.")
 @click.option("--cluster-dns", multiple=True, metavar="IP", help="DNS servers for pods.")
-@click.option("--cluster-domain", default="cluster.local", help="Domain of the cluster.")
+@click.option("--cluster-domain", default=CLUSTER_DOMAIN, help="Domain of the cluster.")
 @click.option(
     "--maintenance-window",
     multiple=True,
@@ -84,7 +92,7 @@ def cli() -> None:
 @click.option(
     "--shutdown-grace-period",
     type=click.IntRange(0),
-    default=30,
+    default=SHUTDOWN_GRACE,
     show_default=True,
     metavar="SECONDS",
     help="How long a shutdown of the device waits for its pods to stop; 0 = not at all.",
@@ -92,7 +100,7 @@ def cli() -> None:
 @click.option(
     "--shutdown-grace-period-critical-pods",
     type=click.IntRange(0),
-    default=10,
+    default=SHUTDOWN_GRACE_CRITICAL,
     show_default=True,
     metavar="SECONDS",
     help="The part of it for pods of a system priority, which stop after the others.",

@@ -26,6 +26,9 @@ CONFIG = "/etc/kubetide/edgeagent.toml"
 """The file that the unit of ``deploy/systemd`` names to ``run``."""
 DATA_DIR = "/var/lib/kubetide"
 LOG_DIR = "/var/log/pods"
+CLUSTER_DOMAIN = "cluster.local"
+SHUTDOWN_GRACE, SHUTDOWN_GRACE_CRITICAL = 30, 10
+"""Seconds for all pods, and those of them for pods of a system priority."""
 SOCKETS = ("/run/containerd/containerd.sock", "/run/crio/crio.sock")
 """Where a container runtime is looked for when none is named."""
 
@@ -45,14 +48,14 @@ class Settings:
     """Empty = the addresses of the default routes."""
     cluster_dns: tuple[str, ...] = ()
     """Servers for pods with dnsPolicy ClusterFirst; empty = the device's own."""
-    cluster_domain: str = "cluster.local"
+    cluster_domain: str = CLUSTER_DOMAIN
     windows: tuple[Window, ...] = ()
     """When pods on hold may be updated."""
     static_pods: Path | None = None
     """Folder with manifests of pods that this device runs by itself."""
     log_level: str = "info"
     shutdown_grace: Mapping[int, int] = field(
-        default_factory=lambda: {0: 20, CRITICAL_PRIORITY: 10}
+        default_factory=lambda: _classes(SHUTDOWN_GRACE, SHUTDOWN_GRACE_CRITICAL)
     )
     """Seconds that a shutdown of the device waits for the pods of each class, by its least
     priority, the lowest first; all 0 = not at all."""
@@ -87,7 +90,10 @@ def _shutdown(options: Mapping[str, Any]) -> dict[int, int]:
             f"shutdown-grace-period-critical-pods: {critical} is more than shutdown-grace-period"
             f" ({total}), of which it is a part: make it smaller or that one larger"
         )
-    critical = min(critical, total)
+    return _classes(total, min(critical, total))
+
+
+def _classes(total: int, critical: int) -> dict[int, int]:
     return {0: total - critical, CRITICAL_PRIORITY: critical}
 
 
@@ -150,5 +156,5 @@ def _addresses(key: str, given: tuple[str, ...]) -> tuple[str, ...]:
 
 def _domain(given: str) -> str:
     if not is_name(given):
-        raise SettingsError(f"cluster-domain: {given!r} is not a domain: write cluster.local")
+        raise SettingsError(f"cluster-domain: {given!r} is not a domain: write {CLUSTER_DOMAIN}")
     return given
