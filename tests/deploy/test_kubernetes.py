@@ -11,8 +11,11 @@ import asyncio
 import base64
 import json
 import os
+import shutil
+import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import pytest
 import yaml
 
 from cloudhub.kube.port import CONFIG_MAPS, RUNTIME_CLASSES, SECRETS
+from cloudhub.settings import parse_taints
 from devcluster.containerd import Containerd
 from devcluster.processes import Program
 from shared.objects import Json
@@ -33,6 +37,7 @@ from tests.parts.view import container_of, restarts_of
 BASE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "base"
 NAMESPACE, ACCOUNT = "kubetide", "kubetide-hub"
 PACKET_LIMIT = 60_000
+OVERLAY = "    # deploy/kubernetes/mine/kustomization.yaml"
 
 Right = tuple[str, str, str]
 """Namespace (empty: every one), resource with its sub-resource, verb."""
@@ -87,6 +92,38 @@ def test_what_the_deployment_sets_are_settings_of_the_hub() -> None:
     given = {one["name"] for one in spec["containers"][0]["env"]}
     assert given <= {f"CLOUDHUB_{(option.name or '').upper()}" for option in run.params}
     assert {"CLOUDHUB_MQTT", "CLOUDHUB_NAMESPACE"} <= given
+
+
+def test_the_hub_is_never_put_on_a_device() -> None:
+    from cloudhub.nodes.node_status import EDGE_ROLE
+
+    spec = manifests((BASE / "deployment.yaml").read_text())[0]["spec"]["template"]["spec"]
+    rules = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    wanted = [{"key": EDGE_ROLE, "operator": "DoesNotExist"}]
+    assert rules == {"nodeSelectorTerms": [{"matchExpressions": wanted}]}
+
+
+def test_the_overlay_of_the_documentation_names_image_and_taint(
+    embedded_kubernetes: Cluster, tmp_path: Path
+) -> None:
+    shown = block_after((BASE.parents[2] / "docs" / "deployment.md").read_text(), OVERLAY)
+    shutil.copytree(BASE, tmp_path / "base")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text(shown)
+    kubectl = Kubectl(embedded_kubernetes.kubeconfig_path, tmp_path)
+    made = manifests(kubectl("kustomize", str(tmp_path / "mine")))
+    hub = next(one for one in made if one["kind"] == "Deployment")
+    container = hub["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "registry.example.com/kubetide/hub:0.1.0"
+    given = {one["name"]: one.get("value") for one in container["env"]}
+    assert parse_taints([given["CLOUDHUB_NODE_TAINT"]])
+    assert "CLOUDHUB_MQTT" in given
+
+
+def block_after(text: str, first: str) -> str:
+    """The indented lines of a page that begin with this one."""
+    lines = text[text.index(first) :].splitlines()
+    return textwrap.dedent("\n".join(takewhile(lambda line: line.startswith("    "), lines)))
 
 
 # -- the story with exactly these rights
