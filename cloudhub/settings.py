@@ -30,7 +30,7 @@ class HubSettings:
     topics: Topics
     """All topics, below the configured root."""
     replica: str
-    """Name of this replica, unlike that of any other; its Lease and MQTT client id have it."""
+    """Name of this replica, unlike that of any other; its Lease and its MQTT client ids have it."""
     namespace: str
     """Where the replicas keep their Leases."""
     taints: tuple[Json, ...] = ()
