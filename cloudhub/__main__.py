@@ -44,7 +44,7 @@ def commands() -> None:
     "--kubeconfig",
     default="",
     metavar="FILE",
-    show_default="$KUBECONFIG, or the pod's service account",
+    show_default="$KUBECONFIG, else the pod's service account, else ~/.kube/config",
     help="How to reach the API server.",
 )
 @click.option(

@@ -37,6 +37,13 @@ def test_a_wrong_place_to_listen_is_refused(text: str) -> None:
         parse_listen(text)
 
 
+def test_the_help_says_which_cluster_it_is_when_none_is_named() -> None:
+    from cloudhub.__main__ import run
+
+    shown = " ".join(run.get_help(run.make_context("run", [], resilient_parsing=True)).split())
+    assert "$KUBECONFIG, else the pod's service account, else ~/.kube/config" in shown
+
+
 def test_a_replica_has_a_name_that_a_lease_can_have() -> None:
     assert replica_name("hub-0") == "hub-0"
     assert replica_name("")
