@@ -11,7 +11,7 @@ import time
 from typing import Protocol
 
 CLOCK_WAS_SET = 1_600_000_000.0
-"""Before that second (2020) a wall clock is one that was never set."""
+"""Before that second (13 September 2020) a wall clock is one that was never set."""
 
 
 class Clock(Protocol):
