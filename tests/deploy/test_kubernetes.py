@@ -12,10 +12,8 @@ import base64
 import json
 import os
 import shutil
-import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +29,13 @@ from tests.parts.claims import bind, claim, here, volume_of
 from tests.parts.kubectl import Kubectl
 from tests.parts.kubernetes import Cluster
 from tests.parts.mosquitto import Mosquitto
+from tests.parts.pages import block
 from tests.parts.system import System, pod, running_system
 from tests.parts.view import container_of, restarts_of
 
 BASE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "base"
 NAMESPACE, ACCOUNT = "kubetide", "kubetide-hub"
 PACKET_LIMIT = 60_000
-OVERLAY = "    # deploy/kubernetes/mine/kustomization.yaml"
 
 Right = tuple[str, str, str]
 """Namespace (empty: every one), resource with its sub-resource, verb."""
@@ -106,7 +104,7 @@ def test_the_hub_is_never_put_on_a_device() -> None:
 def test_the_overlay_of_the_documentation_names_image_and_taint(
     embedded_kubernetes: Cluster, tmp_path: Path
 ) -> None:
-    shown = block_after((BASE.parents[2] / "docs" / "deployment.md").read_text(), OVERLAY)
+    shown = block("deployment.md", "# deploy/kubernetes/mine/kustomization.yaml")
     shutil.copytree(BASE, tmp_path / "base")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "kustomization.yaml").write_text(shown)
@@ -118,12 +116,6 @@ def test_the_overlay_of_the_documentation_names_image_and_taint(
     given = {one["name"]: one.get("value") for one in container["env"]}
     assert parse_taints([given["CLOUDHUB_NODE_TAINT"]])
     assert "CLOUDHUB_MQTT" in given
-
-
-def block_after(text: str, first: str) -> str:
-    """The indented lines of a page that begin with this one."""
-    lines = text[text.index(first) :].splitlines()
-    return textwrap.dedent("\n".join(takewhile(lambda line: line.startswith("    "), lines)))
 
 
 # -- the story with exactly these rights

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.missing import need
+from tests.parts.pages import block
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "systemd" / "edgeagent.service"
@@ -34,6 +35,19 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
     here = tmp_path / UNIT.name
     here.write_text(text.replace("/opt/kubetide/bin/python", "/bin/true"))
     assert analyze("verify", str(here)) == ""
+
+
+def test_the_drop_in_for_processes_lets_pods_be_other_users(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/kubetide/bin/python", "/bin/true"))
+    drop_in = tmp_path / f"{UNIT.name}.d" / "process.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text(block("runtimes.md", "[Service]"))
+    assert analyze("verify", str(unit)) == ""
+    both = f"{unit.read_text()}{drop_in.read_text()}"
+    bounds = re.findall("(?m)^CapabilityBoundingSet=(.+)", both)
+    assert len(bounds) == 2
+    assert {"CAP_SETUID", "CAP_SETGID", "CAP_CHOWN"} <= set(" ".join(bounds).split())
 
 
 def test_the_exposure_is_what_the_documentation_says() -> None:
