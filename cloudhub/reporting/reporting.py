@@ -81,6 +81,7 @@ class Reporting:
         self._fresh: dict[Reported, Report] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._left: dict[str, bytes] = {}
+        """Of patches that the server answered and did not keep, the digest, by uid."""
         self._ended: dict[str, float] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
         self._workers = KeyedWorkers(self._settle, clock=clock, name="pod status")
@@ -193,11 +194,12 @@ class Reporting:
             self._refuse(record, refused)
             self._left[record.uid] = mark
             return
-        left, mark = self._planned(record, answer.get("status") or {}, report)
-        if left is None:
-            self._left.pop(record.uid, None)
-        else:
+        _, left = self._planned(record, answer.get("status") or {}, report)
+        if left == mark:
             self._left[record.uid] = mark
+        else:
+            # It kept what it was sent; what it lacks now, as after a backup, it was not sent yet.
+            self._left.pop(record.uid, None)
 
     def _planned(
         self, record: PodRecord, current: Json, report: Report
