@@ -52,9 +52,11 @@ def words(shortage: Shortage, pod: PodUse) -> str:
     # Ephemeral containers cannot ask for anything, and would always be blamed.
     blamed = {one["name"]: one for one in (*specs.mains(pod.pod), *specs.inits(pod.pod))}
     for name, use in pod.containers.items():
+        if name not in blamed:
+            continue
         used = use.memory if resource == "memory" else use.disk
-        request = _written(blamed.get(name) or {}, resource) or "0"
-        if name in blamed and used > _amount(request):
+        request = _written(blamed[name], resource) or "0"
+        if used > _amount(request):
             said += _larger(f"Container {name}", used, request, resource)
     return said
 

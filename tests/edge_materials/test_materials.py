@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgeagent.pods.images.pulling import Images
+from edgeagent.pods.materials import envfiles
 from edgeagent.pods.model.errors import ConfigError
 from edgeagent.pods.model.paths import PodPaths
 from edgeagent.pods.model.podevents import PodEvent
@@ -246,7 +247,7 @@ async def test_variables_from_a_file_that_an_init_container_left(bench: Bench) -
     (volume / "out").mkdir()
     write(str(volume / "out/env"), "DB='postgres'\n")
     assert dict((await bench.container(whole)).env) == {"DB": "postgres"}
-    write(str(volume / "out/env"), "DB='" + "x" * 100_000 + "'")
+    write(str(volume / "out/env"), "DB='" + "x" * envfiles.MOST_BYTES + "'")
     with pytest.raises(ConfigError, match="couldn't parse env file"):
         await bench.container(whole)
     (volume / "out/env").unlink()
