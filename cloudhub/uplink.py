@@ -22,7 +22,7 @@ from cloudhub.downlink import Downlink
 from cloudhub.events.event_objects import Involved
 from cloudhub.events.events import Events
 from cloudhub.fleet.fleet import Fleet
-from cloudhub.fleet.reports import ReportBook
+from cloudhub.fleet.reports import ReportBook, most_of
 from cloudhub.fleet.revisions import HIGHEST
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors.mirrors import Mirrors
@@ -255,7 +255,7 @@ class Uplink:
         if not message.payload:
             self._book.drop(node, key)
             return
-        report = Report.decode(message.payload)
+        report = Report.decode(message.payload, most=most_of(key))
         self._check_report(node, key, report)
         if not self._book.accept(node, report, message.payload, retained=message.retained):
             self._answer_old(node, key, message)

@@ -67,7 +67,7 @@ class TokenRequest:
 
     @classmethod
     def decode(cls, payload: bytes) -> TokenRequest:
-        fields = Fields(codec.decode(payload))
+        fields = Fields(codec.decode(payload, most=codec.MAX_SHORT))
         found = cls(
             *(fields.text("n", 253), fields.text("p", 253), fields.text("u", 64)),
             service_account=fields.text("s", 253),
@@ -104,7 +104,7 @@ class TokenAnswer:
 
     @classmethod
     def decode(cls, payload: bytes) -> TokenAnswer:
-        message = codec.decode(payload)
+        message = codec.decode(payload, most=codec.MAX_SHORT)
         fields = Fields(message)
         if "t" not in message:
             return cls(

@@ -13,15 +13,15 @@ from functools import cached_property
 from typing import Any
 
 from shared import codec
-from shared.codec import DIGEST_SIZE
+from shared.codec import DIGEST_SIZE, MAX_SAID, MAX_SHORT
 from shared.errors import WireError
 from shared.objects import Json, ObjectKey
 from shared.wirefields import Fields
 
 MAX_ENTRIES = 10_000
+"""Most entries of one inventory."""
 MOST_GRACE = 2**31 - 1
 """Seconds that a pod may take to stop."""
-"""Most entries of one inventory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class Session:
 
     @classmethod
     def decode(cls, payload: bytes) -> Session:
-        fields = Fields(codec.decode(payload))
+        fields = Fields(codec.decode(payload, most=MAX_SAID))
         birth = cls(fields.flag("o"), fields.text("i", 64), fields.natural("c"))
         question = fields.natural_or_zero("q")
         if not birth.online:
@@ -305,8 +305,9 @@ class Report:
         return codec.encode_words(message | ({"o": orders} if any(orders) else {}))
 
     @classmethod
-    def decode(cls, payload: bytes) -> Report:
-        fields = Fields(codec.decode(payload))
+    def decode(cls, payload: bytes, *, most: int = MAX_SAID) -> Report:
+        """``most``: more bytes, decompressed, only for the list of a device's static pods."""
+        fields = Fields(codec.decode(payload, most=most))
         rows = fields.rows("e", width=7, most=MAX_EVENTS)
         orders = fields.bytes_or_zeros("o", len(rows))
         return cls(
@@ -333,7 +334,7 @@ class HubPresence:
 
     @classmethod
     def decode(cls, payload: bytes) -> HubPresence:
-        fields = Fields(codec.decode(payload))
+        fields = Fields(codec.decode(payload, most=MAX_SHORT))
         return cls(fields.flag("o"), fields.text("n", 300), fields.natural("t"))
 
 

@@ -13,12 +13,18 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from shared.codec import MAX_PLAIN, MAX_SAID
 from shared.messages import Report
 from shared.objects import ObjectKey
 from shared.topics import slot_of
 
 MOST_PER_NODE = 2000
 """Reports kept of one node; a device has a few hundred pods at the very most."""
+
+
+def most_of(key: ObjectKey) -> int:
+    """Bytes, decompressed, of a report about this. Only static pods travel in one whole."""
+    return MAX_PLAIN if key.kind == "StaticPods" else MAX_SAID
 
 
 @dataclass(slots=True)

@@ -15,8 +15,11 @@ from typing import Any
 from shared import codec
 from shared.errors import WireError
 from shared.objects import NO_NAMESPACE, VOLUME_GROUP, Json, ObjectKey
+from shared.weighing import MAX_DEPTH, weigh
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+RIDES = 3
+"""How deep in a change a body rides."""
 NOT_IN_BODY = frozenset({"kind", "apiVersion", "status"})
 NOT_IN_METADATA = frozenset(
     {
@@ -47,6 +50,7 @@ def body_of(key: ObjectKey, obj: Json) -> Body:
         raise WireError("bad-body", f"{key}: {error}") from error
     if len(packed) > codec.MAX_PLAIN // 2:
         raise WireError("too-large", f"{key}: {len(packed)} bytes")
+    weigh(packed, most=codec.MAX_VALUES, depth=MAX_DEPTH - RIDES)  # Or its device would refuse it.
     return Body(key, packed, codec.digest(packed))
 
 

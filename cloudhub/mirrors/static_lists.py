@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cloudhub.fleet.reports import ReportBook
+from cloudhub.fleet.reports import ReportBook, most_of
 from cloudhub.mirrors.mirror_rules import StaticPod, static_pods
 from shared.errors import WireError
 from shared.messages import Report
@@ -42,7 +42,7 @@ class StaticLists:
             return None
         known = self._decoded.get(node)
         if known is None or known.payload is not payload:
-            report = Report.decode(payload)
+            report = Report.decode(payload, most=most_of(list_key(node)))
             try:
                 pods = static_pods(node, report.status)
             except WireError:

@@ -44,8 +44,6 @@ SHOWN_LATER = 60.0
 """Seconds until a pod that the API has, and our watch has not shown, is looked for again."""
 MOST_PATCH = 512 * 1024
 """Bytes of one patch; a status is a few thousand."""
-MOST_PARTS = 50_000
-"""Values of a status. Each costs time, and a few kilobytes on the wire can be millions."""
 
 Reported = tuple[str, ObjectKey]
 """Node and pod."""
@@ -206,8 +204,6 @@ class Reporting:
     ) -> tuple[Json | None, bytes]:
         """The patch and its digest. Raises WireError for a status that cannot be one."""
         online = self.is_online(record.node)
-        if _has_more_parts(report.status, MOST_PARTS):
-            raise WireError("bad-status", f"more than {MOST_PARTS} parts")
         try:
             reported = with_mounts(report.status, codec.unpack(record.body.packed))
             status = gated(reported, current, gates=record.gates, now=self._clock.now())
@@ -268,15 +264,3 @@ class Reporting:
 def _is(pod: Json, uid: str, node: str) -> bool:
     """Whether it is that pod, on that node: a backup of the API server may unbind one."""
     return bool(pod["metadata"]["uid"] == uid and pod["spec"].get("nodeName") == node)
-
-
-def _has_more_parts(value: object, most: int) -> bool:
-    waiting, count = [value], 0
-    while waiting and count + len(waiting) <= most:
-        one = waiting.pop()
-        count += 1
-        if isinstance(one, dict):
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-    return count + len(waiting) > most

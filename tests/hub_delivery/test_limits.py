@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cloudhub.kube.port import EVENTS, PODS
 from shared import codec
 from shared.messages import Inventory, Report
-from shared.objects import NO_NAMESPACE, ObjectKey
+from shared.objects import NO_NAMESPACE, Json, ObjectKey
 from shared.topics import Topics
 from simulator.broker_session import Publication, Traits
 from tests.hub_delivery.test_delivery import env_from
@@ -69,6 +70,27 @@ def test_the_older_body_stays_in_force_when_the_new_one_is_too_large() -> None:
         await world.kube.patch(CONFIG_MAPS, "default", "grows", {"data": {"a": value}})
 
     in_world(story, traits=Traits(max_packet_size=8000))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"args": [""] * 300_000}, {"args": json.loads("[" * 98 + "]" * 98)}],
+    ids=["many", "deep"],
+)
+def test_a_pod_that_its_device_would_not_take_is_left_out_and_said(odd: Json) -> None:
+    """Sent, it would be missing there for ever, and be sent again and again."""
+
+    async def story(world: World) -> None:
+        world.hub()
+        device = world.device()
+        await world.pod("odd", containers=[{"name": "c", **odd}])
+        await world.pod("other")
+        await world.quiet()
+        assert device.applied.entries.keys() == {pod_key("other")}
+        [event] = await world.kube.list(EVENTS)
+        assert (event["involvedObject"]["name"], event["reason"]) == ("odd", "NotSendable")
+
+    in_world(story)
 
 
 GARBAGE = [

@@ -39,7 +39,7 @@ def test_a_report_becomes_the_status_with_one_request() -> None:
     in_world(story)
 
 
-def test_a_status_of_a_hundred_thousand_parts_is_refused_before_it_costs_anything() -> None:
+def test_a_status_of_a_hundred_thousand_parts_is_refused_at_the_door() -> None:
     async def story(world: World) -> None:
         uid = await running(world)
         before = len(writes(world))
@@ -47,7 +47,7 @@ def test_a_status_of_a_hundred_thousand_parts_is_refused_before_it_costs_anythin
         world.devices[NODE].report(pod_key("web"), uid, many)
         await world.quiet()
         assert len(writes(world)) == before
-        assert b'reason="bad-status"' in world.hubs[0].metrics.text()
+        assert b'reason="too-many-values"' in world.hubs[0].metrics.text()
 
     in_world(story)
 
