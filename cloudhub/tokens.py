@@ -19,6 +19,7 @@ import structlog
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.kube.port import SERVICE_ACCOUNTS, Kube
 from cloudhub.metrics import Metrics
+from cloudhub.throttling import Sayings
 from shared import codec
 from shared.asking import TokenAnswer, TokenRequest, requests_of
 from shared.clock import Clock
@@ -48,6 +49,7 @@ class Tokens:
         self._answer = answer
         self._clock = clock
         self._metrics = metrics
+        self._sayings = Sayings(clock=clock)
         self._turns = asyncio.Semaphore(CONCURRENT)
         self._asked: dict[tuple[str, TokenRequest], bytes] = {}
         self._per_node: Counter[str] = Counter()
@@ -57,7 +59,8 @@ class Tokens:
         refused = refusal(self._fleet, node, request)
         if refused is not None:
             self._metrics.token("refused" if refused.permanent else "failed")
-            log.warning("token not given", node=node, pod=request.pod, reason=refused.error)
+            details = {"node": node, "pod": request.pod, "reason": refused.error}
+            self._sayings.warn("token", "token not given", **details)
             self._answer(node, refused, correlation)
             return
         under_way = (node, request) in self._asked

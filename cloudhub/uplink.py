@@ -8,6 +8,7 @@ that node or a pod bound to it. Sessions go to the Node code, lists to ``downlin
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ from cloudhub.metrics import Metrics
 from cloudhub.mirrors.mirrors import Mirrors
 from cloudhub.nodes.presence import Heard
 from cloudhub.reporting.reporting import ABOUT_PODS, Reporting
+from cloudhub.throttling import Sayings
 from cloudhub.tokens import Tokens
 from shared.asking import TokenAnswer, TokenRequest
 from shared.clock import Clock
@@ -36,14 +38,13 @@ from shared.link import Message
 from shared.messages import Change, Inventory, Report, Session
 from shared.objects import NO_NAMESPACE, ObjectKey
 from shared.static_pods import list_key
+from shared.tasks import KeyedWorkers
 from shared.topics import Topics, key_below, slot_of
 
 log = structlog.get_logger()
 
 MOST_STRANGERS = 20_000
 """Nodes without a Node object of which something is remembered."""
-SAY_AGAIN = 10.0
-"""Seconds between two log lines about the same reason."""
 MOST_CORRELATION = 64
 CROSSES = 60.0
 """Seconds in which a newer report may have crossed one that we put back."""
@@ -111,7 +112,8 @@ class Uplink:
             ask=self._ask_after, bury=self._declare_gone, clock=clock, rng=rng
         )
         self._put_back_at: OrderedDict[tuple[str, ObjectKey], float] = OrderedDict()
-        self._said: dict[str, float] = {}
+        self._sayings = Sayings(clock=clock)
+        self._looks = KeyedWorkers(self._look, clock=clock, name="reports known before of")
         self._branches: dict[str, Callable[[str, str, Message], None]] = {
             "session": self._session,
             "inventory": self._inventory,
@@ -156,6 +158,7 @@ class Uplink:
         try:
             await self._life_signs.run()
         finally:
+            await self._looks.stop()
             await self._forgetting.stop()
 
     def nodes_of(self, slot: int) -> set[str]:
@@ -185,11 +188,10 @@ class Uplink:
         if isinstance(error, WireError):
             reason, trace = error.reason, None
         self._metrics.rejected(reason)
-        now = self._clock.monotonic()
-        if now - self._said.get(reason, -SAY_AGAIN) >= SAY_AGAIN:
-            self._said[reason] = now
-            words = str(error)[:300]
-            log.warning("message rejected", topic=topic[:300], error=words, exc_info=trace)
+        words = str(error)[:300]
+        self._sayings.warn(
+            *(reason, "message rejected"), topic=topic[:300], error=words, exc_info=trace
+        )
 
     # -- what comes
 
@@ -314,21 +316,25 @@ class Uplink:
         elif report.key.kind == "StaticPods":
             self.look_at(node)
         else:
-            self._reporting.reported(node, report)
+            self._reporting.reported(node, report.key)
             self._speak(node, report)
 
     def look_at(self, node: str) -> None:
         """The pods of the node are known now: judge what it had reported before."""
         self._mirrors.look_at(node)
+        self._looks.wake(node)
+
+    async def _look(self, node: str) -> None:
+        """One by one: there may be thousands, and others wait."""
         for key in self._book.keys(node):
             self.look_at_pod(node, key)
+            await asyncio.sleep(0)
 
     def look_at_pod(self, node: str, key: ObjectKey) -> None:
         payload = self._book.payload(node, key)
         if key.kind in ABOUT_PODS and payload is not None:
-            report = Report.decode(payload)
-            self._reporting.reported(node, report)
-            self._speak(node, report)
+            self._reporting.reported(node, key)
+            self._speak(node, Report.decode(payload))
 
     def _speak(self, node: str, report: Report) -> None:
         """Events are written about pods that are known to be the node's."""

@@ -1,9 +1,10 @@
 """Takes what devices report about pods to the API server: differences only, newest only.
 
-One worker per reported pod, level-triggered: compare the newest report with the API's status,
-patch if they differ, end a finished deletion, clear a report whose pod is gone. Invariants: every
-write names the pod's uid; what a server did not take over is not written again; a report is
-cleared only when the API said that its pod is no more. ``uplink`` gives the reports.
+One worker per reported pod, a few of each node at a time, level-triggered: compare the newest
+report with the API's status, patch if they differ, end a finished deletion, clear a report whose
+pod is gone. Invariants: every write names the pod's uid; what a server did not take over is not
+written again; a report is cleared only when the API said that its pod is no more; no node takes
+the way from the others. ``uplink`` says what is new, the book has it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -23,6 +25,7 @@ from cloudhub.mirrors.static_lists import StaticLists
 from cloudhub.reporting.mounted import with_mounts
 from cloudhub.reporting.pod_status import runs_again, status_patch
 from cloudhub.reporting.readiness import gated
+from cloudhub.throttling import Buckets, Sayings
 from shared import codec
 from shared.clock import Clock
 from shared.errors import KubeError, KubeRefused, LinkError, WireError
@@ -34,6 +37,11 @@ log = structlog.get_logger()
 
 AT_ONCE = 32
 """Requests under way."""
+AT_ONCE_PER_NODE = 4
+"""Of those: a node that talks without end takes the way from no other."""
+STRANGE_BURST, STRANGE_PER_SECOND, STRANGE_LATER = 100.0, 5.0, 20.0
+"""Reports of one node about pods that our watch does not know, which the API server is asked about;
+and seconds until the others have their turn."""
 ABOUT_PODS = ("Pod", "StaticPod")
 MOST_GONE = 4096
 """Deleted pods that are remembered, for reports that come late."""
@@ -76,20 +84,21 @@ class Reporting:
         self._clock = clock
         self._metrics = metrics
         self._online: set[str] = set()
-        self._fresh: dict[Reported, Report] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._left: dict[str, bytes] = {}
         """Of patches that the server answered and did not keep, the digest, by uid."""
         self._ended: dict[str, float] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._room_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._strange = Buckets(burst=STRANGE_BURST, per_second=STRANGE_PER_SECOND, clock=clock)
+        self._sayings = Sayings(clock=clock)
         self._workers = KeyedWorkers(self._settle, clock=clock, name="pod status")
 
     # -- what others tell
 
-    def reported(self, node: str, report: Report) -> None:
-        """The newest report, as the book has it."""
-        self._fresh[node, report.key] = report
-        self._workers.wake((node, report.key))
+    def reported(self, node: str, key: ObjectKey) -> None:
+        """The book has a new one. It is read when its turn comes: many may wait."""
+        self._workers.wake((node, key))
 
     def changed(self, record: PodRecord) -> None:
         """The API said something new about a pod. A backup may have brought it back."""
@@ -135,20 +144,25 @@ class Reporting:
 
     async def _settle(self, which: Reported) -> float | None:
         node, key = which
-        report = self._fresh.pop(which, None) or self._from_book(which)
-        if report is None or key.kind not in ABOUT_PODS or not self._fleet.listed(node):
+        if key.kind not in ABOUT_PODS or not self._fleet.listed(node):
             return None
         if not self._serves(node):
             return None  # Our memory may be old: we would undo what another replica wrote.
-        async with self._room:
-            record = self._fleet.reported_as(key)
-            if record is None or record.origin != report.uid:
-                return await self._clear_if_over(node, report)
-            if record.node != node:
-                self._metrics.rejected("foreign-pod")
-                log.warning("report about a pod of another node", node=node, pod=str(key))
-                return await self._clear_if_over(node, report)
-            return await self._take(record, report)
+        room = self._room_of.setdefault(node, asyncio.Semaphore(AT_ONCE_PER_NODE))
+        async with room, self._room:
+            report = self._from_book(which)
+            return await self._compare(node, report) if report is not None else None
+
+    async def _compare(self, node: str, report: Report) -> float | None:
+        record = self._fleet.reported_as(report.key)
+        if record is None or record.origin != report.uid:
+            return await self._clear_if_over(node, report)
+        if record.node != node:
+            self._metrics.rejected("foreign-pod")
+            words = "report about a pod of another node"
+            self._sayings.warn("foreign-pod", words, node=node, pod=str(report.key))
+            return await self._clear_if_over(node, report)
+        return await self._take(record, report)
 
     def _from_book(self, which: Reported) -> Report | None:
         payload = self._book.payload(*which)
@@ -243,6 +257,8 @@ class Reporting:
 
     async def _clear_if_gone(self, node: str, report: Report) -> float | None:
         if report.uid not in self._gone:
+            if not self._strange.take(node):
+                return STRANGE_LATER
             found = await self._kube.get(PODS, report.key.namespace, report.key.name)
             if found is not None and _is(found, report.uid, node):
                 # Ours is the older view. The watch brings it, unless it is gone by then.

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from cloudhub.kube.port import SERVICE_ACCOUNTS
 from cloudhub.tokens import CONCURRENT
@@ -183,5 +184,20 @@ def test_a_bounded_number_of_requests_is_under_way() -> None:
         await world.quiet(10)
         assert most == CONCURRENT
         assert len({one.token for one in asker.told()}) == 40
+
+    story_of(told)
+
+
+def test_refusals_are_logged_now_and_then_only() -> None:
+    """A device asks as often as it likes."""
+
+    async def told(world: World, hub: Hub, asker: Asker, pod: Json) -> None:
+        foreign = await world.pod("theirs", node="edge-2", volumes=VOLUMES)
+        with capture_logs() as logs:
+            for _ in range(20):
+                asker.ask(request_of(foreign).encode())
+            await world.quiet()
+        assert len(asker.told()) == 20
+        assert len([one for one in logs if one["event"] == "token not given"]) == 1
 
     story_of(told)
