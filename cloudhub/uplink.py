@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import structlog
 
@@ -28,8 +28,8 @@ from cloudhub.fleet.revisions import HIGHEST
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors.mirrors import Mirrors
 from cloudhub.nodes.presence import Heard
+from cloudhub.refusing import Refusals
 from cloudhub.reporting.reporting import ABOUT_PODS, Reporting
-from cloudhub.throttling import Sayings
 from cloudhub.tokens import Tokens
 from shared.asking import TokenAnswer, TokenRequest
 from shared.clock import Clock
@@ -112,7 +112,7 @@ class Uplink:
             ask=self._ask_after, bury=self._declare_gone, clock=clock, rng=rng
         )
         self._put_back_at: OrderedDict[tuple[str, ObjectKey], float] = OrderedDict()
-        self._sayings = Sayings(clock=clock)
+        self._refusals = Refusals(topics, self._clear, clock=clock, metrics=metrics)
         self._looks = KeyedWorkers(self._look, clock=clock, name="reports known before of")
         self._branches: dict[str, Callable[[str, str, Message], None]] = {
             "session": self._session,
@@ -176,22 +176,12 @@ class Uplink:
             branch(node, rest, message)
         except Exception as error:
             # Also what nobody foresaw: retained, it would end each hub that hears of the node.
-            self._reject(message.topic, error)
+            self._refusals.refuse(message.topic, error)
 
     def _admit(self, node: str) -> None:
         known = self._downlink.knows(node) or node in self._fleet.nodes()
         if not known and self._downlink.count() >= MOST_STRANGERS + len(self._fleet.nodes()):
             raise WireError("too-many-nodes", node)
-
-    def _reject(self, topic: str, error: Exception) -> None:
-        reason, trace = type(error).__name__, cast(Exception | None, error)
-        if isinstance(error, WireError):
-            reason, trace = error.reason, None
-        self._metrics.rejected(reason)
-        words = str(error)[:300]
-        self._sayings.warn(
-            *(reason, "message rejected"), topic=topic[:300], error=words, exc_info=trace
-        )
 
     # -- what comes
 
@@ -351,6 +341,9 @@ class Uplink:
         crossed = self._book.payload(node, key)
         if crossed is not None:
             self._put_report_back(node, key, crossed)
+
+    def _clear(self, topic: str) -> None:
+        self._put_back("clear", topic, b"")
 
     def answer_token(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:
         topic = self._topics.of(node).answer

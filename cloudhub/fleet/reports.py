@@ -10,16 +10,19 @@ life's (``restarted``) so is what the broker retained of it. Pure. Owned by ``up
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from shared.codec import MAX_PLAIN, MAX_SAID
+from shared.errors import WireError
 from shared.messages import Report
 from shared.objects import ObjectKey
 from shared.topics import slot_of
 
 MOST_PER_NODE = 2000
 """Reports kept of one node; a device has a few hundred pods at the very most."""
+MOST_BYTES = 8 * 1024 * 1024
+"""Of all of them; a report has some 400, a list of static pods at the very most 2 MiB."""
 
 
 def most_of(key: ObjectKey) -> int:
@@ -40,22 +43,26 @@ class _Kept:
 class ReportBook:
     def __init__(self) -> None:
         self._nodes: dict[str, dict[ObjectKey, _Kept]] = {}
+        self._bytes: Counter[str] = Counter()
         self._slots: defaultdict[int, set[str]] = defaultdict(set)
 
     def accept(self, node: str, report: Report, payload: bytes, *, retained: bool) -> bool:
-        """Whether this is the newest of its object."""
+        """Whether this is the newest of its object. Raises WireError for more than a node may
+        have here."""
         if node not in self._nodes:
             self._nodes[node] = {}
             self._slots[slot_of(node)].add(node)
         kept = self._nodes[node]
         old = kept.get(report.key)
-        if old is None and len(kept) >= MOST_PER_NODE:
-            return False
         if old is not None and old.payload == payload:
             return False
         bound = old is not None and (old.bound if retained else old.since_birth)
         if old is not None and bound and report.sequence <= old.sequence:
             return False
+        grows = len(payload) - (len(old.payload) if old is not None else 0)
+        if len(kept) + (old is None) > MOST_PER_NODE or self._bytes[node] + grows > MOST_BYTES:
+            raise WireError("too-many-reports", f"{node}: {len(kept)}, {self._bytes[node]} bytes")
+        self._bytes[node] += grows
         kept[report.key] = _Kept(
             *(payload, report.sequence),
             bound=not retained or (old is not None and old.bound),
@@ -91,10 +98,11 @@ class ReportBook:
     def drop(self, node: str, key: ObjectKey) -> None:
         kept = self._nodes.get(node)
         if kept is not None and key in kept:
-            del kept[key]
+            self._bytes[node] -= len(kept.pop(key).payload)
             if not kept:
                 self.drop_node(node)
 
     def drop_node(self, node: str) -> None:
         self._nodes.pop(node, None)
+        self._bytes.pop(node, None)
         self._slots[slot_of(node)].discard(node)

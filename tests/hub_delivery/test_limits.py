@@ -8,6 +8,7 @@ import random
 import pytest
 
 from cloudhub.kube.port import EVENTS, PODS
+from cloudhub.refusing import BURST, PER_SECOND
 from shared import codec
 from shared.messages import Inventory, Report
 from shared.objects import NO_NAMESPACE, Json, ObjectKey
@@ -168,5 +169,50 @@ def test_a_topic_that_is_nobodys_is_counted() -> None:
         world.broker.publish(Publication(topic, b"x", "x"), retain=False)
         await world.quiet()
         assert b'reason="bad-topic"' in hub.metrics.text()
+
+    in_world(story)
+
+
+def retained(world: World, topic: str) -> bool:
+    return topic in dict(world.broker.retained.items())
+
+
+def test_what_no_hub_can_ever_take_does_not_stay_at_the_broker() -> None:
+    """A device could fill it with so many that each reading of its slot overflows."""
+
+    async def story(world: World) -> None:
+        reports = f"{TOPICS.base}/reported"
+        about_another = Report(ObjectKey("Node", NO_NAMESPACE, "edge-2"), "", 1, 0, {}).encode()
+        newer = b"\x02" + about_another[1:]
+        cleared = {f"{reports}/Pod/default/NO": b"x", f"{reports}/Node/-/edge-2": about_another}
+        stays = {
+            f"{reports}/Volume/default/a": Report(
+                ObjectKey("Volume", "default", "a"), "", 1, 0, {}
+            ).encode(),
+            f"{reports}/Pod/default/newer": newer,
+            f"{TOPICS.base}/session/other": b"x",
+        }
+        for topic, payload in (cleared | stays).items():
+            world.broker.publish(Publication(topic, payload, "x"), retain=True)
+        world.hub()
+        await world.quiet()
+        assert [topic for topic in cleared if retained(world, topic)] == []
+        assert [topic for topic in stays if not retained(world, topic)] == []
+
+    in_world(story)
+
+
+def test_what_is_over_a_nodes_share_is_cleared_a_little_at_a_time() -> None:
+    async def story(world: World) -> None:
+        world.hub()
+        world.device()
+        await world.quiet()
+        sent = 3 * int(BURST)
+        for number in range(sent):
+            topic = f"{TOPICS.base}/reported/Pod/default/NO{number}"
+            world.broker.publish(Publication(topic, b"x", "x"), retain=True)
+        await world.quiet(1)
+        left = [topic for topic, _ in world.broker.retained.items() if "/NO" in topic]
+        assert sent - BURST - 2 * PER_SECOND <= len(left) <= sent - BURST
 
     in_world(story)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from cloudhub.fleet.reports import ReportBook
+import random
+
+import pytest
+
+from cloudhub.fleet.reports import MOST_BYTES, MOST_PER_NODE, ReportBook
+from shared.errors import WireError
 from shared.messages import Report
 from shared.objects import ObjectKey
 
 NODE = "edge-1"
+RNG = random.Random(5)
 KEY = ObjectKey("Node", "-", NODE)
 
 
@@ -40,3 +46,30 @@ def test_after_another_life_what_the_broker_retained_is_the_newest_too() -> None
     book.restarted(NODE)
     assert said(book, 10, retained=True)
     assert said(book, 5)
+
+
+def about(number: int, size: int, *, sequence: int = 1) -> Report:
+    status = {"message": RNG.randbytes(size // 2).hex()}
+    return Report(ObjectKey("Pod", "default", f"p{number}"), "u", sequence, 0, status)
+
+
+def kept(book: ReportBook, report: Report) -> bool:
+    return book.accept(NODE, report, report.encode(), retained=True)
+
+
+def test_a_node_has_so_many_reports_and_so_many_bytes_of_them_and_no_more() -> None:
+    """Two thousand of the largest were 3.8 GB, of one device."""
+    book = ReportBook()
+    with pytest.raises(WireError, match="too-many-reports"):
+        for number in range(2000):
+            assert kept(book, about(number, 500_000))
+    held = sum(len(book.payload(NODE, key) or b"") for key in book.keys(NODE))
+    assert MOST_BYTES * 3 // 4 < held <= MOST_BYTES
+    assert kept(book, about(5, 100, sequence=2)), "what gets smaller is taken"
+    assert kept(book, about(6, 400_000, sequence=2)), "and there is room again"
+    book.drop_node(NODE)
+    with pytest.raises(WireError, match="too-many-reports"):
+        for number in range(MOST_PER_NODE + 1):
+            assert kept(book, about(number, 10))
+    assert len(book.keys(NODE)) == MOST_PER_NODE
+    assert kept(book, about(5, 10, sequence=2))
