@@ -111,6 +111,7 @@ class Sync:
         """It is not there any more. What the device has stays as it is."""
         self._pods.unmanage(node)
         self._downlink.unmanage(node)
+        self._reporting.forget(node)
         self._fleet.unmanage(node)
 
     def describe(self, node: str, taints: list[Json], labels: Mapping[str, str]) -> None:

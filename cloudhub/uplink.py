@@ -141,8 +141,10 @@ class Uplink:
         for node in [node for node in self._births if slot_of(node) == slot]:
             del self._births[node]
             self._lost(node)
+            self._forgetting.forget(node)
         for node in self._book.nodes_of(slot):
             self._book.drop_node(node)
+            self._mirrors.forget(node)
         self._nodes.slot_down(slot)
 
     def link_down(self) -> None:

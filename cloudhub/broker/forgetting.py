@@ -45,6 +45,11 @@ class Forgetting:
         """Nobody is there to be asked, or it is not ours to ask."""
         self._births.pop(node, None)
 
+    def forget(self, node: str) -> None:
+        """It is another replica's now."""
+        self.gone(node)
+        self._asked.pop(node, None)
+
     def all_gone(self) -> None:
         self._births.clear()
 

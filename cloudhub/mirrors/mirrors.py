@@ -86,6 +86,12 @@ class Mirrors:
         if self._lists.of(node) is not None:
             self._workers.wake((node, key))
 
+    def forget(self, node: str) -> None:
+        """Nothing is heard of it any more."""
+        self._lists.forget(node)
+        for which in [which for which in self._told if which[0] == node]:
+            del self._told[which]
+
     async def stop(self) -> None:
         await self._workers.stop()
 

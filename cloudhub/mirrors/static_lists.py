@@ -50,6 +50,10 @@ class StaticLists:
             known = self._decoded[node] = StaticList(payload, report.sequence, pods)
         return known
 
+    def forget(self, node: str) -> None:
+        """Nothing is heard of it any more."""
+        self._decoded.pop(node, None)
+
     def is_over(self, node: str, report: Report) -> bool:
         """Whether the device said after this report that it runs that static pod no more."""
         known = self.of(node)

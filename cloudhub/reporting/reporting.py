@@ -114,6 +114,13 @@ class Reporting:
             self._gone.popitem(last=False)
         self._wake(record.node, record.report_key)
 
+    def forget(self, node: str) -> None:
+        """Its Node is not ours any more: nothing will say that its pods are gone. Before the fleet
+        forgets them."""
+        for record in (*self._fleet.pods(node), *self._fleet.mirrors(node)):
+            self._left.pop(record.uid, None)
+            self._ended.pop(record.uid, None)
+
     def set_online(self, node: str, online: bool) -> None:
         if online and node not in self._online:
             self._online.add(node)
