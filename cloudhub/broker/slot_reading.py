@@ -3,7 +3,8 @@
 A few slots at a time, an echo (``echoes.py``) behind them, and behind every few messages that come
 by themselves. What the broker cannot queue at once is asked for in smaller parts, down to one
 branch of one node. When live messages may have been lost, all slots are read again, in at most a
-quarter of the time. Without echoes (the broker's access rules forbid them) all this is off. Owned
+quarter of the time and after growing pauses: one node's flood does not have the fleet read for
+ever. Without echoes (the broker's access rules forbid them) all this is off. Owned
 by ``connection.py``, one per connection.
 """
 
@@ -30,6 +31,9 @@ LOST_AFTER = 5.0
 """Seconds without any message after which an echo that the broker took does not come any more."""
 REST = 3.0
 """How much longer the pauses are than the reading when slots are read again."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 120.0
+"""Seconds between two times that all slots are begun to be read again, while losses go on."""
 
 NodesOf = Callable[[int], Iterable[str]]
 """The nodes of a slot, as far as they are known."""
@@ -61,6 +65,8 @@ class SlotReading:
         self._taken: dict[int, Awaitable[None]] = {}
         self._again: list[int] = []
         self._rested = 0.0
+        self._not_before = 0.0
+        self._pause = FIRST_PAUSE
 
     # -- what comes
 
@@ -149,7 +155,10 @@ class SlotReading:
         """Read again what is due; answers after which pause to look again, None = when woken."""
         if (newest := self._echoes.newest) is not None:
             await self._comes_back(newest)
-        if self._echoes.suspicious:
+        wait = self._not_before - self._clock.monotonic()
+        if self._echoes.suspicious and not self._again:
+            if wait > 0:
+                return wait
             await self._begin_again(slots)
         if not self._again:
             return None
@@ -163,6 +172,10 @@ class SlotReading:
 
     async def _begin_again(self, slots: Iterable[int]) -> None:
         self._echoes.suspicious = False
+        now = self._clock.monotonic()
+        calm = now - self._not_before > LONGEST_PAUSE
+        self._pause = FIRST_PAUSE if calm else min(2 * self._pause, LONGEST_PAUSE)
+        self._not_before = now + self._pause
         self._again = sorted(slots)
         self._metrics.overflowed()
         log.warning("the broker may have dropped messages; the slots are read again")

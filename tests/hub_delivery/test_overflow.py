@@ -90,6 +90,25 @@ def test_a_slot_with_more_retained_than_the_broker_queues_is_read_in_parts(waits
     in_world(story, traits=Traits(queue_cap=1, max_inflight=waits))
 
 
+def test_a_flood_that_does_not_end_has_all_slots_read_now_and_then_only() -> None:
+    """One node can bring it about, and the slots of all others would be read without end."""
+
+    async def story(world: World) -> None:
+        nodes = [f"n{number}" for number in range(CROWD)]
+        hub = world.hub()
+        await world.quiet()
+        for number in range(1, 41):
+            hub.path.stalled_until = world.loop.time() + 1
+            all_report(world, nodes, number)
+            await world.quiet(10)
+        overflows = b"\nkubetide_hub_broker_overflows_total "
+        assert float(hub.metrics.text().partition(overflows)[2].split()[0]) <= 8
+        await world.quiet(200)
+        assert heard(world, 40) == set(nodes), "and nothing stays unseen"
+
+    in_world(story, traits=SMALL)
+
+
 def test_nothing_is_said_or_read_when_nothing_comes() -> None:
     async def story(world: World) -> None:
         said: list[str] = []
