@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import codec
@@ -28,6 +28,7 @@ def values_of(value: Any) -> int:
     return 1 + sum(map(values_of, value)) if isinstance(value, list) else 1
 
 
+@example([b"x" * 70_000, "x" * 70_000, [None] * 70_000, {str(key): key for key in range(70_000)}])
 @given(
     st.recursive(
         st.none()
@@ -35,7 +36,7 @@ def values_of(value: Any) -> int:
         | st.integers(-(2**63), 2**64 - 1)
         | st.floats(allow_nan=False)
         | st.text(max_size=300)
-        | st.binary(max_size=70_000),
+        | st.binary(max_size=300),
         lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(), inner, max_size=20),
     )
 )
