@@ -53,6 +53,8 @@ class Broker:
         self.retained: TopicTree[Publication] = TopicTree()
         self.sessions: dict[str, Session] = {}
         self._heard = heard
+        self.subscribes = 0
+        """SUBSCRIBE packets taken."""
         self._context = copy_context()
         self._snapshot = Snapshot({}, ())
 
@@ -83,6 +85,7 @@ class Broker:
     def subscribe(
         self, session: Session, subscriptions: Sequence[Subscription], suback: Callable[[], None]
     ) -> None:
+        self.subscribes += 1
         retained = [one for sub in subscriptions for one in self._retained_for(session, sub)]
         if not self.traits.retained_before_suback:
             suback()

@@ -38,29 +38,38 @@ async def differences(world: World) -> list[str]:
     every = await world.server.list(PODS)
     pods = [pod for pod in every if not is_mirror(pod)]
     mirrors = {ObjectKey.of("Pod", pod): pod for pod in every if is_mirror(pod)}
-    objects = {
-        ObjectKey.of(resource.kind, obj): obj
-        for resource in (CONFIG_MAPS, SECRETS, SERVICES)
-        for obj in await world.server.list(resource)
-    } | {ObjectKey.of("Pod", pod): pod for pod in pods}
     found = [f"never-gone: pod {_name(pod)}" for pod in pods if _deleting(pod)]
     for device in world.devices:
-        own = [pod for pod in pods if pod["spec"].get("nodeName") == device.name]
-        desired = await device.desired()
+        found += await on_device(world, device)
         node = await world.server.get(NODES, "", device.name)
-        told = _told(node, own)
-        wrong = _desired(desired, own, objects, told)
-        found += [f"desired: {device.name}: {what}" for what in wrong]
-        for pod in own:
+        for pod in _bound(pods, device):
             uid = pod["metadata"]["uid"]
             found += [f"status: {_name(pod)}: {what}" for what in _status(pod, uid, device)]
         found += [f"mirror: {device.name}: {what}" for what in _static(device, mirrors)]
-        found += [f"orphan: {device.name}: {what}" for what in _orphans(device, own)]
         if device.logind.locks != 1:
             found.append(f"lock: {device.name}: the agent holds {device.logind.locks}")
         found += [f"node: {device.name}: {what}" for what in _node(node)]
     found += [f"mirror: of {key.name}, which no file gives" for key in _left(world, mirrors)]
     return found
+
+
+async def on_device(world: World, device: EdgeDevice) -> list[str]:
+    """What the device was told, and what runs there, as the API server has it."""
+    pods = [pod for pod in await world.server.list(PODS) if not is_mirror(pod)]
+    objects = {
+        ObjectKey.of(resource.kind, obj): obj
+        for resource in (CONFIG_MAPS, SECRETS, SERVICES)
+        for obj in await world.server.list(resource)
+    } | {ObjectKey.of("Pod", pod): pod for pod in pods}
+    own = _bound(pods, device)
+    told = _told(await world.server.get(NODES, "", device.name), own)
+    wrong = _desired(await device.desired(), own, objects, told)
+    found = [f"desired: {device.name}: {what}" for what in wrong]
+    return found + [f"orphan: {device.name}: {what}" for what in _orphans(device, own)]
+
+
+def _bound(pods: list[Json], device: EdgeDevice) -> list[Json]:
+    return [pod for pod in pods if pod["spec"].get("nodeName") == device.name]
 
 
 async def left_at_the_broker(world: World) -> list[str]:

@@ -40,6 +40,9 @@ SETTLE = 620.0
 """Events that repeat are told again this long after they were told first, at most."""
 QUIET = 400.0
 WITH_ONE_AWAY = 0.25
+WITHOUT_HUBS = 0.25
+PUBLISHED = 60.0
+"""Seconds in which hubs bring what was changed to the broker."""
 AWAY = 400.0
 
 
@@ -131,7 +134,7 @@ async def _story(world: World, faults: Mapping[Fault, int]) -> None:
     for program in (*world.devices, *world.hubs):
         await program.stopped()
     world.calm()
-    await _judge(world)
+    await _judge(world, users)
     for task in background:
         task.cancel()
     await _ended(world.journal, *background)
@@ -168,7 +171,7 @@ async def _strike(
 # -- the verdict
 
 
-async def _judge(world: World) -> None:
+async def _judge(world: World, users: Users) -> None:
     if not await _converges(world):
         return
     await asyncio.sleep(SETTLE)
@@ -180,6 +183,8 @@ async def _judge(world: World) -> None:
     await _restarts_change_nothing(world)
     if world.rng.random() < WITH_ONE_AWAY:
         await _who_went_with_the_broker_is_gone(world)
+    if world.rng.random() < WITHOUT_HUBS:
+        await _the_broker_alone_is_enough(world, users)
 
 
 async def _converges(world: World) -> bool:
@@ -196,18 +201,21 @@ async def _converges(world: World) -> bool:
 
 
 async def _must_be_quiet(world: World) -> None:
-    """(g) A quiet system sends nothing; and writes nothing to the API but Leases."""
-    published, requests = world.published, len(world.server.requests)
+    """(g) A quiet system sends nothing, to the broker or to the API but Leases; it asks nothing."""
+    published, subscribed = world.published, world.broker.subscribes
+    requests = len(world.server.requests)
     await asyncio.sleep(QUIET)
     if world.published != published:
         world.journal.fail("noise", f"{world.published - published} messages in {QUIET:.0f} s")
-    writes = [
+    if world.broker.subscribes != subscribed:
+        world.journal.fail("noise", f"{world.broker.subscribes - subscribed} subscriptions")
+    said = [
         f"{verb} {resource} {name}"
         for verb, resource, name in world.server.requests[requests:]
-        if verb not in ("get", "list") and resource != LEASES.plural
+        if resource != LEASES.plural
     ]
-    if writes:
-        world.journal.fail("api-noise", f"{len(writes)} writes, like {writes[0]}")
+    if said:
+        world.journal.fail("api-noise", f"{len(said)} requests, like {said[0]}")
 
 
 async def _restarts_change_nothing(world: World) -> None:
@@ -246,6 +254,29 @@ async def _who_went_with_the_broker_is_gone(world: World) -> None:
     if ready != {*world.devices} - {away}:
         world.journal.fail("readiness", f"without {away.name}: {sorted(d.name for d in ready)}")
     away.start()
+    await _converges(world)
+
+
+async def _the_broker_alone_is_enough(world: World, users: Users) -> None:
+    """(j) What was changed while a device had no link comes to it when it has one again, and there
+    is no hub any more."""
+    away = world.rng.choice(world.devices)
+    world.journal.say("world", "has no link, and then no hub", device=away.name)
+    away.path.reachable = False
+    away.path.cut()
+    for _ in range(world.rng.randint(1, 5)):
+        await users.act()
+    await users.finish()
+    await asyncio.sleep(PUBLISHED)
+    for hub in world.hubs:
+        hub.kill()
+    world.good_link(away.path)
+    await asyncio.sleep(AWAY)
+    for what in await oracles.on_device(world, away):
+        rule, _, rest = what.partition(": ")
+        world.journal.fail(rule, f"{rest}, without a hub")
+    for hub in world.hubs:
+        hub.start()
     await _converges(world)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from cloudhub.broker.connection import HubConnection
 from cloudhub.broker.echoes import Echoes
 from cloudhub.broker.forgetting import Forgetting
 from cloudhub.broker.lifesigns import LifeSigns
@@ -245,7 +246,7 @@ def pods_are_known_by_name_alone(stack: ExitStack) -> None:
     """What was reported about a pod is written to the next one of its name."""
 
     async def settle(self: Reporting, which: Any) -> None:
-        report = self._fresh.pop(which, None) or self._from_book(which)
+        report = self._from_book(which)
         record = self._fleet.pod(which[1])
         if report is not None and record is not None and record.node == which[0]:
             found = await self._kube.get(PODS, which[1].namespace, which[1].name)
@@ -311,6 +312,19 @@ def what_the_broker_drops_stays_unseen(stack: ExitStack) -> None:
 def what_the_broker_forgot_is_not_asked_for(stack: ExitStack) -> None:
     """A new hub takes the reports that a broker went back to for the newest."""
     patch(stack, Forgetting, "born", lambda self, node, session: None)
+
+
+@mutant()
+def the_broker_keeps_no_bodies(stack: ExitStack) -> None:
+    """Who misses one asks for it; as long as there is a hub that is all the same."""
+
+    def publish(self: HubConnection, topic: str, payload: bytes) -> Any:
+        if "/desired/" not in topic or self._connection is None:
+            return call(self, topic, payload)
+        return self._connection.publish(topic, payload)
+
+    call = HubConnection.publish
+    patch(stack, HubConnection, "publish", publish)
 
 
 @mutant(device_shuts_down)
