@@ -27,11 +27,16 @@ BURST, PER_SECOND = 200.0, 20.0
 
 class Refusals:
     def __init__(
-        self, topics: Topics, clear: Callable[[str], None], *, clock: Clock, metrics: Metrics
+        self,
+        topics: Topics,
+        let_go: Callable[[str, str], None],
+        *,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
-        """``clear`` empties a topic."""
+        """``let_go`` takes a refused report from the broker: node, and the rest of its topic."""
         self._topics = topics
-        self._clear = clear
+        self._let_go = let_go
         self._metrics = metrics
         self._sayings = Sayings(clock=clock)
         self._clears = Buckets(burst=BURST, per_second=PER_SECOND, clock=clock)
@@ -44,10 +49,10 @@ class Refusals:
         details = {"topic": topic[:300], "error": str(error)[:300]}
         self._sayings.warn(reason, "message rejected", **details, exc_info=trace)
         if trace is None and reason in FOR_GOOD:
-            self._let_go(topic)
+            self._judge(topic)
 
-    def _let_go(self, topic: str) -> None:
+    def _judge(self, topic: str) -> None:
         node, rest = self._topics.parse(topic)
         branch, kind = (*rest.split("/"), "")[:2]
         if branch == "reported" and kind in KNOWN and self._clears.take(node):
-            self._clear(topic)
+            self._let_go(node, rest)

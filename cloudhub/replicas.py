@@ -4,8 +4,8 @@ Each replica renews one Lease in the hub's namespace and watches those of all. W
 lives is judged by the changes seen here, counted from our own latest one: so a wrong clock harms
 nothing, and while the API server is away nobody is declared dead. Two owners of a slot for a
 moment are harmless. Who has no link to the broker can serve no slot, and lets its Lease run out.
-Refuses to begin without rights to its Lease; what is refused later may be a server that is just
-starting, and is tried again. Called by ``app.py``.
+Refuses to run without rights to its Lease; after a first renewal a refusal may be of a server that
+is just starting, and is tried again for a while. Called by ``app.py``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ SELECTOR = ",".join(f"{key}={value}" for key, value in LABELS.items())
 PERIOD = 5.0
 LIFETIME = 15.0
 """Seconds without a renewal after which a replica counts as dead."""
+REFUSED_FOR_GOOD = 120.0
+"""Seconds of refusals after a renewal that a server which is just starting may take: then others
+have our slots, and so must not we."""
 SWEEP_AFTER = 600.0
 """Seconds after which the Lease of a dead replica is deleted."""
 LEAVE_WITHIN = 3.0
@@ -87,6 +90,7 @@ class Replicas:
         self._seen: dict[str, _Seen] = {}
         self._may_hold = False
         self._renewed = False
+        self._refused_since: float | None = None
         self._living: frozenset[str] = frozenset()
 
     @property
@@ -108,16 +112,22 @@ class Replicas:
             try:
                 if self._serves():
                     await self._renew()
-                    self._renewed = True
+                    self._renewed, self._refused_since = True, None
                 backoff.reset()
             except (KubeError, KubeRefused) as error:
-                if isinstance(error, KubeRefused) and not self._renewed:
+                if isinstance(error, KubeRefused) and self._is_refused_for_good():
                     raise
                 # A server that asks for more time than a Lease lives is asked again all the same.
                 wait = backoff.next()
                 log.warning("own Lease not renewed", error=str(error), retry_in=round(wait, 1))
             await self._sweep()
             await self._clock.sleep(wait)
+
+    def _is_refused_for_good(self) -> bool:
+        now = self._clock.monotonic()
+        if self._refused_since is None:
+            self._refused_since = now
+        return not self._renewed or now - self._refused_since >= REFUSED_FOR_GOOD
 
     def _serves(self) -> bool:
         """Also for a while without the broker: it may be away for all, or come back at once."""
@@ -187,10 +197,11 @@ class Replicas:
             self._seen[metadata["name"]] = _Seen(renewal, now, metadata["uid"])
 
     def _pass_over(self, gap: float, now: float) -> None:
-        """Where we could not renew others could not either: they get that time again."""
+        """Where we could not renew others could not either: they get that time again, but for a
+        period, so that who died is noticed also while all renewals are slow."""
         if gap > 2 * PERIOD:
             for seen in self._seen.values():
-                seen.at = min(seen.at + gap, now)
+                seen.at = min(seen.at + gap - PERIOD, now)
 
     def _judge(self) -> None:
         """Who lives; nothing is said before our own Lease is among what we see."""

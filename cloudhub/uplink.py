@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -23,13 +24,13 @@ from cloudhub.downlink import Downlink
 from cloudhub.events.event_objects import Involved
 from cloudhub.events.events import Events
 from cloudhub.fleet.fleet import Fleet
-from cloudhub.fleet.reports import ReportBook, most_of
+from cloudhub.fleet.reports import ABOUT_PODS, ReportBook, most_of
 from cloudhub.fleet.revisions import HIGHEST
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors.mirrors import Mirrors
 from cloudhub.nodes.presence import Heard
 from cloudhub.refusing import Refusals
-from cloudhub.reporting.reporting import ABOUT_PODS, Reporting
+from cloudhub.reporting.reporting import Reporting
 from cloudhub.tokens import Tokens
 from shared.asking import TokenAnswer, TokenRequest
 from shared.clock import Clock
@@ -112,7 +113,7 @@ class Uplink:
             ask=self._ask_after, bury=self._declare_gone, clock=clock, rng=rng
         )
         self._put_back_at: OrderedDict[tuple[str, ObjectKey], float] = OrderedDict()
-        self._refusals = Refusals(topics, self._clear, clock=clock, metrics=metrics)
+        self._refusals = Refusals(topics, self._let_go, clock=clock, metrics=metrics)
         self._looks = KeyedWorkers(self._look, clock=clock, name="reports known before of")
         self._branches: dict[str, Callable[[str, str, Message], None]] = {
             "session": self._session,
@@ -201,13 +202,13 @@ class Uplink:
                 self._put_back("session", message.topic, last.encode())
             return
         if not session.online:
-            if last is not None and _died_anew(last, session):
+            if last is not None and session.began_anew(last):
                 # Its birth came while we had no link: what we remember is of the life before.
                 self._book.restarted(node)
                 self._births[node] = session
             self._lost(node)
             return
-        if last is not None and _began_anew(last, session):
+        if last is not None and session.began_anew(last):
             self._book.restarted(node)
         elif not message.retained:
             self._book.born(node)
@@ -289,9 +290,12 @@ class Uplink:
             self._put_report_back(node, key, kept)
 
     def _put_report_back(self, node: str, key: ObjectKey, payload: bytes) -> None:
+        self._note_put_back(node, key)
+        self._put_back("report", self._topics.of(node).reported(key), payload)
+
+    def _note_put_back(self, node: str, key: ObjectKey) -> None:
         self._put_back_at[node, key] = self._clock.monotonic()
         self._put_back_at.move_to_end((node, key))
-        self._put_back("report", self._topics.of(node).reported(key), payload)
 
     def _cover(self, node: str, key: ObjectKey, message: Message) -> None:
         """A report that was on its way to us when we put an older one back lies below it now."""
@@ -344,8 +348,15 @@ class Uplink:
         if crossed is not None:
             self._put_report_back(node, key, crossed)
 
-    def _clear(self, topic: str) -> None:
-        self._put_back("clear", topic, b"")
+    def _let_go(self, node: str, rest: str) -> None:
+        """Of what was refused: there it is what we took last of the object, if anything; a good
+        report that is on its way to us is put back when it comes."""
+        kept = b""
+        with suppress(WireError):
+            key = key_below(rest, "reported")
+            kept = self._book.payload(node, key) or b""
+            self._note_put_back(node, key)
+        self._put_back("clear", f"{self._topics.of(node).base}/{rest}", kept)
 
     def answer_token(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:
         topic = self._topics.of(node).answer
@@ -386,14 +397,3 @@ class Uplink:
         ack = self._connection.publish(topic, payload)
         self._metrics.published(kind, len(payload))
         return ack
-
-
-def _began_anew(last: Session, session: Session) -> bool:
-    """Another device of that name, a reboot, or one that was set back to an old image."""
-    same = (session.instance, session.boot) == (last.instance, last.boot)
-    return not same or session.counter < last.counter
-
-
-def _died_anew(last: Session, death: Session) -> bool:
-    """Whether a death is of another life than the last one heard of; it does not name its boot."""
-    return death.instance != last.instance or death.counter < last.counter

@@ -210,6 +210,12 @@ class Session:
     def same_connection(self, other: Session) -> bool:
         return (self.instance, self.counter) == (other.instance, other.counter)
 
+    def began_anew(self, last: Session) -> bool:
+        """Whether this is of another device of that name, of another boot (a death names none), or
+        of one that was set back to an old image."""
+        same_boot = not self.online or self.boot == last.boot
+        return self.instance != last.instance or not same_boot or self.counter < last.counter
+
     def encode(self) -> bytes:
         certificate = {"i": self.instance, "c": self.counter, "o": self.online}
         if self.asks:

@@ -19,8 +19,9 @@ from shared.messages import Report
 from shared.objects import ObjectKey
 from shared.topics import slot_of
 
-MOST_PER_NODE = 2000
-"""Reports kept of one node; a device has a few hundred pods at the very most."""
+ABOUT_PODS = ("Pod", "StaticPod")
+MOST_PER_NODE = 10_000
+"""Reports kept of one node about pods: as many as a list can have entries."""
 MOST_BYTES = 8 * 1024 * 1024
 """Of all of them; a report has some 400, a list of static pods at the very most 2 MiB."""
 
@@ -60,7 +61,9 @@ class ReportBook:
         if old is not None and bound and report.sequence <= old.sequence:
             return False
         grows = len(payload) - (len(old.payload) if old is not None else 0)
-        if len(kept) + (old is None) > MOST_PER_NODE or self._bytes[node] + grows > MOST_BYTES:
+        too_many = old is None and len(kept) >= MOST_PER_NODE
+        # Of the device itself, and of its list of static pods, there is but one each.
+        if report.key.kind in ABOUT_PODS and (too_many or self._bytes[node] + grows > MOST_BYTES):
             raise WireError("too-many-reports", f"{node}: {len(kept)}, {self._bytes[node]} bytes")
         self._bytes[node] += grows
         kept[report.key] = _Kept(

@@ -102,14 +102,16 @@ class NodeWriter:
         mark, now = hash(codec.encode(patch)), self._clock.monotonic()
         if (wait := node.labels.again_in(mark, now)) > 0:
             return None, wait
-        node.labels = Wrote(mark, now)
         try:
-            return await self._kube.patch(NODES, "", name, patch), None
+            after = await self._kube.patch(NODES, "", name, patch)
         except KubeRefused as refused:
             if refused.status == 404:
                 raise
             log.error("labels of the node were refused", node=name, error=str(refused))
+            node.labels = Wrote(mark, now)
             return None, SAME_AGAIN
+        node.labels = Wrote(mark, now)
+        return after, None
 
     async def write_status(
         self, name: str, node: NodeRecord, report: Json, standing: Standing

@@ -18,7 +18,7 @@ import structlog
 
 from cloudhub.fleet.fleet import Fleet
 from cloudhub.fleet.pods import PodRecord
-from cloudhub.fleet.reports import ReportBook
+from cloudhub.fleet.reports import ABOUT_PODS, ReportBook
 from cloudhub.kube.port import PODS, Kube
 from cloudhub.metrics import Metrics
 from cloudhub.mirrors.static_lists import StaticLists
@@ -42,7 +42,6 @@ AT_ONCE_PER_NODE = 4
 STRANGE_BURST, STRANGE_PER_SECOND, STRANGE_LATER = 100.0, 5.0, 20.0
 """Reports of one node about pods that our watch does not know, which the API server is asked about;
 and seconds until the others have their turn."""
-ABOUT_PODS = ("Pod", "StaticPod")
 MOST_GONE = 4096
 """Deleted pods that are remembered, for reports that come late."""
 DELETE_AGAIN = 30.0

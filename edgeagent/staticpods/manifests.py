@@ -23,6 +23,8 @@ from shared.static_pods import HASH, MIRROR, MOST_BYTES, SOURCE, api_objects
 
 MOST_VALUES = 20_000
 """Of one manifest; YAML can say "this part again" for ever."""
+MOST_DEEP = 80
+"""The same for levels: a list of such pods has to fit into what a message may have."""
 TOLERATION = {"operator": "Exists", "effect": "NoExecute"}
 """Nothing that ails a node drives its static pods away."""
 
@@ -93,16 +95,20 @@ class _Budget:
             raise BadManifest(f"it holds more than {MOST_VALUES} values")
 
 
-def _cleaned(value: Any, budget: _Budget) -> Any:
+def _cleaned(value: Any, budget: _Budget, deep: int = 0) -> Any:
     """Plain JSON without nulls; raises BadManifest for anything else that YAML can say."""
     budget.spend()
+    if deep > MOST_DEEP:
+        raise BadManifest(f"it is nested more than {MOST_DEEP} levels deep")
     if isinstance(value, dict):
         for name in value:
             if not isinstance(name, str):
                 raise BadManifest(f"the key {name!r:.80} is not text: put it in quotes")
-        return {k: _cleaned(part, budget) for k, part in value.items() if part is not None}
+        return {
+            k: _cleaned(part, budget, deep + 1) for k, part in value.items() if part is not None
+        }
     if isinstance(value, list):
-        return [_cleaned(part, budget) for part in value]
+        return [_cleaned(part, budget, deep + 1) for part in value]
     if isinstance(value, str) and not value.isascii():
         _check_text(value)
     if isinstance(value, int) and abs(value) >= 2**63:

@@ -242,3 +242,12 @@ def test_a_device_without_manifests_in_yaml_loads_no_yaml() -> None:
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_what_is_nested_deeper_than_a_message_may_be_is_refused_alone() -> None:
+    """The list of all static pods goes in one report: it would hold up the others."""
+    nested: Json = {}
+    for _ in range(85):
+        nested = {"deeper": nested}
+    with pytest.raises(BadManifest, match="nested more than 80 levels"):
+        parse(json.dumps(manifest(odd=nested)).encode(), node=NODE)

@@ -72,4 +72,5 @@ def test_a_node_has_so_many_reports_and_so_many_bytes_of_them_and_no_more() -> N
         for number in range(MOST_PER_NODE + 1):
             assert kept(book, about(number, 10))
     assert len(book.keys(NODE)) == MOST_PER_NODE
+    assert said(book, 20), "of the device itself there is one, and it is taken always"
     assert kept(book, about(5, 10, sequence=2))

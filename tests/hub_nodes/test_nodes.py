@@ -440,3 +440,26 @@ async def test_a_refused_label_keeps_no_node_from_being_ready() -> None:
         await asyncio.sleep(5)
         assert refused == ["n1"]
         assert await world.ready() == ("True", "AgentConnected")
+
+
+@virtual
+async def test_labels_that_a_server_in_trouble_did_not_take_are_written_soon() -> None:
+    world, failed = World(), list[str]()
+
+    def trouble(verb: str, resource: Resource, name: str) -> None:
+        if verb == "patch" and resource is NODES and not failed:
+            failed.append(name)
+            raise KubeError("away", status=503)
+
+    async with running(world.nodes):
+        world.hear(birth(1))
+        world.report()
+        await asyncio.sleep(1)
+        world.kube.fail = trouble
+        gone = {"metadata": {"labels": {"node-role.kubernetes.io/edge": None}}}
+        failed.append("by hand")
+        await world.kube.patch(NODES, "", "n1", gone)
+        failed.clear()
+        await asyncio.sleep(8)
+        assert failed == ["n1"]
+        assert "node-role.kubernetes.io/edge" in (await world.node())["metadata"]["labels"]

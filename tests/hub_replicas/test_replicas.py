@@ -260,6 +260,38 @@ async def test_who_died_during_an_outage_is_noticed_after_it() -> None:
 
 
 @virtual
+async def test_who_died_is_noticed_also_while_every_renewal_is_slow() -> None:
+    async with replicas("a", "b") as (kube, [a, b]):
+        patch = kube.patch
+
+        async def slowly(*which: Any, **how: Any) -> Json:
+            await asyncio.sleep(6)
+            return await patch(*which, **how)
+
+        kube.patch = slowly  # type: ignore[method-assign]
+        await b.crash()
+        await asyncio.sleep(120)
+        assert a.slots == ALL
+
+
+@virtual
+async def test_who_may_not_renew_any_more_serves_no_slots_for_ever() -> None:
+    """Others have taken them by then."""
+
+    def refuse(verb: str, resource: Resource, name: str) -> None:
+        raise KubeRefused("patch leases: a Role must allow …", status=403, reason="Forbidden")
+
+    async with replicas("a") as (kube, [a]):
+        kube.fail = refuse
+        await asyncio.sleep(100)
+        assert not a.task.done()
+        await asyncio.sleep(60)
+        assert a.task.done()
+        with pytest.raises(KubeRefused, match="a Role must allow"):
+            await a.task
+
+
+@virtual
 async def test_a_refusal_ends_no_hub_that_has_worked() -> None:
     """A server that is just starting, or whose keys change, says 401 and 403 for a moment."""
 
