@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -47,9 +48,11 @@ NOT_RUNNING = 3
 
 
 class _Windows(click.types.StringParamType):
-    """Blanks are part of a window: in the environment ';' is between two of them."""
+    """In the environment ';' is between two windows, or a blank after a time: one with days has a
+    blank in itself."""
 
-    envvar_list_splitter = ";"
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [one.strip() for one in re.split(r";|(?<=\d)\s+", rv) if one.strip()]
 
 
 data_dir_option = click.option(

@@ -48,12 +48,18 @@ def config_option(command: Command) -> Command:
 def shared_config_option(default: str) -> Callable[[Command], Command]:
     """``--config FILE`` of a command that takes what it knows from the file of another command.
 
-    ``default`` is used where it can be read, and need not be there.
+    ``default`` is used where it can be read, and need not be there; one that is broken is told of,
+    and keeps nobody from looking at what is wrong.
     """
 
     def use(context: click.Context, param: click.Parameter, path: str | None) -> None:
-        if path or os.access(default, os.R_OK):
-            _take(context, read_file(path or default, context.command, others=True))
+        if path:
+            _take(context, read_file(path, context.command, others=True))
+        elif os.access(default, os.R_OK):
+            try:
+                _take(context, read_file(default, context.command, others=True))
+            except SettingsError as error:
+                click.echo(f"{error} (not used)", err=True)
 
     return _config_option(use, show_default=default, help="The TOML file of the program.")
 

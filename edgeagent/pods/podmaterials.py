@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -303,6 +303,7 @@ class _Making:
     volumes: Mapping[str, Volume]
     images: Mapping[str, str]
     """Ids of those that are volumes, by volume."""
+    env_files: dict[tuple[str, str], envfiles.EnvFile] = field(default_factory=dict)
 
     @property
     def ips(self) -> tuple[str, ...]:
@@ -312,13 +313,18 @@ class _Making:
         return addresses.of_pod(self.sandbox_ips, self.node.named_ips)
 
     def env_file(self, name: str, path: str, key: str) -> str | None:
+        if (name, path) not in self.env_files:
+            self.env_files[name, path] = envfiles.EnvFile(self._text(name, path))
+        return self.env_files[name, path].value_of(key)
+
+    def _text(self, name: str, path: str) -> str:
         volume = self.volumes.get(name)
         if volume is None:
             raise ConfigError(f'cannot find the volume "{name}" referenced by FileKeyRef')
         data = subpaths.read(Path(volume.path), path, most=envfiles.MOST_BYTES)
         if len(data) > envfiles.MOST_BYTES:
             raise envfiles.BadEnvFile("the file is too large")
-        return envfiles.value_of(key, data.decode(errors="surrogateescape"))
+        return data.decode(errors="surrogateescape")
 
     def prepared(self, image: Image, variables: Mapping[str, str], *, attempt: int) -> Prepared:
         make_private(self.paths.pod(specs.uid_of(self.pod)), below=self.paths.data)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgeagent.pods.materials.envfiles import BadEnvFile, value_of
+from edgeagent.pods.materials.envfiles import BadEnvFile, EnvFile
 from edgeagent.pods.materials.environment import Environment, Surroundings, environment
 from edgeagent.pods.materials.fieldrefs import quoted
 from edgeagent.pods.model.errors import ConfigError
@@ -247,26 +247,31 @@ def test_a_key_of_a_file_that_another_container_wrote() -> None:
 
 
 def test_files_of_variables_take_quoted_values_and_nothing_else() -> None:
-    text = "# comment\n\nA='1'\n B='two\nlines' # more\nC=''\nmy.key='x'"
-    values = {name: value_of(name, text) for name in ("A", "B", "C", "D", "my.key")}
+    file = EnvFile("# comment\n\nA='1'\n B='two\nlines' # more\nC=''\nmy.key='x'")
+    values = {name: file.value_of(name) for name in ("A", "B", "C", "D", "my.key", "A")}
     assert values == {"A": "1", "B": "two\nlines", "C": "", "D": None, "my.key": "x"}
     for bad in ("A=1", "A='1' x", "A ='1'", "A=", "A", "A='1", "A='$(B)'B='2'", "='1'"):
         with pytest.raises(BadEnvFile, match="line 1"):
-            value_of("A", bad)
+            EnvFile(bad).value_of("A")
 
 
 def test_names_with_blanks_and_blanks_before_a_value_are_what_a_kubelet_takes_them_for() -> None:
-    text = "export A='1'\nB= '2'\nC=\t\nA='3'\n \t\n"
-    values = {name: value_of(name, text) for name in ("A", "export A", "B", "C")}
+    file = EnvFile("export A='1'\nB= '2'\nC=\t\nA='3'\n \t\n")
+    values = {name: file.value_of(name) for name in ("A", "export A", "B", "C")}
     assert values == {"A": "3", "export A": "1", "B": "", "C": ""}
 
 
 def test_the_first_value_counts_and_nothing_after_it_does() -> None:
-    assert value_of("A", "A='1'\nA='2'\nnonsense") == "1"
+    file = EnvFile("A='1'\nA='2'\nB='3'\nnonsense\nC='4'")
+    assert [file.value_of(name) for name in ("A", "B", "A")] == ["1", "3", "1"]
+    for missing in ("C", "D"):
+        with pytest.raises(BadEnvFile, match="line 4"):
+            file.value_of(missing)
+    assert file.value_of("B") == "3"
 
 
 def test_lines_may_end_as_on_windows() -> None:
-    assert value_of("B", "A='1'\r\nB='two\r\nlines'\r\n") == "two\nlines"
+    assert EnvFile("A='1'\r\nB='two\r\nlines'\r\n").value_of("B") == "two\nlines"
 
 
 def test_quoting_is_what_go_programs_read() -> None:

@@ -50,6 +50,16 @@ def test_a_hosts_file_is_written_in_place(tmp_path: Path) -> None:
     assert (file.read_bytes(), file.stat().st_ino) == (b"", inode)
 
 
+def test_a_hosts_file_that_a_container_made_long_is_not_read_whole(tmp_path: Path) -> None:
+    """It costs the container nothing, for a file has holes."""
+    file = tmp_path / "hosts"
+    file.touch()
+    os.truncate(file, 1 << 40)
+    ownfiles.write_in_place(file, NEW)
+    assert file.stat().st_size == len(NEW)
+    assert file.read_bytes() == NEW
+
+
 @pytest.mark.usefixtures("closed")
 async def test_a_hosts_file_is_for_everybody_also_after_a_kill_before_it_was(
     bench: Bench,

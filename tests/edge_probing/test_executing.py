@@ -51,3 +51,20 @@ async def test_those_that_hang_hold_up_the_others_for_a_moment_only() -> None:
     device.most = 0
     await asyncio.gather(*(execs.exec_sync("c", ["0.9"], 1) for _ in range(100)))
     assert device.most == 16
+
+
+@virtual
+async def test_a_command_that_hangs_keeps_its_turn_from_nobody_for_long() -> None:
+    device = Device()
+    execs = InTurns(device)
+    hanging = [asyncio.create_task(execs.exec_sync("c", ["3600"], 3600)) for _ in range(16)]
+    await asyncio.sleep(11)
+    for _ in range(20):
+        async with asyncio.timeout(1):
+            await execs.exec_sync("c", ["0.9"], 1)
+    for one in hanging:
+        one.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    device.most = 0
+    await asyncio.gather(*(execs.exec_sync("c", ["0.9"], 1) for _ in range(100)))
+    assert device.most == 16, "no turn was given back twice"

@@ -164,14 +164,18 @@ def test_every_setting_works_from_the_file_and_the_environment(
     assert (code, "cluster-dns: 'nonsense'" in text) == (2, True)
 
 
-def test_windows_in_the_environment_have_blanks_and_a_semicolon_between_them(
+def test_windows_in_the_environment_have_a_semicolon_or_a_blank_after_a_time_between_them(
     program: Program,
 ) -> None:
-    windows = "Sat,Sun 02:00-04:00; 22:00-23:00;nonsense here"
-    code, text = program.ask(
-        *("run", "--mqtt=mqtt://b", "--runtime=process"), EDGEAGENT_MAINTENANCE_WINDOW=windows
-    )
-    assert (code, "maintenance-window: 'nonsense here' is not" in text) == (2, True)
+    for windows in (
+        "Sat,Sun 02:00-04:00; 22:00-23:00;nonsense here",
+        "02:00-04:00 22:00-23:00 nonsense here;",
+        "Sat 02:00-04:00;;Sun 22:00-23:00 nonsense here",
+    ):
+        code, text = program.ask(
+            *("run", "--mqtt=mqtt://b", "--runtime=process"), EDGEAGENT_MAINTENANCE_WINDOW=windows
+        )
+        assert (code, "maintenance-window: 'nonsense here' is not" in text) == (2, True), windows
 
 
 @pytest.mark.parametrize("command", ["status", "pods", "logs web", "release web"])

@@ -167,6 +167,24 @@ def test_a_command_finds_its_own_keys_in_the_file_of_another(named: bool, tmp_pa
     assert seen["size"] == 3
 
 
+def test_a_broken_file_of_another_command_is_told_and_keeps_nobody_from_looking(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is what one looks for on a device whose program does not start."""
+    config = file(tmp_path, "size = ")
+
+    @click.command()
+    @shared_config_option(default=config)
+    @click.option("--size", type=int, default=1)
+    def other(**options: Any) -> None:
+        seen.update(options)
+
+    assert run("--size", "7", command=other) == 0
+    assert seen["size"] == 7
+    assert "is not TOML" in capsys.readouterr().err
+    assert run("--config", config, command=other) == 2
+
+
 def test_the_file_of_another_command_need_not_be_there_unless_it_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,9 +23,31 @@ class BadEnvFile(PermanentError):
     """Not a file of variables; the message has the line, never a value."""
 
 
-def value_of(name: str, text: str) -> str | None:
-    """The first value that the name is given; None when there is none."""
-    return next((value for found, value in _assignments(text) if found == name), None)
+class EnvFile:
+    """One file, read once, and no further than is asked for."""
+
+    def __init__(self, text: str) -> None:
+        self._left = _assignments(text)
+        self._values: dict[str, str] = {}
+        self._error: BadEnvFile | None = None
+
+    def value_of(self, name: str) -> str | None:
+        """The first value that the name is given; None when there is none. Raises BadEnvFile."""
+        if name not in self._values:
+            self._read_up_to(name)
+        return self._values.get(name)
+
+    def _read_up_to(self, name: str) -> None:
+        if self._error is not None:
+            raise self._error
+        try:
+            for found, value in self._left:
+                self._values.setdefault(found, value)
+                if found == name:
+                    return
+        except BadEnvFile as error:
+            self._error = error
+            raise
 
 
 def _assignments(text: str) -> Iterator[tuple[str, str]]:

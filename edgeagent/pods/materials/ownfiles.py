@@ -28,7 +28,7 @@ def write_in_place(file: Path, data: bytes) -> None:
         if stat.S_IMODE(os.fstat(descriptor).st_mode) != _READABLE:
             os.fchmod(descriptor, _READABLE)
         with open(descriptor, "rb", closefd=False) as found:
-            before = found.read()
+            before = found.read(len(data) + 1)  # A container can make it as long as it likes.
         if before != data:
             _replace(descriptor, before, data)
     finally:
@@ -40,9 +40,12 @@ def _replace(descriptor: int, before: bytes, data: bytes) -> None:
     there is none for the rest."""
     try:
         _overwrite(descriptor, data)
+        os.ftruncate(descriptor, len(data))
     except OSError:
         with suppress(OSError):
             _overwrite(descriptor, before)
+            if len(before) <= len(data):
+                os.ftruncate(descriptor, len(before))
         raise
 
 
@@ -50,7 +53,6 @@ def _overwrite(descriptor: int, data: bytes) -> None:
     written = 0
     while written < len(data):
         written += os.pwrite(descriptor, data[written:], written)
-    os.ftruncate(descriptor, len(data))
 
 
 def last_words(file: Path) -> str:

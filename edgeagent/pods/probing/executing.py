@@ -8,14 +8,15 @@ Made by ``workers.py``, one for all pods; hooks, which may take hours, do not co
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from edgeagent.runtime.port import ExecResult
 
 _AT_ONCE = 16
 _PATIENCE = 10.0
-"""Seconds after which a command is run without a turn."""
+"""Seconds after which a command is run without a turn, and after which one that runs has none."""
 
 
 class Executes(Protocol):
@@ -34,12 +35,24 @@ class InTurns:
     async def exec_sync(
         self, container_id: str, command: Sequence[str], timeout: float
     ) -> ExecResult:
-        has_turn = await self._wait()
-        try:
+        async with self._turn():
             return await self._runtime.exec_sync(container_id, command, timeout)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """For a while: a command that hangs does not keep it from others."""
+        taken = [self._turns.release] if await self._wait() else []
+
+        def give_back() -> None:
+            if taken:
+                taken.pop()()
+
+        late = asyncio.get_running_loop().call_later(_PATIENCE, give_back)
+        try:
+            yield
         finally:
-            if has_turn:
-                self._turns.release()
+            late.cancel()
+            give_back()
 
     async def _wait(self) -> bool:
         try:

@@ -15,7 +15,12 @@ def phase_of(pod: Json, statuses: dict[str, Json], *, initialized: bool, termina
     Before that a pod is never called finished, though all its containers have ended: what they
     ended with decides nothing while one may start again, or a sidecar still runs.
     """
-    inits = [_init(statuses[one["name"]]) for one in specs.inits(pod) if not specs.is_sidecar(one)]
+    began = any(has_begun(statuses[one["name"]]) for one in specs.mains(pod))
+    inits = [
+        _init(statuses[one["name"]], began=began)
+        for one in specs.inits(pod)
+        if not specs.is_sidecar(one)
+    ]
     mains = [_main(statuses[one["name"]]) for one in specs.mains(pod)]
     if terminal:
         succeeded = "failed" not in inits and all(one == "succeeded" for one in mains)
@@ -25,12 +30,13 @@ def phase_of(pod: Json, statuses: dict[str, Json], *, initialized: bool, termina
     return "Pending" if initializing or "waiting" in mains else "Running"
 
 
-def _init(status: Json) -> str:
+def _init(status: Json, *, began: bool) -> str:
     state = status["state"]
     ended = state.get("terminated") or status["lastState"].get("terminated")
     if "running" in state or ended is None:
         return "pending"
-    failed = ended["exitCode"] or ended["reason"] == OUT_OF_MEMORY
+    # Where containers have begun, it has let them: with an agent that went by the code alone.
+    failed = ended["exitCode"] or (ended["reason"] == OUT_OF_MEMORY and not began)
     return "failed" if failed else "done"
 
 
