@@ -44,7 +44,7 @@ def test_a_quantity_is_a_number_with_a_suffix(text: object, amount: Fraction) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", "m", "1 Gi", "1K", "1ki", "1mi", "1.2.3", "0x10", "1e", "1e999", "1e999999999"],
+    ["", "m", "1 Gi", "1K", "1ki", "1mi", "1.2.3", "0x10", "1e", "1ei", "1e999", "1e999999999"],
 )
 def test_anything_else_is_refused_and_quickly(text: object) -> None:
     with pytest.raises(BadQuantity):

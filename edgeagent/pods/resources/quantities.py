@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from shared.errors import PermanentError
 
-_FORM = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zA-Z]?i?|[eE][+-]?[0-9]{1,3})")
+_FORM = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([numkKMGTPE]?i?|[eE][+-]?[0-9]{1,3})")
 _SUFFIXES = {
     "n": Fraction(1, 10**9),
     "u": Fraction(1, 10**6),
