@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.pods.resources import cgroups
+from edgeagent.pods.resources import cgroups, kernel, unit_properties
 from edgeagent.pods.resources.cgroup_files import CgroupFiles
 from shared.objects import Json
 from tests.edge_materials.making import NODE, UID, container, pod
@@ -73,6 +73,20 @@ def test_a_pod_with_one_container_without_limits_has_none_as_a_whole() -> None:
         "cpu.max": "max 100000",
         "memory.max": "max",
     }
+
+
+@pytest.mark.parametrize("amount", ["1e30", "8Ei", "200000000"])
+def test_more_than_a_kernel_takes_is_no_limit(amount: str) -> None:
+    """Also where limits add up: no number is longer than D-Bus and the runtime take."""
+    own = {"resources": {"limits": {"cpu": amount, "memory": "1e30"}}}
+    huge = pod(container(**own), container("b", **own), container("c", **own))
+    first, second = cgroups.of_pod(huge, V1), cgroups.of_pod(huge, V2)
+    assert (first["cpu/cpu.cfs_quota_us"], second["cpu.max"]) == ("-1", "max 100000")
+    assert first["memory/memory.limit_in_bytes"] == second["memory.max"] == str(2**63 - 1)
+    assert not cgroups.differs(second["memory.max"], "max"), "which is none to the kernel"
+    assert dict(unit_properties.limits(second))["CPUQuotaPerSecUSec"] == ("t", 2**64 - 1)
+    assert kernel.sandbox_resources(huge).memory_limit_bytes == 2**63 - 1
+    assert kernel.sandbox_resources(huge).cpu_quota == 0
 
 
 def test_best_effort_pods_share_the_least_and_guaranteed_ones_have_no_class() -> None:

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.pods.resources.quantities import BadQuantity, milli, parse, whole
+from edgeagent.pods.resources.quantities import text as as_text
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
+MOST = 2**63 - 1
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_what_was_meant_to_harm_is_refused_too(text: object) -> None:
 @given(st.integers(0, 10**12), st.integers(0, 10**6), st.sampled_from(SUFFIXES))
 def test_a_fraction_is_kept_exactly(integer: int, decimals: int, suffix: str) -> None:
     text = f"{integer}.{decimals:06d}"
-    assert parse(text + suffix) == Fraction(text) * parse("1" + suffix)
+    assert parse(text + suffix) == min(Fraction(text) * parse("1" + suffix), MOST)
 
 
 @given(st.text(max_size=80))
@@ -74,3 +76,10 @@ def test_every_text_is_a_quantity_or_refused(text: str) -> None:
 
 def test_rounding_is_away_from_zero() -> None:
     assert (whole(parse("1.1")), whole(parse("-1.1")), milli(parse("0.0001"))) == (2, -2, 1)
+
+
+@pytest.mark.parametrize("text", ["8Ei", "1000E", "9223372036854775808", "1e30"])
+def test_nothing_is_more_than_can_be_counted(text: str) -> None:
+    assert (parse(text), parse(f"-{text}")) == (MOST, -MOST)
+    assert (whole(parse(text) * 3), whole(parse(f"-{text}") * 3)) == (MOST, -MOST)
+    assert as_text(parse(text), binary=True) == str(MOST), "and written back as that"

@@ -73,9 +73,9 @@ def left_behind(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str,
 def of_pod(pod: Json, node: NodeFacts) -> Settings:
     """Limits where the pod has one as a whole, or every container has one: else there is none."""
     version, period = node.cgroup_version, str(kernel.PERIOD)
-    quota = amounts.whole_limit(pod, "cpu")
+    quota = kernel.quota(amounts.whole_limit(pod, "cpu"))
     memory = quantities.whole(amounts.whole_limit(pod, "memory"))
-    most = str(kernel.quota(quota)) if quota else ""
+    most = str(quota or "")
     if version == 2:
         limits = {
             "cpu.max": f"{most or 'max'} {period}",

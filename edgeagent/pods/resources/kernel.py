@@ -16,7 +16,8 @@ from edgeagent.runtime.limits import UNLIMITED, Resources
 from shared.objects import Json
 
 PERIOD = 100_000
-_LEAST_QUOTA = 1_000
+_LEAST_QUOTA, _MOST_QUOTA = 1_000, 2**44 - 1
+"""The kernel takes no more; nobody could use it up either."""
 LEAST_SHARES, MOST_SHARES = 2, 262_144
 _NODE_CRITICAL_PRIORITY = 2_000_001_000
 _GUARANTEED_SCORE = -997
@@ -90,7 +91,11 @@ def shares(cpu: Fraction) -> int:
 
 
 def quota(cpu: Fraction) -> int:
-    return max(quantities.milli(cpu) * PERIOD // 1000, _LEAST_QUOTA) if cpu > 0 else 0
+    """0 = no limit."""
+    if cpu <= 0:
+        return 0
+    amount = max(quantities.milli(cpu) * PERIOD // 1000, _LEAST_QUOTA)
+    return amount if amount <= _MOST_QUOTA else 0
 
 
 def qos_class(pod: Json) -> str:

@@ -25,6 +25,8 @@ _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _LONGEST = 64
 _LARGEST_EXPONENT = 30
+_MOST = 2**63 - 1
+"""What Kubernetes, runtimes and kernels count up to."""
 
 
 class BadQuantity(PermanentError):
@@ -32,13 +34,14 @@ class BadQuantity(PermanentError):
 
 
 def parse(text: object) -> Fraction:
-    """``"100m"`` → 1/10. Numbers are taken too: YAML writes ``cpu: 1`` as one."""
+    """``"100m"`` → 1/10. Numbers are taken too: YAML writes ``cpu: 1`` as one. What is more than
+    anybody can count is the most that can be."""
     written = str(text) if isinstance(text, int | float) and text is not True else text
     found = _FORM.fullmatch(written) if isinstance(written, str) else None
     if found is None or len(found[0]) > _LONGEST:
         raise BadQuantity(f"{text!r:.80} is not a quantity")
     sign, number, suffix = found.groups()
-    amount = Fraction(number) * _factor(suffix, text)
+    amount = min(Fraction(number) * _factor(suffix, text), Fraction(_MOST))
     return -amount if sign == "-" else amount
 
 
@@ -53,8 +56,8 @@ def _factor(suffix: str, text: object) -> Fraction:
 
 
 def whole(amount: Fraction) -> int:
-    """Rounded away from zero, as Kubernetes rounds."""
-    return math.ceil(amount) if amount > 0 else math.floor(amount)
+    """Rounded away from zero, as Kubernetes rounds. A sum can be more than can be counted, too."""
+    return max(min(_rounded(amount), _MOST), -_MOST)
 
 
 def text(amount: Fraction, *, binary: bool) -> str:
@@ -72,4 +75,8 @@ def text(amount: Fraction, *, binary: bool) -> str:
 
 
 def milli(amount: Fraction) -> int:
-    return whole(amount * 1000)
+    return _rounded(amount * 1000)
+
+
+def _rounded(amount: Fraction) -> int:
+    return math.ceil(amount) if amount > 0 else math.floor(amount)
