@@ -48,6 +48,21 @@ def test_a_node_holds_no_more_pods_than_it_may() -> None:
     )
 
 
+def test_of_several_resources_that_are_short_the_first_is_always_the_same() -> None:
+    names = ("hugepages-1Gi", "hugepages-2Mi", "hugepages-64Ki")
+    node = replace(
+        NODE, allocatable=dict.fromkeys(("cpu", "memory", "ephemeral-storage"), Fraction(1))
+    )
+    asked = dict.fromkeys(("ephemeral-storage", *reversed(names), "memory", "cpu"), "1Ti")
+    order = ["cpu", "memory", "ephemeral-storage", *names]
+    assert list(shortage(asking(hard=asked), [], node)) == order
+    found = refusal(asking(hard=asked), [], node)
+    assert found and found.reason == "OutOfcpu"
+    full = replace(node, allocatable={**node.allocatable, "pods": Fraction(0)})
+    found = refusal(asking(hard=asked), [], full)
+    assert found and found.reason == "OutOfpods"
+
+
 def test_a_limit_without_request_counts_as_request() -> None:
     found = refusal(asking(hard={"cpu": "3"}), [], NODE)
     assert found and found.reason == "OutOfcpu"

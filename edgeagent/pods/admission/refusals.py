@@ -40,8 +40,9 @@ SAFE_SYSCTLS = frozenset(
 )
 
 _MEMORY_TAINT = Taint("node.kubernetes.io/memory-pressure", "", "NoSchedule")
-_ALWAYS_THERE = ("cpu", "memory", "ephemeral-storage", "pods")
-"""Every device has them, so without an amount it is only not known yet."""
+_ALWAYS_THERE = ("pods", "cpu", "memory", "ephemeral-storage")
+"""Every device has them, so without an amount it is only not known yet. Of several that are short
+the first is told, before all others by name, as by a kubelet."""
 
 
 def refusal(pod: Json, others: Iterable[Json], node: NodeFacts) -> Refusal | None:
@@ -166,12 +167,18 @@ def _room(pod: Json, others: list[Json], node: NodeFacts) -> Refusal | None:
 def shortage(pod: Json, others: Iterable[Json], node: NodeFacts) -> dict[str, Fraction]:
     """How much of each resource is missing for the pod to fit."""
     taken, room = _taken(others), node.allocatable
-    missing = {}
-    for name, amount in {"pods": Fraction(1), **amounts.pod_requests(pod)}.items():
+    wanted, missing = {"pods": Fraction(1), **amounts.pod_requests(pod)}, {}
+    for name in sorted(wanted, key=_rank):
+        amount = wanted[name]
         over = amount + taken[name] - room.get(name, Fraction(0))
         if _is_counted(name, node) and amount > 0 and over > 0:
             missing[name] = over if name in room else amount
     return missing
+
+
+def _rank(name: str) -> tuple[int, str]:
+    first = _ALWAYS_THERE
+    return (first.index(name) if name in first else len(first)), name
 
 
 def _is_counted(name: str, node: NodeFacts) -> bool:
