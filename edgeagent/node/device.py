@@ -40,6 +40,7 @@ class Device:
 
     hostname: str = ""
     cpus: int = 1
+    """Of the machine: pods are not bound to those that the agent itself may use."""
     memory: int = 0
     """Bytes."""
     disk: int = 0
@@ -103,7 +104,7 @@ def read_device(data_dir: Path) -> Device:
     version = 2 if " - cgroup2 " in status and (SYS / _CONTROLLERS).exists() else 1
     return Device(
         hostname=socket.gethostname(),
-        cpus=len(os.sched_getaffinity(0)),
+        cpus=os.cpu_count() or 1,
         memory=_meminfo("MemTotal"),
         disk=disk.f_blocks * disk.f_frsize if disk else 0,
         hugepages=_hugepages(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from dataclasses import replace
@@ -144,6 +145,16 @@ def test_this_machine_can_be_read(tmp_path: Path) -> None:
         assert 0 < room.available <= room.capacity
     assert now.memory is not None
     assert now.memory.capacity == found.memory
+
+
+def test_the_cpus_are_the_machines_also_where_the_agent_may_not_use_all(tmp_path: Path) -> None:
+    """As by ``CPUAffinity=`` of its unit."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(own)})
+    try:
+        assert read_device(tmp_path).cpus == os.cpu_count()
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def test_a_machine_without_proc_and_sys_is_no_error(tmp_path: Path, monkeypatch: Any) -> None:
