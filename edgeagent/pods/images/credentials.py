@@ -55,11 +55,11 @@ def _json(data: bytes | None) -> dict[str, Any]:
 
 def _normal(server: str) -> str:
     """Host and path, without scheme, API version and the many names of Docker Hub."""
-    bare = server.split("://", 1)[-1].strip("/")
-    host, slash, path = bare.partition("/")
-    if path in ("v1", "v2"):
-        slash = path = ""
-    return f"{DOCKER_HUB if host in _HUB_NAMES else host}{slash}{path}"
+    host, slash, rest = server.split("://", 1)[-1].partition("/")
+    path = slash + rest
+    if path.startswith(("/v1/", "/v2/")):
+        path = path[3:]
+    return f"{DOCKER_HUB if host in _HUB_NAMES else host}{'' if path == '/' else path}"
 
 
 def _auth(entry: Any) -> ImageAuth | None:
@@ -96,8 +96,9 @@ def _decoded(auth: Any) -> tuple[str, str]:
 
 
 def _matches(pattern: str, image: Reference) -> bool:
-    """Label by label, so that a wildcard never spans a dot; the path is a prefix."""
-    host, _, path = pattern.partition("/")
+    """Label by label, so that a wildcard never spans a dot; the path is a plain prefix: as on a
+    kubelet, ``/team`` fits ``/teams/app``, and ``/team/`` does not."""
+    host, slash, path = pattern.partition("/")
     wanted, wanted_port = _host(host)
     found, found_port = _host(image.domain)
     labels, found_labels = wanted.split("."), found.split(".")
@@ -105,7 +106,7 @@ def _matches(pattern: str, image: Reference) -> bool:
         wanted_port == found_port
         and len(labels) == len(found_labels)
         and all(map(fnmatchcase, found_labels, labels))
-        and (not path or f"{image.path}/".startswith(f"{path}/"))
+        and f"/{image.path}".startswith(slash + path)
     )
 
 
