@@ -290,6 +290,26 @@ async def test_no_more_than_four_images_are_pulled_at_once(puller: Puller) -> No
     assert puller.pulls() == 7
 
 
+async def test_those_that_wait_for_a_turn_do_not_wait_for_a_registry_that_is_away(
+    puller: Puller,
+) -> None:
+    """Nobody knew when they began to; who lacks the image tries all the same."""
+    gate = await slow(puller)
+    puller.device.registry_away, puller.device.latency["pull_image"] = True, 30
+    names = [f"registry.example/app:{n}" for n in range(20)]
+    present = [puller.device.add_image(name) for name in names]
+    waiting = [asyncio.create_task(puller.ensure("Always", image=name)) for name in names]
+    await as_far_as_they_come()
+    del puller.device.images[names[-1]]
+    lacking = asyncio.create_task(puller.trouble("Always", image=names[-1], uid="2"))
+    await as_far_as_they_come()
+    assert puller.pulls() == 4
+    gate.set()
+    assert await asyncio.gather(*waiting) == present
+    assert (await lacking).reason == "ErrImagePull"
+    assert puller.pulls() == 5
+
+
 async def test_a_pod_that_gives_up_leaves_the_pull_to_the_others(puller: Puller) -> None:
     gate = await slow(puller)
     puller.device.registry[NAME] = RemoteImage(pull_seconds=1)

@@ -4,7 +4,8 @@ Owns pulling: what is being pulled, which pulls failed and when they are tried a
 registries do not answer. One pull per image and login at a time, however many pods want it. A
 device must run without its registry: an image that is here is used when its registry cannot be
 reached, under every policy, and an Event says so; while a registry is known to be away, nobody
-waits for it again. Pods that start together share a look at their image.
+waits for it again, whose turn to pull comes meanwhile neither. Pods that start together share a
+look at their image.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ _SHOWN_FOR = 2.0
 """Seconds that the status says ErrImagePull before it says ImagePullBackOff."""
 _AWAY_FOR = 30.0
 """Seconds for which a registry that did not answer is not asked again for an image we have."""
+_AWAY = "its registry does not answer"
 _PULLS_AT_ONCE = 4
 _VERDICTS = {
     "RegistryUnavailable": "the registry is unavailable",
@@ -72,6 +74,10 @@ class _Outcome:
 
     error: KubetideError | None
     seconds: float
+
+
+_Pull = tuple[str, ImageAuth | None]
+"""Image and login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,9 @@ class Images:
         self._clock = clock
         self._turn = asyncio.Semaphore(_PULLS_AT_ONCE)
         self._looks: dict[str, Joint[Image | None]] = {}
-        self._pulls: dict[tuple[str, ImageAuth | None], asyncio.Task[_Outcome]] = {}
+        self._pulls: dict[_Pull, asyncio.Task[_Outcome]] = {}
+        self._lacking: set[_Pull] = set()
+        """Pulls that somebody waits for who has no such image."""
         self._failures: dict[tuple[str, str], _Failure] = {}
         self._away: dict[str, float] = {}
 
@@ -134,7 +142,7 @@ class Images:
             request.warn("ErrImageNeverPull", words)
             raise _trouble(request, "ErrImageNeverPull", words)
         if present is not None and self._is_away(request):
-            return self._make_do(request, present, why="its registry does not answer")
+            return self._make_do(request, present, why=_AWAY)
         self._respect_backoff(request)
         return await self._pulled(request, present)
 
@@ -172,13 +180,11 @@ class Images:
     async def _pulled(self, request: _Request, present: Image | None) -> Image:
         request.tell("Pulling", f'Pulling image "{request.written}"')
         began = self._clock.monotonic()
-        outcome = await self._pull_with_each_login(request)
+        outcome = await self._pull_with_each_login(request, present)
         if isinstance(outcome.error, RuntimeAway):
             raise outcome.error
-        if isinstance(outcome.error, RegistryUnreachable):
-            self._away[request.reference.domain] = self._clock.monotonic() + _AWAY_FOR
-            if present is not None:
-                return self._make_do(request, present, why=str(outcome.error))
+        if isinstance(outcome.error, RegistryUnreachable) and present is not None:
+            return self._make_do(request, present, why=str(outcome.error))
         if outcome.error is not None:
             raise self._failed(request, outcome.error) from outcome.error
         return await self._succeeded(request, outcome, waited=self._clock.monotonic() - began)
@@ -196,33 +202,48 @@ class Images:
         )
         return image
 
-    async def _pull_with_each_login(self, request: _Request) -> _Outcome:
+    async def _pull_with_each_login(self, request: _Request, present: Image | None) -> _Outcome:
         outcome = _Outcome(None, 0.0)
         for auth in request.auths:
-            outcome = await self._single_flight(request.name, auth)
+            outcome = await self._single_flight(request, auth, present)
             if not isinstance(outcome.error, ImagePullError):
                 break
             if isinstance(outcome.error, RegistryUnreachable):
                 break
         return outcome
 
-    async def _single_flight(self, name: str, auth: ImageAuth | None) -> _Outcome:
+    async def _single_flight(
+        self, request: _Request, auth: ImageAuth | None, present: Image | None
+    ) -> _Outcome:
         """A caller that is cancelled leaves the pull to the others, and to the next try."""
-        key = (name, auth)
-        if key not in self._pulls:
-            pull = asyncio.create_task(self._pull(name, auth), name=f"pull {name}")
-            pull.add_done_callback(lambda _: self._pulls.pop(key, None))
+        key = (request.name, auth)
+        if present is None:
+            self._lacking.add(key)
+        pull = self._pulls.get(key)
+        if pull is None or pull.done():
+            pull = asyncio.create_task(self._pull(request, auth), name=f"pull {request.name}")
+            pull.add_done_callback(lambda done: self._ended(key, done))
             self._pulls[key] = pull
-        return await asyncio.shield(self._pulls[key])
+        return await asyncio.shield(pull)
 
-    async def _pull(self, name: str, auth: ImageAuth | None) -> _Outcome:
+    def _ended(self, key: _Pull, pull: asyncio.Task[_Outcome]) -> None:
+        if self._pulls.get(key) is pull:
+            del self._pulls[key]
+            self._lacking.discard(key)
+
+    async def _pull(self, request: _Request, auth: ImageAuth | None) -> _Outcome:
         async with self._turn:
+            if self._is_away(request) and (request.name, auth) not in self._lacking:
+                return _Outcome(RegistryUnreachable(_AWAY), 0.0)
             began = self._clock.monotonic()
             error: KubetideError | None = None
             try:
-                await self._runtime.pull_image(name, auth)
+                await self._runtime.pull_image(request.name, auth)
             except KubetideError as raised:
                 error = raised
+            if isinstance(error, RegistryUnreachable):
+                # Before the next one has its turn.
+                self._away[request.reference.domain] = self._clock.monotonic() + _AWAY_FOR
             return _Outcome(error, self._clock.monotonic() - began)
 
     def _failed(self, request: _Request, error: KubetideError) -> ImageTrouble:
