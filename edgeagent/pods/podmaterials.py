@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -272,11 +273,15 @@ class PodMaterials:
         return str(await self._offload(lambda: files.apply(wanted, only_wider=only_wider)))
 
     async def _limit_slice(self, pod: Json) -> None:
-        """Before the files: it knows whole percents only."""
-        unit = cgroups.unit(pod, self._node.cgroup_driver)
+        """Before the files: it knows whole percents only. What it is not told for the sake of what
+        is used already, the files are tried with, and tell."""
+        unit, files = cgroups.unit(pod, self._node.cgroup_driver), self._cgroup_files
         if unit and self._slices:
-            limits = unit_properties.limits(cgroups.of_pod(pod, self._node))
-            await self._slices.limit(unit, limits)
+            wanted = cgroups.of_pod(pod, self._node)
+            if files:
+                path = cgroups.parent(pod, self._node.cgroup_driver)
+                wanted = await self._offload(partial(files.harmless, path, wanted))
+            await self._slices.limit(unit, unit_properties.limits(wanted))
 
     def _cgroup_settings(self, pod: Json) -> Mapping[str, cgroups.Settings]:
         """Of the pod and of those above it."""

@@ -28,6 +28,7 @@ from tests.parts.systemd1 import Systemd1
 
 WITH_SYSTEMD = replace(NODE, cgroup_driver="systemd", cgroup_version=2)
 SLICE = f"kubepods-besteffort-pod{UID.replace('-', '_')}.slice"
+SLICE_OF_WHOLE = SLICE.replace("-besteffort", "")
 OTHER = SLICE.replace("1b9d6bcd", "2b9d6bcd")
 ASKED = container(resources={"requests": {"cpu": "1"}})
 WHOLE = container(resources={"limits": {"cpu": "1", "memory": "1Gi"}})
@@ -67,7 +68,7 @@ def of_pod(tmp_path: Path) -> Path:
     [
         (pod(), SLICE),
         (pod(ASKED), SLICE.replace("besteffort", "burstable")),
-        (pod(WHOLE), SLICE.replace("-besteffort", "")),
+        (pod(WHOLE), SLICE_OF_WHOLE),
     ],
     ids=["BestEffort", "Burstable", "Guaranteed"],
 )
@@ -93,7 +94,7 @@ async def test_the_slice_of_a_pod_is_made_with_its_limits_before_its_sandbox(
 ) -> None:
     node = replace(WITH_SYSTEMD, cgroup_version=version)
     await materials(node).before_sandbox(pod(WHOLE), [].append)
-    made = systemd1.properties.pop(SLICE.replace("-besteffort", ""))
+    made = systemd1.properties.pop(SLICE_OF_WHOLE)
     assert expected.items() <= made.items()
     assert made["Wants"] == ["kubepods.slice"]
     assert not made["DefaultDependencies"]
@@ -110,13 +111,48 @@ async def test_a_slice_that_is_there_gets_the_limits(
 ) -> None:
     """The runtime made it, or the pod is resized; what is written there is not put back then."""
     one = materials()
-    systemd1.units = {SLICE, SLICE.replace("-besteffort", "")}
+    systemd1.units = {SLICE, SLICE_OF_WHOLE}
     await one.before_sandbox(pod(), [].append)
     assert set(systemd1.properties[SLICE]) == {"CPUWeight", "CPUQuotaPerSecUSec", "MemoryMax"}
     await one.limit_pod(pod(WHOLE), only_wider=True)
     assert set(systemd1.properties) == {SLICE}
     await one.limit_pod(pod(WHOLE))
-    assert systemd1.properties[SLICE.replace("-besteffort", "")]["MemoryMax"] == 1 << 30
+    assert systemd1.properties[SLICE_OF_WHOLE]["MemoryMax"] == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "usage", "name"),
+    [
+        (1, "memory/{}/memory.limit_in_bytes", "memory/{}/memory.usage_in_bytes", "MemoryLimit"),
+        (2, "{}/memory.max", "{}/memory.current", "MemoryMax"),
+    ],
+)
+async def test_no_limit_on_memory_is_told_below_what_is_used(
+    materials: Make,
+    systemd1: Systemd1,
+    tmp_path: Path,
+    *,
+    version: int,
+    limit: str,
+    usage: str,
+    name: str,
+) -> None:
+    """The kernel would kill for it: a resize lowered one container's limit, which uses more still,
+    and another one has been resized already."""
+    one, unit = materials(replace(WITH_SYSTEMD, cgroup_version=version)), SLICE_OF_WHOLE
+    path = cgroups.parent(pod(WHOLE), "systemd").lstrip("/")
+    file, used = (tmp_path / "cgroup" / one.format(path) for one in (limit, usage))
+    file.parent.mkdir(parents=True)
+    file.write_text(str(2 << 30))
+    used.write_text(str(1 << 30))
+    systemd1.units = {unit}
+    trouble = await one.limit_pod(pod(WHOLE))
+    assert f"({1 << 30}) below current usage" in trouble
+    assert name not in systemd1.properties[unit] and file.read_text() == str(2 << 30)
+    assert systemd1.properties[unit]["CPUQuotaPerSecUSec"] == 1_000_000, "of all else it is told"
+    used.write_text(str((1 << 30) - 1))
+    assert await one.limit_pod(pod(WHOLE)) == ""
+    assert systemd1.properties[unit][name] == 1 << 30
 
 
 async def test_of_a_quota_the_slice_knows_whole_percents(
@@ -125,7 +161,7 @@ async def test_of_a_quota_the_slice_knows_whole_percents(
     """The kernel's file is exact, as soon as a container starts."""
     finer = container(resources={"limits": {"cpu": "55m", "memory": "64Mi"}})
     await materials().before_sandbox(pod(finer), [].append)
-    assert systemd1.properties[SLICE.replace("-besteffort", "")]["CPUQuotaPerSecUSec"] == 60_000
+    assert systemd1.properties[SLICE_OF_WHOLE]["CPUQuotaPerSecUSec"] == 60_000
 
 
 async def test_a_pod_begins_though_systemd_makes_no_slice(

@@ -41,12 +41,19 @@ class CgroupFiles:
         Answers what the kernel did not take and why; empty when all is as it should be.
         """
         troubles = [
-            self._write(self._top / controller / path.lstrip("/") / name, value, only_wider)
+            self._write(self._file(path, setting), value, only_wider)
             for path, settings in wanted.items()
             for setting, value in settings.items()
-            for controller, _, name in [setting.rpartition("/")]
         ]
         return "; ".join(filter(None, troubles))
+
+    def harmless(self, path: str, wanted: Settings) -> Settings:
+        """What of it the kernel kills nobody for: no limit that is used up already."""
+        return {
+            setting: value
+            for setting, value in wanted.items()
+            if _is_harmless(self._file(path, setting), value)
+        }
 
     def remove(self, path: str, *, version: int) -> bool:
         """Idempotent; a cgroup that still has something in it stays.
@@ -92,6 +99,10 @@ class CgroupFiles:
         below = path.lstrip("/")
         return list(self._top.glob(below if version == 2 else f"*/{below}"))
 
+    def _file(self, path: str, setting: str) -> Path:
+        controller, _, name = setting.rpartition("/")
+        return self._top / controller / path.lstrip("/") / name
+
     def _write(self, file: Path, value: str, only_wider: bool) -> str:
         try:
             now = file.read_text().strip()
@@ -115,6 +126,13 @@ def _used_beyond(file: Path, limit: str) -> str:
         return ""
     used = usage.read_text().strip()
     return used if int(limit) <= int(used) else ""
+
+
+def _is_harmless(file: Path, limit: str) -> bool:
+    try:
+        return not _used_beyond(file, limit)
+    except OSError:
+        return False
 
 
 def _hierarchies(settings: Settings) -> dict[str, set[str]]:
