@@ -93,12 +93,13 @@ class Wanting:
         return bool(held)
 
     def _waits_for_room(self, pod: LivePod, body: Json) -> bool:
-        """Whether pods must go for a critical one that is new here; they are told to."""
+        """Whether pods must go for a critical one that is new here; they are told to, but for those
+        that leave anyway: what is told stays, and they may come back."""
         if pod.facts.admitted or pod.facts.final is not None or pod.sandboxes:
             return False
         leaving = {uid for uid, facts in self._facts().items() if facts.stopping is not None}
         others = self._materials.in_the_way(body, leaving)
-        for uid in sorted(others):
+        for uid in sorted(set(others) - leaving):
             self._evict(uid, preemption.EVICTION)
         if others:
             self.at_the_door[pod.uid] = body
