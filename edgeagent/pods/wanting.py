@@ -7,7 +7,7 @@ is not knowing. Called by ``workers.py`` before each plan.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -34,14 +34,17 @@ class Wanting:
         windows: tuple[Window, ...],
         clock: Clock,
         facts: Callable[[], Mapping[str, PodFacts]],
+        evicted: Callable[[], Collection[str]],
         evict: Callable[[str, Eviction], None],
     ) -> None:
-        """``facts`` are those of every pod that is known here, by uid."""
+        """``facts`` are those of every pod that is known here, by uid; ``evicted`` those that were
+        told to go, also where nobody has begun with it."""
         self._desired = desired
         self._materials = materials
         self._windows = windows
         self._clock = clock
         self._facts = facts
+        self._evicted = evicted
         self._evict = evict
         self.at_the_door: dict[str, Json] = {}
         """Critical pods that wait until others have made room for them; it is theirs already."""
@@ -97,7 +100,8 @@ class Wanting:
         that leave anyway: what is told stays, and they may come back."""
         if pod.facts.admitted or pod.facts.final is not None or pod.sandboxes:
             return False
-        leaving = {uid for uid, facts in self._facts().items() if facts.stopping is not None}
+        stopping = {uid for uid, facts in self._facts().items() if facts.stopping is not None}
+        leaving = stopping.union(self._evicted())
         others = self._materials.in_the_way(body, leaving)
         for uid in sorted(set(others) - leaving):
             self._evict(uid, preemption.EVICTION)

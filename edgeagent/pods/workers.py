@@ -100,6 +100,7 @@ class Pods:
             windows=windows,
             clock=clock,
             facts=self._facts,
+            evicted=lambda: [uid for uid, pod in self._pods.items() if pod.eviction is not None],
             evict=self.evict,
         )
         self._pods: dict[str, LivePod] = {}

@@ -13,6 +13,8 @@ from fractions import Fraction
 
 from edgeagent.pods.admission import preemption
 from edgeagent.pods.model import specs
+from edgeagent.pods.model.view import Eviction
+from edgeagent.pods.workers import WHY_SECONDS
 from edgeagent.runtime.memory_device import Behaviour
 from shared.objects import Json
 from tests.edge_pods.world import NODE, PlainMaterials, World, a_container, a_pod
@@ -67,3 +69,21 @@ async def test_a_pod_that_leaves_anyway_is_waited_for_and_told_nothing() -> None
         await world.passes(120)
         assert world.phase(slow) == "Running"
         assert "Preempting" not in world.reasons(slow)
+
+
+@virtual
+async def test_a_pod_that_was_told_to_go_counts_as_leaving_before_its_end_has_begun() -> None:
+    """Its worker waits just now for why a container was killed."""
+    async with a_crowd() as world:
+        large = world.apply(asks("large", cpu="1", memory="1Gi"))
+        small = world.apply(asks("small", cpu="1"))
+        await world.passes(2)
+        world.crash(large, exit_code=137)
+        await world.passes(WHY_SECONDS / 2)
+        assert world.pods is not None
+        world.pods.evict(large, Eviction("The node was low on resource: memory. "))
+        critical = world.apply(CRITICAL)
+        await world.passes(5)
+        assert (world.phase(large), world.phase(critical)) == ("Failed", "Running")
+        assert world.status(large)["reason"] == "Evicted"
+        assert world.phase(small) == "Running", "the room of one was enough"
