@@ -2,7 +2,8 @@
 
 Owns the memory of when images were used, the calls to the runtime, and the Node Events; what goes
 is chosen by ``images.py``. An image that is pulled while this goes on is younger than the least
-age and stays. Called by ``keeping.py`` every five minutes, and by ``evicting.py``.
+age and stays; so does what a pod needs that comes meanwhile. Called by ``keeping.py`` every five
+minutes, and by ``evicting.py``.
 """
 
 from __future__ import annotations
@@ -101,26 +102,34 @@ class ImageCollector:
         self._uses = uses = noted(self._uses, images, used, now)
         if amount == 0:
             return 0
-        kept, freed = used | await self._needed(), 0
+        kept, freed = {*used}, 0
+        looked_up: set[str] = set()
+        kept |= await self._needed(looked_up)
         while amount is None or freed < amount:
             left = None if amount is None else amount - freed
             gone = chosen(images, uses, kept=kept, now=now, amount=left)
             if not gone:
                 break
-            freed += sum([await self._remove(one) for one in gone])
-            kept |= {one.id for one in gone}
+            for one in gone:
+                # Removing some gigabytes takes long enough for a pod to come.
+                kept |= await self._needed(looked_up)
+                freed += 0 if one.id in kept else await self._remove(one)
+                kept.add(one.id)
         return freed
 
-    async def _needed(self) -> frozenset[str]:
-        """Ids of the images that pods name, and of the one that sandboxes are made of.
+    async def _needed(self, looked_up: set[str]) -> set[str]:
+        """Ids of the images that pods name, and of the one that sandboxes are made of; names that
+        were ``looked_up`` already are left out, and the others join them.
 
         The runtime itself says which image a name means. Raises when it cannot be asked.
         """
         bodies = [*self._bodies(), *(one.pod for one in self._pods.held() if not one.ended)]
         names = {name for pod in bodies for name in specs.images(pod)}
-        names.add((await self._runtime.info()).sandbox_image)
-        found = [await self._look_up(name) for name in sorted(names - {""})]
-        return frozenset(one.id for one in found if one is not None)
+        if not looked_up:
+            names.add((await self._runtime.info()).sandbox_image)
+        found = [await self._look_up(name) for name in sorted(names - looked_up - {""})]
+        looked_up |= names
+        return {one.id for one in found if one is not None}
 
     async def _look_up(self, name: str) -> Image | None:
         try:

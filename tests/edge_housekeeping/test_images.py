@@ -175,6 +175,26 @@ async def test_an_image_that_cannot_go_keeps_no_other() -> None:
     assert node.names() == set()
 
 
+async def test_a_pod_that_comes_while_images_go_keeps_its_own() -> None:
+    """Some gigabytes take their time; the device may not reach the registry again."""
+    node = Node()
+    for name in ("old:1", "older:1", "oldest:1"):
+        node.device.add_image(name)
+    await node.collector.look()
+    node.clock.at += LEAST_AGE
+
+    last = max(node.names(), key=lambda name: node.device.images[name].id)
+
+    class Slow(Hands):
+        async def sleep(self, seconds: float) -> None:
+            node.desired = [a_pod(image=last)]
+
+    node.device.clock, node.device.latency["remove_image"] = Slow(), 60.0
+    await node.collector.free_all()
+    assert node.names() == {last}
+    assert len(node.device.calls("image_status")) == 1, "a name is looked up once"
+
+
 async def test_a_name_that_leads_to_no_registry_stands_for_no_image() -> None:
     node = Node()
     node.device.add_image("old:1")
