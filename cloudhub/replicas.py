@@ -90,6 +90,7 @@ class Replicas:
         self._seen: dict[str, _Seen] = {}
         self._may_hold = False
         self._renewed = False
+        self._was_late = False
         self._refused_since: float | None = None
         self._living: frozenset[str] = frozenset()
 
@@ -112,10 +113,11 @@ class Replicas:
             try:
                 if self._serves():
                     await self._renew()
-                    self._renewed, self._refused_since = True, None
+                    self._renewed = True
+                self._refused_since = None
                 backoff.reset()
             except (KubeError, KubeRefused) as error:
-                if isinstance(error, KubeRefused) and self._is_refused_for_good():
+                if self._is_refused_for_good(error):
                     raise
                 # A server that asks for more time than a Lease lives is asked again all the same.
                 wait = backoff.next()
@@ -123,7 +125,10 @@ class Replicas:
             await self._sweep()
             await self._clock.sleep(wait)
 
-    def _is_refused_for_good(self) -> bool:
+    def _is_refused_for_good(self, error: KubeError | KubeRefused) -> bool:
+        if not isinstance(error, KubeRefused):
+            self._refused_since = None  # Who comes back may be just starting once more.
+            return False
         now = self._clock.monotonic()
         if self._refused_since is None:
             self._refused_since = now
@@ -197,11 +202,14 @@ class Replicas:
             self._seen[metadata["name"]] = _Seen(renewal, now, metadata["uid"])
 
     def _pass_over(self, gap: float, now: float) -> None:
-        """Where we could not renew others could not either: they get that time again, but for a
-        period, so that who died is noticed also while all renewals are slow."""
-        if gap > 2 * PERIOD:
+        """Where we could not renew others could not either: they get that time again. While all
+        renewals are slow it is a period less each time, so that who died is noticed."""
+        late = gap > 2 * PERIOD
+        if late:
+            passed = gap - PERIOD if self._was_late else gap
             for seen in self._seen.values():
-                seen.at = min(seen.at + gap - PERIOD, now)
+                seen.at = min(seen.at + passed, now)
+        self._was_late = late
 
     def _judge(self) -> None:
         """Who lives; nothing is said before our own Lease is among what we see."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
@@ -20,6 +19,7 @@ import structlog
 from cloudhub.broker.connection import HubConnection
 from cloudhub.broker.forgetting import Forgetting
 from cloudhub.broker.lifesigns import LifeSigns
+from cloudhub.crossing import Crossing
 from cloudhub.downlink import Downlink
 from cloudhub.events.event_objects import Involved
 from cloudhub.events.events import Events
@@ -47,8 +47,6 @@ log = structlog.get_logger()
 MOST_STRANGERS = 20_000
 """Nodes without a Node object of which something is remembered."""
 MOST_CORRELATION = 64
-CROSSES = 60.0
-"""Seconds in which a newer report may have crossed one that we put back."""
 
 
 class NodeListener(Protocol):
@@ -112,7 +110,7 @@ class Uplink:
         self._life_signs = LifeSigns(
             ask=self._ask_after, bury=self._declare_gone, clock=clock, rng=rng
         )
-        self._put_back_at: OrderedDict[tuple[str, ObjectKey], float] = OrderedDict()
+        self._crossing = Crossing(clock)
         self._refusals = Refusals(topics, self._let_go, clock=clock, metrics=metrics)
         self._looks = KeyedWorkers(self._look, clock=clock, name="reports known before of")
         self._branches: dict[str, Callable[[str, str, Message], None]] = {
@@ -246,10 +244,11 @@ class Uplink:
         self._downlink.saw_change(node, found, retained=message.retained)
 
     def _reported(self, node: str, rest: str, message: Message) -> None:
-        key = key_below(rest, "reported")
         if not message.payload:
-            self._book.drop(node, key)
+            with suppress(WireError):  # Somebody has cleared what was refused.
+                self._book.drop(node, key_below(rest, "reported"))
             return
+        key = key_below(rest, "reported")
         report = Report.decode(message.payload, most=most_of(key))
         self._check_report(node, key, report)
         if not self._book.accept(node, report, message.payload, retained=message.retained):
@@ -290,19 +289,12 @@ class Uplink:
             self._put_report_back(node, key, kept)
 
     def _put_report_back(self, node: str, key: ObjectKey, payload: bytes) -> None:
-        self._note_put_back(node, key)
+        self._crossing.note(node, key)
         self._put_back("report", self._topics.of(node).reported(key), payload)
-
-    def _note_put_back(self, node: str, key: ObjectKey) -> None:
-        self._put_back_at[node, key] = self._clock.monotonic()
-        self._put_back_at.move_to_end((node, key))
 
     def _cover(self, node: str, key: ObjectKey, message: Message) -> None:
         """A report that was on its way to us when we put an older one back lies below it now."""
-        at = self._put_back_at
-        while at and self._clock.monotonic() - next(iter(at.values())) > CROSSES:
-            at.popitem(last=False)
-        if (node, key) in at:
+        if self._crossing.may_be(node, key):
             self._put_back("report", message.topic, message.payload)
 
     def _hand_on(self, node: str, report: Report) -> None:
@@ -355,7 +347,7 @@ class Uplink:
         with suppress(WireError):
             key = key_below(rest, "reported")
             kept = self._book.payload(node, key) or b""
-            self._note_put_back(node, key)
+            self._crossing.note(node, key)
         self._put_back("clear", f"{self._topics.of(node).base}/{rest}", kept)
 
     def answer_token(self, node: str, answer: TokenAnswer, correlation: bytes) -> None:

@@ -62,8 +62,9 @@ class ReportBook:
             return False
         grows = len(payload) - (len(old.payload) if old is not None else 0)
         too_many = old is None and len(kept) >= MOST_PER_NODE
+        too_large = grows > 0 and self._bytes[node] + grows > MOST_BYTES
         # Of the device itself, and of its list of static pods, there is but one each.
-        if report.key.kind in ABOUT_PODS and (too_many or self._bytes[node] + grows > MOST_BYTES):
+        if report.key.kind in ABOUT_PODS and (too_many or too_large):
             raise WireError("too-many-reports", f"{node}: {len(kept)}, {self._bytes[node]} bytes")
         self._bytes[node] += grows
         kept[report.key] = _Kept(

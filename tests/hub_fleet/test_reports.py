@@ -10,6 +10,7 @@ from cloudhub.fleet.reports import MOST_BYTES, MOST_PER_NODE, ReportBook
 from shared.errors import WireError
 from shared.messages import Report
 from shared.objects import ObjectKey
+from shared.static_pods import list_key
 
 NODE = "edge-1"
 RNG = random.Random(5)
@@ -67,6 +68,10 @@ def test_a_node_has_so_many_reports_and_so_many_bytes_of_them_and_no_more() -> N
     assert MOST_BYTES * 3 // 4 < held <= MOST_BYTES
     assert kept(book, about(5, 100, sequence=2)), "what gets smaller is taken"
     assert kept(book, about(6, 400_000, sequence=2)), "and there is room again"
+    listed = RNG.randbytes(MOST_BYTES // 4).hex()
+    static = Report(list_key(NODE), "", 3, 0, {"pods": listed})
+    assert kept(book, static), "of its own list of static pods there is one, too"
+    assert kept(book, about(7, 100, sequence=2)), "what gets smaller is taken all the same"
     book.drop_node(NODE)
     with pytest.raises(WireError, match="too-many-reports"):
         for number in range(MOST_PER_NODE + 1):

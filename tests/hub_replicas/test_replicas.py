@@ -292,6 +292,20 @@ async def test_who_may_not_renew_any_more_serves_no_slots_for_ever() -> None:
 
 
 @virtual
+async def test_refusals_before_and_after_an_outage_are_not_one_that_lasts() -> None:
+    def refuse(verb: str, resource: Resource, name: str) -> None:
+        raise KubeRefused("Unauthorized", status=401, reason="Unauthorized")
+
+    async with replicas("a") as (kube, [a]):
+        working = kube.fail
+        for fault, seconds in ((refuse, 6), (away, 200), (refuse, 6), (working, 30)):
+            kube.fail = fault
+            await asyncio.sleep(seconds)
+        assert not a.task.done()
+        assert a.slots == ALL
+
+
+@virtual
 async def test_a_refusal_ends_no_hub_that_has_worked() -> None:
     """A server that is just starting, or whose keys change, says 401 and 403 for a moment."""
 

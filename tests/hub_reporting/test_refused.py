@@ -31,6 +31,18 @@ def test_in_the_place_of_one_that_was_taken_that_one_stands_again() -> None:
     in_world(story)
 
 
+def test_a_topic_of_nobody_that_was_cleared_is_not_cleared_again() -> None:
+    """Two hubs that serve a slot for a while would answer each other."""
+
+    async def story(world: World) -> None:
+        await running(world)
+        topic = f"{TOPICS.base}/reported/Pod/UPPER/x"
+        world.broker.publish(Publication(topic, b"", "hub-b"), retain=True)
+        assert not [one for one in await world.quiet() if one.topic == topic]
+
+    in_world(story)
+
+
 def test_where_nothing_was_taken_nothing_stays() -> None:
     async def story(world: World) -> None:
         await running(world)
