@@ -105,7 +105,7 @@ class NodeWriter:
         try:
             after = await self._kube.patch(NODES, "", name, patch)
         except KubeRefused as refused:
-            if refused.status == 404:
+            if refused.status not in (400, 403, 422):
                 raise
             log.error("labels of the node were refused", node=name, error=str(refused))
             node.labels = Wrote(mark, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
 from structlog.testing import capture_logs
 
 from cloudhub.kube.port import LEASES, NODES, Resource
@@ -442,14 +443,20 @@ async def test_a_refused_label_keeps_no_node_from_being_ready() -> None:
         assert await world.ready() == ("True", "AgentConnected")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [KubeError("away", status=503), KubeRefused("the object has been modified", status=409)],
+)
 @virtual
-async def test_labels_that_a_server_in_trouble_did_not_take_are_written_soon() -> None:
+async def test_labels_that_a_server_in_trouble_did_not_take_are_written_soon(
+    error: Exception,
+) -> None:
     world, failed = World(), list[str]()
 
     def trouble(verb: str, resource: Resource, name: str) -> None:
         if verb == "patch" and resource is NODES and not failed:
             failed.append(name)
-            raise KubeError("away", status=503)
+            raise error
 
     async with running(world.nodes):
         world.hear(birth(1))
